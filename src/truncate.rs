@@ -22,8 +22,8 @@ pub fn note(cause: String, next: &str) -> String {
     shorten(cause, NOTE_BYTES - next.len()) + next
 }
 
-/// Writes U+FFFD instead of each character that YAML does not allow or that can control a terminal. The API server
-/// parses statuses as YAML. Line feeds and tabs stay.
+/// Writes U+FFFD instead of each character that can control a terminal or that YAML does not allow. YAML matters
+/// because the API server parses statuses as YAML. Line feeds and tabs stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);

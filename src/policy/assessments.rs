@@ -7,8 +7,9 @@
 //!                           RiskLevel ─ requirement┘
 //! ```
 //!
-//! The signed result that was performed last decides. So an older good result does not hide a newer bad result. A bad
-//! result stays in effect until a person signs a newer result. Unsigned results never decide.
+//! Of the signed results, the result of the assessment that was performed last decides. So an older good result does
+//! not hide a newer bad result. A bad result stays in effect until a person signs a newer result. Unsigned results
+//! never decide.
 
 use std::{
     cmp::Reverse,
@@ -32,7 +33,7 @@ use crate::api::{
 pub struct RecordedAssessment<'a> {
     /// The name of the `Assessment`.
     pub name: &'a str,
-    /// The kind of the assessment.
+    /// The subject of the assessment, such as fairness or security.
     pub kind: AssessmentKind,
     /// The measured values.
     pub results: &'a [AssessmentResult],
@@ -87,7 +88,7 @@ pub struct Finding<'a> {
     /// The newest signed result, and its effect. `None` if there is no signed result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
     /// A result that nobody signed in the required role, if it is at least as new as the deciding result. If there are
-    /// several, a result that would not meet the requirement comes first.
+    /// several, a result that would not meet the requirement takes precedence.
     pub unsigned: Option<Measured<'a>>,
 }
 
@@ -232,10 +233,10 @@ pub enum AssessmentEffect {
     Unsigned {
         /// The roles in which a person must sign.
         roles: BTreeSet<String>,
-        /// The requirements that a result would not meet.
+        /// The requirements in these roles that the assessment would not meet if a person signed it.
         failing: BTreeSet<String>,
     },
-    /// About each requirement that the assessment concerns, another signed result decides.
+    /// Another signed result decides about each requirement that the assessment concerns.
     Superseded,
     /// A result decides about these requirements.
     Counted(BTreeSet<String>),

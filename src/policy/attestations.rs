@@ -22,7 +22,7 @@ pub struct Attestation<'a> {
     pub is_valid: bool,
 }
 
-/// The signatures in a namespace with the decisions that contain them, by the names of the assessments.
+/// The signatures in a namespace, each with its decision, by the name of the signed assessment.
 #[derive(Clone, Debug, Default)]
 pub struct Attestations<'a>(BTreeMap<&'a str, Vec<(&'a ApprovalSpec, Attestation<'a>)>>);
 

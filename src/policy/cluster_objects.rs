@@ -101,8 +101,8 @@ impl From<NetworkPolicy> for NetworkPolicyFacts {
 }
 
 impl NetworkPolicyFacts {
-    /// The pods of `system` that the policy selects. Only one label of these pods is known: the label with the name of
-    /// the system.
+    /// How many of the pods of `system` the policy selects. Only one label of these pods is known: the label with the
+    /// name of the system.
     fn selection(&self, system: &str) -> Selection {
         let selector = &self.spec.pod_selector;
         let labels = selector.iter().flat_map(|selector| selector.match_labels.iter().flatten());
@@ -119,7 +119,7 @@ impl NetworkPolicyFacts {
     }
 }
 
-/// The pods of a system that a `NetworkPolicy` selects.
+/// How many of the pods of a system a `NetworkPolicy` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Selection {
     Every,

@@ -32,8 +32,8 @@ pub struct RecordedDecision<'a> {
     pub decision: Decision,
     /// The reason that the person gave.
     pub reason: Option<&'a str>,
-    /// The time at which the API server recorded the decision. For an approval: the time of the signature, if the
-    /// signature is earlier.
+    /// The time at which the API server recorded the decision. If an approval has a signature with an earlier time,
+    /// this is the time of the signature.
     pub at: Timestamp,
     /// The end of the approval, if the person set one.
     pub not_after: Option<Timestamp>,
@@ -108,7 +108,7 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
 
 /// The decisions on one subject under one level.
 pub struct Record<'a> {
-    /// Each decision, its effect while it has not expired, and the time at which it expires.
+    /// Each decision, its effect without regard to its expiry, and the time at which it expires.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -139,7 +139,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several revocations are from the same second, the revocation with the last object name.
+    /// The last revocation. Of several revocations from the same second, the one with the last object name counts as
+    /// the last.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))

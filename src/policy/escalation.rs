@@ -23,7 +23,7 @@ pub struct Escalation<'a> {
 pub struct Tier<'a> {
     /// The number of the tier, from 1.
     pub number: u32,
-    /// The role of the tier.
+    /// The role that must handle the incident from this tier on.
     pub role: &'a str,
     /// The time at which the incident reaches the tier.
     pub at: Timestamp,

@@ -23,7 +23,7 @@ pub enum Class {
     Compared,
     /// The field may have any value, for this reason.
     Free(&'static str),
-    /// A pod that sets the field is never approved. The text states the alternative. Two values are allowed: the
+    /// A pod that sets the field is never approved. The text states the alternative. There are two exceptions: the
     /// default `terminationMessagePath`, and a `fileKeyRef` of a variable in `mayVary`.
     Refused(&'static str),
 }

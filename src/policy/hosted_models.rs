@@ -130,7 +130,8 @@ const KNOWN: &[KnownProvider] = &[
 ];
 
 /// The known providers that the runtime seems to call and the system does not state. Each provider has its first sign:
-/// the name of a variable, or an address. The sign contains no other part of a variable's value.
+/// the name of a variable, or a host name. A sign contains no other part of a variable's value, because the value can
+/// be secret.
 pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     for container in runtime.init_containers.iter().chain(&runtime.containers) {

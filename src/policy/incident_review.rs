@@ -14,7 +14,7 @@ use super::{
 };
 use crate::api::{MissedIncidentReview, RequiredApproval, RequiredIncidentReview, RiskLevelSpec};
 
-/// The review of an incident that a level requires.
+/// The state of the review that a level requires after an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueReview {
     /// The time at which the review is due.
@@ -37,7 +37,7 @@ pub enum ReviewEffect {
 }
 
 impl ReviewEffect {
-    /// The stable word for programs, in upper camel case.
+    /// The stable machine-readable reason, in upper camel case.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Counted => "Counted",
@@ -49,7 +49,7 @@ impl ReviewEffect {
 }
 
 /// The roles that must review an incident: `incidents.review.roles` of the level. If this list is empty, the roles that
-/// must resume. `None` if the level requires no review.
+/// must resume a version must also review. `None` if the level requires no review.
 pub fn required_to_review(level: &RiskLevelSpec) -> Option<&[RequiredApproval]> {
     let rule = rule(level)?;
     Some(if rule.roles.is_empty() { required(level) } else { rule.roles.as_slice() })

@@ -34,10 +34,10 @@ use crate::{
     truncate::shorten,
 };
 
-/// The maximum number of holds among the reasons of a version.
+/// The maximum number of holds in [`HoldJudgement::holds`].
 const HOLDS: usize = 16;
 
-/// The maximum number of incident names for a version.
+/// The maximum number of names in [`HoldJudgement::held_by`], and in [`HoldJudgement::lifted`].
 pub const NAMES: usize = 256;
 
 /// An incident of the system of the judged version.
@@ -71,7 +71,7 @@ impl RecordedIncident<'_> {
         self.notes.iter().filter(|note| note.type_ == NoteType::Closing).filter(by_another)
     }
 
-    /// The first acknowledgement or closing.
+    /// The first acknowledgement or closing. A closing by the opener does not count.
     pub fn handled(&self) -> Option<&RecordedNote<'_>> {
         let acknowledged = |note: &&RecordedNote<'_>| note.type_ == NoteType::Acknowledgement;
         let acknowledged = self.notes.iter().filter(acknowledged).filter(|note| note.by.is_some());
@@ -88,8 +88,9 @@ impl RecordedIncident<'_> {
 pub struct Incidents<'a>(BTreeMap<&'a str, Vec<RecordedIncident<'a>>>);
 
 impl<'a> Incidents<'a> {
-    /// Joins incidents with their notes, and with the verified decisions to resume and reviews. Each of `incidents` is
-    /// a name with a creation time, a content and a digest. Each of `notes` is a content with a creation time.
+    /// Joins incidents with their notes, their verified reviews and the verified decisions to resume. Each of
+    /// `incidents` is a name with a creation time, a content and a digest. Each of `notes` is a content with a creation
+    /// time.
     pub fn new<A: ApprovalObject + 'a>(
         incidents: impl IntoIterator<Item = ((&'a str, Timestamp), &'a IncidentSpec, Digest)>,
         notes: impl IntoIterator<Item = (&'a IncidentNoteSpec, Timestamp)>,
@@ -212,7 +213,7 @@ impl ResumeEffect {
     }
 }
 
-/// A version that an incident holds.
+/// The hold of a version by an incident.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hold {
     /// The name of the `Incident`.
@@ -320,8 +321,8 @@ pub struct HeldSubject<'a> {
 /// The effect of incidents on a version.
 #[derive(Clone, Debug, Default)]
 pub struct HoldJudgement {
-    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, their holds appear after
-    /// people lifted the earlier holds.
+    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, the other holds appear
+    /// when people have lifted the earlier holds.
     pub holds: Vec<Hold>,
     /// The names of the incidents that hold the version, at most [`NAMES`]. The value is [`Hold::from`].
     pub held_by: BTreeMap<String, Option<Timestamp>>,
@@ -330,7 +331,7 @@ pub struct HoldJudgement {
     /// The name of the first incident that concerns the version and that people did not close.
     pub open: Option<String>,
     /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
-    /// that does not concern the version has no effect.
+    /// that does not concern the version has no entry.
     pub resumes: BTreeMap<String, ResumeEffect>,
 }
 
@@ -453,7 +454,8 @@ fn hold(incident: &RecordedIncident<'_>, from: Option<Timestamp>, missing: Missi
     }
 }
 
-/// The roles that must resume a held version: `incidents.resume` of the level. If it is empty, `approvals` of the level.
+/// The roles that must resume a held version: `incidents.resume` of the level, or its `approvals` if that list is
+/// empty.
 pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     match &level.incidents {
         Some(rules) if !rules.resume.is_empty() => &rules.resume,
@@ -474,8 +476,8 @@ fn in_one_line(description: &str) -> String {
     shorten(description.split_whitespace().collect::<Vec<_>>().join(" "), 256)
 }
 
-/// Whether the person neither opened the incident nor noted an action before the decision. An action that the person
-/// notes later does not take the decision back.
+/// Whether the person neither opened the incident nor noted an action before the decision. If the person notes an
+/// action later, the decision still counts.
 fn is_independent(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     let user = &*resume.approver.user;
     let acted = |note: &RecordedNote<'_>| {

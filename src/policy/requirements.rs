@@ -70,11 +70,11 @@ pub struct UnmetRequirement {
     pub name: String,
     /// The message of the requirement.
     pub message: String,
-    /// The cause.
+    /// The reason why the version does not meet the requirement.
     pub cause: UnmetCause,
 }
 
-/// The cause why a requirement is not met.
+/// The reason why a version does not meet a requirement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UnmetCause {
     /// The result of the expression is false.
@@ -99,7 +99,7 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl Requirements {
-    /// Compiles the requirements of a level, with all variables.
+    /// Compiles the requirements of a level. Expressions may read all variables.
     pub fn compile(requirements: &[Requirement]) -> Self {
         Self::compile_with(&ClusterVariable::ALL.into(), requirements)
     }
@@ -174,8 +174,8 @@ struct SignedAssessment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     relationship: Option<Value>,
     performed_at: String,
-    /// The valid signatures, each once. If all keys were removed, this set is empty, but expressions still see the
-    /// assessment, so that a bad result does not disappear.
+    /// The valid signatures, without duplicates. Empty if the roles no longer list any of the keys that signed.
+    /// Expressions still see such an assessment. Otherwise the removal of a key would hide a bad result.
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 
@@ -253,7 +253,7 @@ fn seen_signatures<'a>(
     seen.collect()
 }
 
-/// The value of an object of the API. Such an object always serialises.
+/// Converts an object of the API to JSON. Such an object always serialises.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

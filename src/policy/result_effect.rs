@@ -88,7 +88,7 @@ pub struct CitedResult {
     pub assessment: String,
     /// The metric with its slice.
     pub measure: String,
-    /// The compared value: the measured value, or the worse end of its interval.
+    /// The compared value: the measured value, or the worst of this value and the ends of its interval.
     pub value: Decimal,
     /// The user who signed the result.
     pub signer: String,
@@ -104,7 +104,7 @@ impl fmt::Display for CitedResult {
 /// The comparison that a requirement states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Comparison {
-    /// The comparison with the threshold.
+    /// Whether the result must be at most, or at least, the threshold.
     pub comparator: Comparator,
     /// The value with which the result is compared.
     pub threshold: Decimal,
@@ -123,7 +123,7 @@ pub enum Inconclusive {
     TooFewSamples {
         /// The number of scored samples.
         scored: u64,
-        /// The required number.
+        /// The number of scored samples that the level requires.
         needed: u64,
     },
     /// The share of samples without a score is too large.
@@ -132,7 +132,7 @@ pub enum Inconclusive {
         errors: u64,
         /// The number of all samples.
         samples: u64,
-        /// The largest allowed share.
+        /// The largest share of samples without a score that the level allows.
         most: Decimal,
     },
     /// The result has no interval of the required confidence level or a higher one.
@@ -140,7 +140,7 @@ pub enum Inconclusive {
         /// The required confidence level.
         level: Decimal,
     },
-    /// The metric of the result is better in the other direction than the requirement expects.
+    /// A higher value is better for the result but worse for the requirement, or the reverse.
     OtherDirection,
     /// The key of the signature was removed from the role.
     SignatureNotValid,

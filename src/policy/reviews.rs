@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Reason, effect::whole_seconds};
 use crate::api::{AISystemSpec, OverdueAction, RequiredReview, ReviewDates, RiskLevelSpec};
 
-/// The object of a review.
+/// A risk or a document that needs reviews.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reviewed {
     /// The risk of this name.
@@ -50,7 +50,8 @@ impl fmt::Display for OverdueReview {
     }
 }
 
-/// The reviews that the level requires of the system. Each has its rule and its stated dates.
+/// The reviews that the level requires of the system. Each comes with its rule and with the dates that the system
+/// states.
 fn required<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,
@@ -74,7 +75,8 @@ pub fn due_times<'a>(
     required(system, level).filter_map(|(_, rule, dates)| rule.due(dates)).map(whole_seconds)
 }
 
-/// The overdue reviews for which the level sets `action`, in the order of the system.
+/// The overdue reviews for which the level sets `action`: first the risks, then the documents, in the order of the
+/// system.
 pub fn overdue<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,

@@ -25,13 +25,13 @@ pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
 /// The existing roles, by name.
 pub type ApproverRoles = BTreeMap<String, Arc<ApproverRole>>;
 
-/// The error for a decision without a valid signature or a recorded approver.
+/// The reason why neither a signature nor a record of the API server proves who decided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
     /// The decision has neither a signature nor an approver.
     #[error("it is not signed, and the API server did not record an approver")]
     Unsigned,
-    /// No `ApproverRole` lists the keys of the role.
+    /// The `ApproverRole` that would list the keys of the role does not exist.
     #[error("there is no ApproverRole {role} with the keys of that role")]
     RoleNotFound {
         /// The name of the role.
@@ -175,7 +175,7 @@ fn identified<'a>(
     }
 }
 
-/// The signer of a decision that lets no version run, as the operator verified the signer earlier.
+/// The signer that the operator verified earlier and wrote to the status. `None` if the decision lets a version run.
 fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
     let stays = !approval.spec().decision.permits();
     let user = approval.signed_by().filter(|_| stays)?;

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
-//!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest, or else its address
-//!  both     the hosted models; the risks that the level requires, and the dates of reviews that withhold
+//!  form 2   the fields of form 1, "form": 2, and the required documents (each by digest, or else by address)
+//!  both     the hosted models, and the risks if the level requires risks
 //! ```
 //!
-//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Hosted models, risks and dates that the
-//! system does not state add no field. So the digests that older releases computed stay valid.
+//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Risks and documents have the dates of
+//! their reviews only if an overdue review withholds the version. Hosted models, risks and dates that the system does
+//! not state add no field. So the digests that older releases computed stay valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use super::fields::instead_of;
 pub struct Unmatchable(pub(super) Box<str>);
 
 impl Unmatchable {
-    /// The error for a `part` of a pod whose kind this release does not know. A later Kubernetes version may add kinds.
+    /// The error for a `part` of a kind that this release does not know. A later Kubernetes version may add kinds.
     pub(super) fn unknown(part: impl fmt::Display) -> Self {
         Self(format!(
             "the kind of {part} is unknown to this release of Assent, so no approved runtime can state it: use another kind, or upgrade Assent"

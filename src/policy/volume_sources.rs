@@ -1,10 +1,11 @@
 //! Converts the volume sources that a runtime states in full.
 //!
 //! ```text
-//!  hostPath, csi, nfs, iscsi, ephemeral, clusterTrustBundle, podCertificate ──► the same, with one form for equal meanings
+//!  hostPath, csi, nfs, iscsi, ephemeral, clusterTrustBundle, podCertificate ──► the same, one form per meaning
 //! ```
 //!
-//! The code destructures each source without `..`, so that a new field of a later Kubernetes version is a compile error.
+//! The code destructures each source without `..`, so that a new field of a later Kubernetes version is a compile
+//! error.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +86,8 @@ pub(super) fn iscsi(pod: &core::ISCSIVolumeSource) -> IscsiVolume {
     }
 }
 
-/// The claim of an ephemeral volume. The API server refuses a template with other metadata than labels and annotations.
+/// The claim of an ephemeral volume. Only labels and annotations of the template are read, because the API server
+/// refuses a template with other metadata.
 pub(super) fn ephemeral(pod: &core::EphemeralVolumeSource) -> EphemeralVolume {
     let core::EphemeralVolumeSource { volume_claim_template } = pod;
     let Some(core::PersistentVolumeClaimTemplate { metadata, spec }) = volume_claim_template else {
@@ -161,7 +163,8 @@ fn selector(pod: &CoreSelector) -> LabelSelector {
     LabelSelector { match_labels: map(match_labels.as_ref()), match_expressions: rules.collect() }
 }
 
-/// The source of a trust bundle in the volume `volume`. A runtime has no field for the owner of a file.
+/// The source of a trust bundle in the volume `volume`. A runtime has no field for the owner of a file, so a source
+/// that sets the owner is refused.
 pub(super) fn cluster_trust_bundle(
     volume: &str,
     pod: &core::ClusterTrustBundleProjection,
@@ -178,7 +181,8 @@ pub(super) fn cluster_trust_bundle(
     })
 }
 
-/// The source of a certificate in the volume `volume`. A runtime has no field for the owner of a file.
+/// The source of a certificate in the volume `volume`. A runtime has no field for the owner of a file, so a source that
+/// sets the owner is refused.
 pub(super) fn pod_certificate(
     volume: &str,
     pod: &core::PodCertificateProjection,

@@ -28,8 +28,8 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 /// The path of the service account token in its volume.
 const TOKEN_FILE: &str = "token";
 
-/// The `ConfigMaps` with certificates in the volume of the token. Each has the key that becomes a file with the same
-/// name. The first is for the API server. The second is for services on `OpenShift`.
+/// The `ConfigMaps` with certificates in the volume of the token, each with its only key. The key and its file have the
+/// same name. The first `ConfigMap` is for the API server. The second is for services on `OpenShift`.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
 
@@ -118,8 +118,8 @@ pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     Err(Unmatchable::unknown(format_args!("volume {}", pod.name)))
 }
 
-/// The field of a volume kind that Kubernetes or its vendor replaced by CSI drivers. The code destructures the volume
-/// without `..`, so that a new kind of a later Kubernetes version is a compile error.
+/// The field of a volume kind that Kubernetes removed or that CSI drivers replaced. `None` for other kinds. The code
+/// destructures the volume without `..`, so that a new kind of a later Kubernetes version is a compile error.
 fn removed_kind(pod: &core::Volume) -> Option<&'static str> {
     let core::Volume {
         aws_elastic_block_store,

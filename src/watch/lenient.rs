@@ -119,7 +119,8 @@ struct WithMetadata<T> {
     metadata: T,
 }
 
-/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`.
+/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`,
+/// and could so make the object unreadable.
 fn without_managed_fields(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -202,7 +203,7 @@ mod tests {
         job
     }
 
-    /// More levels than the parser accepts.
+    /// JSON with more nested levels than the parser accepts.
     fn deep() -> String {
         format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000))
     }

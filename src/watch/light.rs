@@ -10,7 +10,7 @@ use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
 /// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends. A user
-/// who may patch the object may write any text into them.
+/// who may patch the object may write any text into them, and could so make the object unreadable.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 pub(crate) struct Metadata {

@@ -10,9 +10,9 @@
 //! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
 //! user who may write one object must not be able to hide all objects of its kind.
 //!
-//! Some kinds do not count as missing. No version clears an unreadable pod. `enforce` ignores an unreadable
-//! `Clearance`. `guard` restores an unreadable admission policy. `compile` still applies a rejection, revocation or
-//! incident of which it can read the important fields.
+//! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a `Clearance`
+//! becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable admission policy.
+//! `compile` still applies an unreadable rejection, revocation or incident if it can read the important fields.
 //!
 //! The `Controller` and `reflector` of kube-runtime do not fit. They keep whole objects, drop a list with an
 //! unreadable object, and have no concurrency limit that adapts to the load of the API server.

@@ -45,7 +45,7 @@ pub(crate) struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
     /// The entries of `due`, by key.
     due_at: HashMap<K, Instant>,
-    /// The keys that run. The value is the instant of the next run, if the key changed.
+    /// The keys that run. The value is the instant of the next run, if the key changed during the run.
     running: HashMap<K, Option<Instant>>,
     /// The end of the rest of each key.
     rests_until: HashMap<K, Instant>,

@@ -26,7 +26,7 @@ pub(crate) fn background_backoff() -> ExponentialBuilder {
 /// Whether a retry may succeed soon, because the API server is unavailable or overloaded.
 pub(crate) fn is_transient(error: &kube::Error) -> bool {
     match error {
-        // The code 500 is not transient. Its cause is one object: two budgets for one pod, or a webhook that fails.
+        // The code 500 does not mean overload. For example, a pod has two disruption budgets, or a webhook fails.
         kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
         kube::Error::HyperError(_) | kube::Error::Service(_) => true,
         _ => false,

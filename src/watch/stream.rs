@@ -18,8 +18,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// The minimum and the maximum back-off of a watch, without jitter. The default of Kubernetes, up to 30 s, is too long
-/// for decisions.
+/// The minimum and the maximum back-off of a watch, without jitter. With the default of Kubernetes, up to 30 s,
+/// decisions would take effect too late.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// The time without an error after which the back-off starts from its minimum again.

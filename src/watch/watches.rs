@@ -36,11 +36,13 @@ const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// server takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// The time without an error after which a watch counts as recovered. A successful attempt is visible only when an
-/// object changes. This time is longer than the maximum back-off between two attempts.
+/// The time without an error after which a watch counts as recovered. A success is visible only when an object changes,
+/// so the absence of errors must prove it. This time is longer than the maximum back-off. So a watch that still fails
+/// reports another error within this time.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// The maximum number of reports about unreadable objects for each kind and namespace. The metric counts all objects.
+/// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts the
+/// objects without a report.
 const MAX_REPORTS: usize = 20;
 
 pub(crate) struct Watches {
@@ -87,7 +89,7 @@ impl Health {
         self.outage.as_ref().filter(|outage| now < outage.last + RECOVERED_AFTER)
     }
 
-    /// The text about an outage or a missing first list that lasts too long.
+    /// Describes an outage, or a missing first list, that takes too long.
     fn problem(&self, now: Instant) -> Option<String> {
         let outage = self.outage(now);
         let why = outage.map_or("its first list is not complete", |outage| &outage.why);
@@ -107,7 +109,7 @@ struct Entry {
     reported: bool,
 }
 
-/// The content of the Event and the condition of an unreadable object.
+/// The content of the Event and of the condition that report an unreadable object.
 #[derive(Clone, Debug)]
 pub(super) struct UnreadableReport {
     pub(super) object: ObjectReference,
@@ -151,7 +153,7 @@ impl Watches {
         })
     }
 
-    /// The problems of the watches that last longer than a restart of the API server.
+    /// The outages and missing first lists that last longer than a restart of the API server.
     pub(crate) fn problems(&self) -> Vec<String> {
         let now = Instant::now();
         self.state().streams.iter().filter_map(|stream| stream.problem(now)).collect()

@@ -1,4 +1,5 @@
-//! Attacks on signed certifications: a signature is used for another certification, role or provider, or its key ended.
+//! Attacks on signed certifications: the use of a signature for another certification, role or provider, and the use of
+//! a key that is not valid.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use ssh_key::{HashAlg, LineEnding};

@@ -1,4 +1,5 @@
-//! Tests the variables of expressions for objects of Kubernetes: which policies select which pods, and unknown objects.
+//! Tests the variables of expressions for objects of Kubernetes: the pods that network policies select, and objects
+//! that are not known.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,7 +90,7 @@ fn objects_that_are_not_known_give_unknown_results() {
     assert_eq!(results("networkPolicies.size() > 0", &nothing).unknown, unknown);
     assert_eq!(results("claims.size() > 0", &nothing).unknown, unknown);
     assert!(results("version.spec.system == \"chat\"", &nothing).unknown.is_empty());
-    // Without the claim, manifest files do not show whether the claim exists in the cluster.
+    // If manifest files do not contain the claim, it can still exist in the cluster.
     let manifests = ClusterObjects { storage: Some(Storage::default()), ..ClusterObjects::default() };
     assert_eq!(results("claims.size() > 0", &manifests).unknown, unknown);
     let all = Storage { is_complete: true, ..Storage::default() };

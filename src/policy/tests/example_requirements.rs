@@ -49,8 +49,8 @@ fn levels() -> BTreeMap<String, RiskLevel> {
 
 /// The requirement that the content does not meet. `None` if the content meets it.
 ///
-/// The fields of the content: `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`, `claims` and
-/// `storageClasses`. All can be absent.
+/// The fields of the content: `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`, `claims`
+/// and `storageClasses`. All can be absent.
 fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement> {
     let field = |name: &str, default: Value| content.get(name).cloned().unwrap_or(default);
     let mut system = json!({

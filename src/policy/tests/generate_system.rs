@@ -1,5 +1,5 @@
-//! Strategies of proptest for systems with their documents, risks and hosted models, and for the requirements of a
-//! level for them.
+//! Strategies of proptest: systems with their documents, risks and hosted models, and the requirements of a level for
+//! such systems.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
@@ -86,7 +86,7 @@ fn any_dates() -> impl Strategy<Value = ReviewDates> {
     (last, option::weighted(0.5, any_end())).prop_map(|(last, next)| ReviewDates { last, next })
 }
 
-/// States the missing dates of all reviews, so that no review is overdue at the first instant.
+/// Adds the missing dates to all reviews, so that no review is overdue at the first instant.
 pub fn state_every_review(system: &mut AISystemSpec) {
     let documents = system.documentation.iter_mut().map(|document| &mut document.review);
     let risks = system.risks.iter_mut().map(|risk| &mut risk.review);

@@ -52,7 +52,7 @@ struct Decided {
     outcome: Option<ReviewOutcome>,
 }
 
-/// All facts about the overrides of one system, and its version `v1` with the content 1, created at the second 0.
+/// All facts about the overrides of one system. Its version `v1` has the content 1 and is created at the second 0.
 #[derive(Clone, Debug)]
 struct Case {
     asked: Vec<Asked>,
@@ -168,7 +168,8 @@ impl Case {
         self.decided.iter().enumerate().map(make).collect()
     }
 
-    /// The facts about the version with this name and content, and the state and effect of the override `of`.
+    /// Calls `read` with all overrides and with the facts about the version with this name and content. It also gets
+    /// the effect of each granted override, by name.
     fn judged<T>(
         &self,
         (name, content): (&str, u8),

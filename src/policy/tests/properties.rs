@@ -22,7 +22,7 @@ use crate::{
     policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
-/// Facts that are often cleared, and facts of every kind.
+/// Cases in which the version is often cleared, and cases of every kind.
 fn cases() -> impl Strategy<Value = Case> {
     prop_oneof![2 => clearable_case(), 1 => any_case()]
 }
@@ -389,8 +389,8 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     })
 }
 
-/// This test checks the generators. If they rarely generated cleared facts, a policy that never clears would pass the
-/// other properties.
+/// This test checks the generators. If the generated versions were rarely cleared, a policy that never clears would
+/// pass the other properties.
 #[test]
 fn the_generators_reach_every_verdict_reason_and_effect() {
     let mut runner = TestRunner::deterministic();

@@ -230,7 +230,8 @@ fn a_key_counts_while_the_role_lists_it() {
     let by = |change: fn(&mut ApproverKey)| approver_of(&approval, &roles(change)).map(drop);
     assert_eq!(by(|key| key.not_after = Some(Time(second(8)))), Ok(()));
     let invalid = NotSigned::KeyNotValid { user: "alice".to_owned(), role: "risk".to_owned(), at: second(7) };
-    // The creation time decides, because a thief of an old key can sign with any date.
+    // The key must be valid when the API server creates the Approval. The date in the signature does not count, because
+    // a thief of an old key can state any date.
     assert_eq!(by(|key| key.not_after = Some(Time(second(7)))), Err(invalid.clone()));
     assert_eq!(by(|key| key.not_before = Some(Time(second(8)))), Err(invalid));
     let not_listed = Err(NotSigned::KeyNotListed { role: "risk".to_owned() });

@@ -70,7 +70,7 @@ pub fn svg(rows: &[Row]) -> String {
     svg
 }
 
-/// The x coordinate of a multiple of the goal. A value beyond the scale is at its end.
+/// The x coordinate of a multiple of the goal. A value outside the scale is drawn at the end of the scale.
 fn x(of_goal: f64) -> f64 {
     let power = of_goal.max(f64::MIN_POSITIVE).log2().clamp(-POWERS, POWERS);
     LABELS + (WIDTH - LABELS - 30.0) * (power + POWERS) / (2.0 * POWERS)

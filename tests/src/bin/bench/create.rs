@@ -209,7 +209,7 @@ async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: u
 async fn rates(cluster: &ControlPlane, creations: &[Creation], scale: &Scale) -> Result<Figures> {
     let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
     let measure = async |creation: &Creation| rate(&clients, creation, scale.burst).await;
-    // Warm-up.
+    // The first round is a warm-up, so its values are not used.
     in_turn(creations, 1, 1, measure).await?;
     in_turn(creations, scale.rounds, TURNS, measure).await
 }
@@ -249,7 +249,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The duration of a change of an unrelated label on running pods.
+/// The duration of the change of a label on running pods. Assent does not use the label.
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let mut pods = Vec::new();
     for place in places {

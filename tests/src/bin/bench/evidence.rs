@@ -28,10 +28,10 @@ use crate::{Scale, machine, progress};
 /// The risk level of all systems, and the prefix of their namespaces.
 const LEVEL: &str = "evidence";
 
-/// The number of assessments of a system. Each assessment is for another requirement.
+/// The number of assessments of a system. Each assessment is for a requirement of its own.
 const ASSESSMENTS: usize = 5;
 
-/// Measures the operator. Returns the rows of the report.
+/// Measures the operator with evidence. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     create(&admin, &alice, scale.systems).await?;
@@ -200,14 +200,15 @@ async fn memory(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     Ok(memory)
 }
 
-/// Signs failing results of one system after the other. Returns the times of the baseline and of the judgement, in ms.
+/// For one system after the other, signs a failing result and then patches a label of the version. Returns the times of
+/// the patches (the baseline) and the times until the judgements: the median of each round, in ms.
 async fn results(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut floor, mut judged) = (Vec::new(), Vec::new());
     let mut systems = 0..scale.systems;
     for round in 1..=scale.rounds {
         progress(&format!("new results, round {round} of {}", scale.rounds));
         let (mut patched, mut times) = (Vec::new(), Vec::new());
-        // Each result is of another namespace, so that the pause after a compile does not affect the measure.
+        // Each system is in another namespace, so that the pause after a compile does not affect the measure.
         for system in systems.by_ref().step_by(SYSTEMS_PER_NAMESPACE).take(scale.releases) {
             times.push(ms(judge(admin, alice, system).await?));
             let version = world::version_name(system, 0);
@@ -248,7 +249,8 @@ async fn judge(admin: &Rest, alice: &Rest, system: usize) -> Result<Duration> {
     Ok(withheld.saturating_duration_since(signed))
 }
 
-/// Starts a watch of the Clearance. The returned future gives the instant at which it clears no version of the system.
+/// Starts a watch of the Clearance. The returned future gives the instant at which the Clearance clears no version of
+/// the system.
 async fn withheld(
     admin: &Rest,
     namespace: &str,

@@ -148,7 +148,8 @@ async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>
     Ok(events.try_filter_map(clearance).boxed())
 }
 
-/// Waits until the Clearances of `count` namespaces all clear a version, or all clear no version. Returns the time.
+/// If `cleared`, waits until each of `count` Clearances clears a version. Otherwise, waits until each of them clears no
+/// version. Returns the time.
 async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTime> {
     let mut clearances = clearances(admin).await?;
     let mut there = BTreeSet::new();

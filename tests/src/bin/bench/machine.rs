@@ -1,4 +1,4 @@
-//! Facts about the machine and the versions, and measures of processes.
+//! Facts about the machine and about the versions of the programs, and measures of processes.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::rest::Rest;
 /// The clock ticks per second (`USER_HZ`). It is 100 on every Linux that Kubernetes supports.
 const TICKS: f64 = 100.0;
 
-/// The longest time that the operator may be busy.
+/// The timeout of the wait until the operator is quiet.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
 /// Collects the facts about the machine and the versions for the JSON file.

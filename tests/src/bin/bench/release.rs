@@ -45,7 +45,7 @@ async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
     for _ in 0..scale.rounds {
         let (mut patched, mut released) = (Vec::new(), Vec::new());
         for _ in 0..scale.releases {
-            // Each pod has its own namespace, so that its Clearance contains no other versions.
+            // Each pod has its own namespace, so that the Clearance of the namespace contains no other versions.
             let namespace = format!("release-{system}");
             world::namespace(admin, &namespace, true).await?;
             let pod = held_pod(admin, &namespace, system).await?;

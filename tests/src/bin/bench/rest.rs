@@ -16,7 +16,7 @@ use serde_json::Value;
 /// The number of concurrent requests during preparation.
 const CONCURRENCY: usize = 32;
 
-/// The number of requests about pods that the operator sends at the same time.
+/// The maximum number of requests about pods that the operator sends at the same time.
 pub const OPERATOR_CONCURRENCY: usize = 64;
 
 /// A client of the API server.

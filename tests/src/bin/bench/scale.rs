@@ -56,7 +56,7 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The figures of a size, with one value per round.
+/// The measured values for one size of the cluster. Each list has one value per round.
 struct Figures {
     size: Size,
     /// The time of one read of all objects, in ms.
@@ -349,7 +349,8 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     Ok((begin.elapsed(), bytes / 1024.0 / 1024.0))
 }
 
-/// Reads all objects of a kind in pages of 500. The operator reads pages of 100. Returns their size in bytes.
+/// Reads all objects of a kind in pages of 500. The operator reads pages of 100, so it needs more requests. Returns the
+/// size of the objects in bytes.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
 pub async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,

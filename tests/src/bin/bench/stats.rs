@@ -43,7 +43,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// The median of sorted values. For an even number of values, the mean of the two in the middle.
+/// The median of sorted values. If the number of values is even, this is the mean of the two in the middle.
 fn middle(sorted: &[f64]) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])

@@ -98,7 +98,7 @@ pub async fn systems(rest: &Rest, namespace: &str, systems: usize, versions: usi
     .await
 }
 
-/// A system with everything that the level requires.
+/// A system with all fields that the levels of the benchmark require.
 pub fn ai_system(name: &str, level: &str) -> Value {
     json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "metadata": { "name": name },
         "spec": { "intendedPurpose": "Answers.", "riskLevel": level, "owners": [{ "kind": "User", "name": "dev" }] } })

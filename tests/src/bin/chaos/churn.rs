@@ -1,4 +1,4 @@
-//! The people who work during the faults: they decide, roll out, scale and delete, and some of them attack.
+//! The simulated users who work during the faults: they decide, roll out, scale and delete, and some of them attack.
 //!
 //! They do not retry a request that is refused or gets no response.
 //!
@@ -29,13 +29,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The grace period of the risk levels, in seconds.
 pub const GRACE: u32 = 4;
 
-/// The number of ModelVersions. The people also roll out one revision that has no ModelVersion.
+/// The number of ModelVersions. The users also roll out one revision that has no ModelVersion.
 const VERSIONS: u8 = 4;
 
 /// The workloads of each namespace.
 const WORKLOADS: [&str; 2] = ["web", "guarded"];
 
-/// The namespaces and the people who work in them.
+/// The namespaces, and the simulated users who work in them.
 pub struct Churn<'a> {
     scenes: Vec<Scenario<'a>>,
     digests: Vec<Vec<Digest>>,
@@ -85,7 +85,8 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Works for `length`. Returns the number of acts that succeeded, and the number of refused or unanswered acts.
+    /// Lets the users work for `length`. Returns the number of acts that succeeded, and the number of refused or
+    /// unanswered acts.
     pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);
@@ -100,8 +101,8 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// Approves the version that each Deployment `web` requests at the end, permanently and by all approvers. Skips a
-    /// Deployment with a revision without a ModelVersion.
+    /// Lets all approvers approve the final version of each Deployment `web`, without an end. Skips a Deployment whose
+    /// revision has no ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
         // A decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;

@@ -35,7 +35,7 @@ pub struct Stage<'a> {
     /// The proxies between each operator and the API server.
     pub proxies: [Proxy; OPERATORS],
     pub tenants: Tenants<'a>,
-    /// The finished outages. The witness does not count their time.
+    /// The finished outages. When the witness checks how fast Assent acts, it does not count the time of these outages.
     pub outages: Mutex<Vec<Outage>>,
     /// The targets of current faults, which must not be restarted.
     pub broken: Mutex<Vec<Target>>,

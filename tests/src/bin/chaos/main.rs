@@ -1,4 +1,5 @@
-//! The chaos test breaks many parts at once while people work. A witness judges the result, see `docs/chaos.md`.
+//! The chaos test breaks many parts at once while simulated users work. A witness judges the result, see
+//! `docs/chaos.md`.
 //!
 //! ```text
 //!             ┌─ churn    people decide, roll out, scale, delete, attack ──────────┐
@@ -44,7 +45,8 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 /// The number of namespaces that the witness judges.
 const NAMESPACES: usize = 3;
 
-/// Kills, pauses and slows down everything while people work, and judges the result.
+/// Kills, pauses and slows down the processes of the control plane and the operator while simulated users work. Then
+/// judges whether Assent kept its promises.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -221,7 +223,7 @@ impl TestBed {
         self.cluster.kubectl(Person::Admin, &delete).await?.ok().map(drop)
     }
 
-    /// Copies the plan, the verdict and the logs of a seed with a violation.
+    /// Copies the plan, the verdict and the logs of a seed with a violation to a subdirectory of `directory`.
     fn keep(
         &self,
         directory: &std::path::Path,

@@ -1,4 +1,4 @@
-//! The plan of faults. The seed determines the complete plan, so a seed can run again.
+//! The plan of faults. The seed determines the complete plan, so the same seed gives the same faults again.
 //!
 //! ```text
 //!  seed ──► Plan ─┬─ skew: the error of each operator's clock, in seconds
@@ -25,7 +25,7 @@ pub enum Target {
     Operator(usize),
     /// A component of the control plane.
     Component(Component),
-    /// A hostile object of another tenant: the number of its specimen.
+    /// A hostile object of another tenant, by the number of its specimen.
     Hostile(usize),
     /// The namespace in which another tenant makes many changes.
     Flood,
@@ -99,7 +99,7 @@ impl Plan {
     }
 }
 
-/// The next fault. The result has several faults if all operators are killed together, and for hostile objects.
+/// The next fault. If all operators are killed together, or hostile objects are created, the result has several faults.
 fn one(rng: &mut Rng, at: Duration) -> Vec<Fault> {
     use Component::{ApiServer, ControllerManager, Etcd, Scheduler};
     let operator = Target::Operator(rng.usize(0..OPERATORS));

@@ -166,8 +166,8 @@ impl Relay {
         }
     }
 
-    /// The body of a watch. The body stops while traffic is blocked. It ends with an error, at a cut or when the API
-    /// server ends the watch.
+    /// The body of a watch. The body stops while traffic is blocked. It ends with an error when the watches are cut or
+    /// the API server ends the watch.
     fn watched(&self, body: Body) -> Body {
         let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();
