@@ -1,6 +1,5 @@
-//! Runs a program with a wrong clock, through a preloaded library that replaces the time functions of the C library.
-//!
-//! With this library, the operator needs no option for tests.
+//! Runs a program with a wrong clock. A preloaded library replaces the time functions of the C library, so the operator
+//! needs no option for such tests.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

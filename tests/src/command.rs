@@ -58,7 +58,8 @@ impl Output {
 pub struct Programs {
     /// The directories that are searched before `PATH`.
     pub path: Vec<PathBuf>,
-    /// The directory of the caches. Each cluster has its own directory, because a later cluster may use the same port.
+    /// The directory of the caches. Each cluster has its own directory, because kubectl names its caches by the address
+    /// of the API server. A later cluster may use the same address.
     pub home: PathBuf,
 }
 

@@ -117,8 +117,9 @@ impl ControlPlane {
         Ok(Self { processes, cluster, people, reader, programs, directory })
     }
 
-    /// Uses the existing cluster of the current context of `kubeconfig`. Its user must be allowed to impersonate,
-    /// because the people act by impersonation. kubectl and helm come from `path` and `PATH`.
+    /// Uses the existing cluster of the current context of `kubeconfig`. The user of this context must be allowed to
+    /// impersonate the people, because the test acts as them by impersonation. kubectl and helm come from `path` and
+    /// `PATH`.
     pub async fn existing(kubeconfig: Kubeconfig, path: Vec<PathBuf>) -> Result<Self> {
         let (cluster, auth) = kubeconfig::current(kubeconfig)?;
         let directory = Directory::create()?;

@@ -66,7 +66,7 @@ fn sweep(path: &Path) -> Result<Child> {
 impl Drop for Directory {
     fn drop(&mut self) {
         match &mut self.sweeper {
-            // `wait` first closes the pipe. Then the sweeper removes the directory.
+            // `wait` first closes the pipe to the script. Then the script removes the directory.
             Some(sweeper) => drop(sweeper.wait()),
             None => eprintln!("{} is kept, because ASSENT_KEEP is set", self.path.display()),
         }

@@ -54,7 +54,7 @@ impl Account {
     }
 }
 
-/// Writes a kubeconfig in which each account is a context with a name. The first is the current context.
+/// Writes a kubeconfig with one context for each account, under the given name. The first context is the current one.
 pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, &'a Account)>) -> Result<()> {
     let mut merged = Kubeconfig::default();
     for (name, account) in accounts {

@@ -1,5 +1,5 @@
 //! Assigns free ports. Several control planes run at the same time, and the port of a stopped server must stay free for
-//! its restart.
+//! its restart. So the ports are outside the range from which the kernel assigns ports to clients.
 //!
 //! ```text
 //!     20000 ······ assigned here ······ 30000      32768 ······ assigned to clients by the kernel ······

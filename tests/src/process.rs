@@ -39,7 +39,7 @@ struct Run {
     orders: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
     pid: u32,
-    /// Whether this program asked the process to end.
+    /// Whether a method of [`Process`] asked the process to end.
     is_ending: bool,
 }
 
@@ -123,8 +123,8 @@ impl Process {
         self.run().supervisor.try_wait().ok().flatten()
     }
 
-    /// The id of the process itself, not of its supervisor. After the process has ended, this is the id of its last
-    /// run.
+    /// The id of the process itself, not of its supervisor. After the process has ended, the id stays the same until a
+    /// restart.
     pub fn pid(&self) -> u32 {
         self.run().pid
     }

@@ -1,5 +1,5 @@
-//! Reads objects as JSON, by the names of kinds that kubectl accepts. Tests poll often, and each kubectl process costs
-//! a quarter of a second of a processor.
+//! Reads objects as JSON without kubectl. Tests poll often, and each kubectl process costs a quarter of a second of CPU
+//! time. Callers name a kind as they do for kubectl.
 
 use std::sync::Mutex;
 
@@ -27,7 +27,8 @@ impl Reader {
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
         let (api, resource) = self.api(kind, namespace).await?;
         let object = match api.get(name).await {
-            // The API server may have closed the idle connection, for example because it restarted.
+            // The API server may have closed the idle connection, for example because it restarted. So the read is
+            // tried again.
             Err(error) if !matches!(error, kube::Error::Api(_)) => api.get(name).await,
             read => read,
         };
@@ -65,7 +66,8 @@ impl Reader {
         Ok((api, resource))
     }
 
-    /// The kind with the name `pod`, `Pod`, `pods`, `deployments.apps` or `events.v1.events.k8s.io`.
+    /// The kind with this name. The name is, for example, `pod`, `Pod`, `pods`, `deployments.apps` or
+    /// `events.v1.events.k8s.io`.
     fn find(&self, name: &str) -> Option<(ApiResource, Scope)> {
         let name = name.to_lowercase();
         let is_named = |(resource, _): &&(ApiResource, Scope)| {

@@ -116,7 +116,7 @@ impl Setup<'_> {
             // On a busy machine, late heartbeats must not make a node `NotReady`.
             "--node-monitor-grace-period=10m".into(),
         ]);
-        // The built-in controllers must not limit a benchmark.
+        // Each built-in controller works on up to 20 objects at the same time, so that it does not limit a benchmark.
         let syncs = ["deployment", "replicaset", "statefulset", "job", "cron-job", "namespace", "gc"];
         args.extend(syncs.map(|controller| format!("--concurrent-{controller}-syncs=20")));
         args

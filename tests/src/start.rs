@@ -1,5 +1,4 @@
-//! Starts a control plane and waits until a pod can be created and runs. The wait takes longer than the start of
-//! the processes.
+//! Starts a control plane and waits until a pod can be created and can run.
 //!
 //! If a process ends in the meantime, the error contains the last lines of its log.
 //!

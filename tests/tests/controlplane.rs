@@ -294,7 +294,7 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
 async fn a_killed_owner_leaves_no_process() -> Result<()> {
     let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
-    // Three processes, one supervisor for each process, and the sweeper of the directory.
+    // At least seven: three processes, one supervisor for each of them, and the process that removes the directory.
     ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;
@@ -313,7 +313,8 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
         let parents = fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
         Ok(parents.chain([PathBuf::from("/sys/fs/cgroup")]).any(|parent| parent.join(&name).exists()))
     };
-    // One interface of each pod is in the network namespace of the machine, which has a route to the pod.
+    // The machine has a network interface and a route for each pod. The route shows whether the network of the pod
+    // still exists.
     let addresses = fs::read_to_string(directory.join("addresses"))?;
     let has_routes = || -> Result<bool> {
         let routes = fs::read_to_string("/proc/net/fib_trie")?;

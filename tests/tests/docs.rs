@@ -56,7 +56,8 @@ async fn cluster() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// README.md, docs/README.md and its linked documents. Fails if a document in docs/ has no link.
+/// README.md, docs/README.md, and the documents that docs/README.md links to. Fails if docs/README.md does not link to
+/// every document in docs/.
 fn in_order() -> Result<Vec<PathBuf>> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
     for link in links_of(&fs::read_to_string("docs/README.md")?) {

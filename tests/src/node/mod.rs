@@ -219,8 +219,8 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// The control group of the node, with the name of the cluster's directory. `sweep` removes the group and the
-/// directory.
+/// The name of the control group of the node. It is the name of the cluster's directory, so `sweep` finds the group and
+/// removes it with the directory.
 fn group(cluster: &ControlPlane) -> Result<String> {
     let name = cluster.directory().file_name().context("the directory has no name")?;
     Ok(name.to_string_lossy().into_owned())

@@ -23,7 +23,7 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Resu
     Ok(scene)
 }
 
-/// Waits until an assessment has this reason of its condition `Counted`. Returns the message.
+/// Waits until the condition `Counted` of an assessment has this reason. Returns the message.
 async fn counted(scene: &Scenario<'_>, name: &str, reason: &str) -> Result<String> {
     let status = if reason == "Counted" { "True" } else { "False" };
     scene.condition("assessment", name, "Counted", status, reason).await
@@ -132,7 +132,7 @@ pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPla
     counted(&scene, "good", "AwaitingSignature").await?;
     let attest = attestation(&scene, "good", &digest).await?;
 
-    // The owner does not hold the role.
+    // Dev recorded the result and does not hold the role.
     let refused = scene.undecided(Dev, &attest).await?;
     ensure!(refused.contains("does not hold the role risk-officer"), "{refused}");
     let mut without = attest.clone();
@@ -213,7 +213,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
     ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
 
-    // The manifest of the same file names the same object, so another user who applies it creates no second object.
+    // The same file gives the same object name. So if another user applies the manifest, no second object exists.
     let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
     let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
     ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");

@@ -117,7 +117,7 @@ pub async fn an_approval_cannot_end_in_the_past_but_a_system_can(cluster: &Contr
         said.contains("spec.notAfter 2020-01-01T00:00:00Z is in the past: choose a later time"),
         "{said}"
     );
-    // A decommission date in the past is valid, because GitOps applies the same manifest again.
+    // A decommission date in the past is valid, because GitOps applies the same manifest again after the date.
     let mut system = scene.system("high");
     system["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &system).await?;
@@ -192,7 +192,7 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
-        // The creation timestamps, in whole seconds, must differ.
+        // The creation timestamps have whole seconds and must differ, because the older version gets the space first.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }

@@ -58,7 +58,8 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     Ok(())
 }
 
-/// An Event with another cause is neither suppressed nor counted under the note of an earlier Event.
+/// When the cause changes, the operator sends a new Event with the new cause. The operator neither suppresses it nor
+/// adds it to the count of the earlier Event.
 pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "current-cause", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -158,7 +159,7 @@ pub async fn revoked_digest_stays_withheld_under_a_new_name(cluster: &ControlPla
     next_second().await;
     others_approve(&scene, "v4").await?;
     scene.is_cleared("v4").await?;
-    // An approval counts only for the version name in the approval. The other name needs its own approval.
+    // An approval counts only for the version that it names. So v1 needs its own approval.
     withheld(&scene, "v1", "Revoked").await.map(drop)
 }
 
@@ -236,7 +237,8 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let rejected = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
-    // GitOps tools prune objects. No policy refuses the deletion, and no finalizer delays it.
+    // GitOps tools delete objects that are no longer in Git. So no policy may refuse a deletion, and no finalizer may
+    // delay it.
     scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;

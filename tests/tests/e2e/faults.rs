@@ -1,5 +1,5 @@
-//! Faults of nodes, finalizers, quotas and the API server: the operator continues with everything else, limits its
-//! retries, and reports the fault.
+//! Faults of nodes, finalizers, quotas and the API server. The operator continues its work on all other objects, limits
+//! its retries, and reports the fault.
 
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,7 @@ pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted() -> Res
         "the metric does not count the overdue pods"
     );
 
-    // The Event names this command. Kubernetes then deletes the pods within about a minute.
+    // The Event recommends this command. After the command, Kubernetes deletes the pods within about a minute.
     cluster.kubectl(Person::Admin, &["delete", "node", "lost"]).await?.ok()?;
     until(Duration::from_mins(3), "Kubernetes to delete the pods of the lost node", async || {
         Ok(scene.list("pods").await?.iter().all(|pod| !before.contains(&uid(pod))).then_some(()))
@@ -198,8 +198,8 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted() -> Resul
     counted(&again, &json!({ "running": 0, "held": 2 })).await
 }
 
-/// Held pods count in a quota, as all pending pods do. `explain` reports that an approved version waits for quota.
-/// The version runs once another workload frees quota. Its pods replace the held pods of the revoked version.
+/// Held pods count in a quota, as all pending pods do. `explain` reports that the approved version v2 waits for quota.
+/// After another workload frees quota, the pods of v2 run and replace the held pods of the revoked v1.
 pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = scene_of_grace(cluster, "quota-full", 60).await?;
     scene.kubectl(Person::Admin, &["create", "quota", "pods", "--hard=pods=3"]).await?;
@@ -238,7 +238,8 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
 /// Objects that make the API server respond with 429 to dev, and to requests of the operator about the API `groups`.
 ///
 /// The priority level serves one request at a time. A request of dev occupies the priority level for one minute,
-/// because six webhooks call `address`, which never responds. The API server waits ten seconds for each TLS handshake.
+/// because the API server calls six webhooks at `address`, which never responds. It waits ten seconds for each TLS
+/// handshake.
 fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     let operator =
         json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": NAMESPACE, "name": "assent" } });

@@ -285,7 +285,7 @@ pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &Contr
         ],
     )
     .await?;
-    // The modes of files and the audience of a token are free.
+    // The modes of files, `optional` and the audience of a token are free.
     let free: [(&str, Change); 1] = [("free", |pod| {
         pod["spec"]["volumes"][0]["configMap"]["optional"] = json!(true);
         pod["spec"]["volumes"][0]["configMap"]["items"][0]["mode"] = json!(0o400);

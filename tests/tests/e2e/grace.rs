@@ -74,7 +74,8 @@ pub async fn the_grace_of_a_pod_is_cut_to_half_of_its_level(cluster: &ControlPla
     Ok(())
 }
 
-/// A failed probe stops a container with the grace period of the probe. No request can shorten a stop in progress.
+/// If a probe fails, the kubelet stops the container with the grace period of the probe. Nobody can shorten this stop
+/// later, so the grace period of the probe is limited too.
 pub async fn the_grace_of_a_probe_is_bounded(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "grace-probe", 60, &enforce()).await?;
     for probe in ["livenessProbe", "startupProbe"] {

@@ -246,7 +246,7 @@ pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
     // fast.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // The operator also sees a policy without its label.
+    // The operator also restores a policy from which a user removed the label of Assent.
     admin(&cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
     // The metric counts a restore after the API server shows it. A late watch event can cause one more restore.

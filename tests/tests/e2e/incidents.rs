@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// Creates a scenario with its own level. Alice approves, and `resume` are the roles that resume a held version. v1 is
-/// cleared.
+/// Creates a scenario with a cleared version v1 and its own level. At this level, Alice approves versions, and the
+/// roles in `resume` resume held versions.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, resume: &[&str]) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let required = |role: &&str| json!({ "role": role, "count": 1 });
@@ -51,7 +51,7 @@ async fn note_all(scene: &Scenario<'_>, incident: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until an incident has this reason of its condition `Holding`. Returns the message.
+/// Waits until the condition `Holding` of an incident has this reason. Returns the message.
 async fn holding(scene: &Scenario<'_>, incident: &str, reason: &str) -> Result<String> {
     let status = if reason == "Holding" { "True" } else { "False" };
     scene.condition("incident", incident, "Holding", status, reason).await
@@ -139,7 +139,7 @@ pub async fn held_content_stays_held_under_a_new_name(cluster: &ControlPlane) ->
     let digest = scene.publish("copy", &container("v1")).await?;
     scene.decide(Alice, &scene.decision("Approve", "copy", &digest, "risk-officer")).await?;
     scene.condition("modelversion", "copy", "Cleared", "False", "Held").await?;
-    // Another version is not held.
+    // A version with other content is not held.
     clear(&scene, "v2").await?;
 
     // A decision for the content of another version, or for another incident, does not lift the hold.
@@ -252,7 +252,7 @@ pub async fn an_incident_names_its_opener_and_possible_times(cluster: &ControlPl
     ensure!(scene.get("incident", "right").await?["spec"]["openedBy"]["user"] == "dev", "no opener");
     scene.is_cleared("v1").await?;
 
-    // A decision to resume names an incident, and no other decision does.
+    // A decision Resume must name an incident. No other decision may name one.
     for (decision, named) in [("Resume", false), ("Approve", true)] {
         let mut wrong = scene.decision(decision, "v1", &digest, "risk-officer");
         wrong["spec"]["incident"] =

@@ -270,8 +270,8 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     Ok(())
 }
 
-/// Assent does not know the kind of this resource. The resource stands for the custom resources of serving and training
-/// operators.
+/// The custom resource has a made-up kind that Assent does not know. It represents the custom resources of serving and
+/// training operators.
 pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =

@@ -129,7 +129,8 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows when.
+    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows when the
+    // cache has the label.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
     ensure!(said.is_empty(), "no operator wrote a Clearance, but dev sees a warning: {said}");
@@ -148,8 +149,8 @@ fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The pods lost their clearance before the namespace began to enforce. Their grace period begins with the start of
-/// enforcing, and they stop one after the other.
+/// The pods lost their clearance before the namespace began to enforce. Their grace period starts when the namespace
+/// begins to enforce, and they stop one after the other.
 pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;
@@ -244,7 +245,8 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
     label(&scene, Admin, &["assent.dev/mode=audit", "assent.dev/scope=labelled"]).await?.ok().map(drop)
 }
 
-/// A pod without the label is out of scope. A pod with the label must keep it.
+/// A pod without the label `assent.dev/system` is out of scope. A pod can neither get nor lose this label after its
+/// creation.
 pub async fn scope_labelled_covers_only_pods_that_name_a_system(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "labelled" });
     let scene = Scenario::governed_by(cluster, "labelled", "high", &labels).await?;

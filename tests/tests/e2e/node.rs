@@ -112,7 +112,8 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
     for pod in &pods {
-        // Meanwhile, a pod of another test can have this address.
+        // A pod of another test may have this address now. So only a response with the name of the revoked pod is an
+        // error.
         let name = pod["metadata"]["name"].as_str().context("a name")?;
         let answer = read_from_pod(pod, "/etc/hostname").await;
         ensure!(!answer.is_ok_and(|answer| answer.contains(name)), "a revoked pod still serves: {name}");
@@ -126,7 +127,7 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// Resources are not part of the approved content.
+/// Resources are not part of the approved content, so a resize needs no approval.
 pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-resize").await?;
     let mut container = node.container("stubborn", "1");
@@ -154,7 +155,8 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
     Ok(())
 }
 
-/// Before the revocation, the controller already deletes the old pods with their own termination grace period.
+/// During the rollout, the controller deletes the old pods with their own termination grace period. Then both versions
+/// are revoked.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
     node: &Node,
@@ -205,7 +207,7 @@ pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// A kubelet does not shorten a deletion in progress. If the deletion began before the namespace was enforced, an Event
+/// A kubelet does not shorten a deletion in progress. If the deletion began before the namespace enforced, an Event
 /// states this cause.
 pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     cluster: &ControlPlane,
@@ -237,7 +239,8 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     Ok(())
 }
 
-/// The API server accepts any number as a grace period. The numbers in this test overflow in its arithmetic.
+/// The API server accepts any number of seconds as a grace period. The numbers in this test overflow when Kubernetes
+/// converts them to nanoseconds.
 pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-overflow").await?;
     let container = node.container("stubborn", "1");
@@ -278,7 +281,8 @@ pub async fn an_image_volume_has_the_approved_content(cluster: &ControlPlane, no
     Ok(())
 }
 
-/// These fields replace files of a container, so a pod with one of them does not match the approved runtime.
+/// `terminationMessagePath` and `hostnameOverride` replace files of a container. So a pod with one of these fields does
+/// not match the approved runtime.
 pub async fn a_pod_with_a_field_that_replaces_image_files_is_held(
     cluster: &ControlPlane,
     node: &Node,

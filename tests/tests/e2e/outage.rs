@@ -146,7 +146,8 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server() -> Result<()> {
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// The variable with the number of restarts of the API server. A measurement sets more than one.
+/// The environment variable that sets how many times the test restarts the API server. The default is once. A
+/// measurement restarts it more often.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
 /// The API server needs discovery data to resolve the parameter kind of a policy. It reads the data at its start and

@@ -11,8 +11,8 @@ use tokio::process::Command;
 /// The longest time of one command.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// The playground starts from a shell that then ends, runs each command that it suggests, and leaves no file and no
-/// server.
+/// A shell starts the playground and ends. The playground continues to run. Each command that the playground suggests
+/// succeeds. After the stop, the server and its files are gone.
 pub async fn a_playground_outlives_its_shell_until_it_is_stopped() -> Result<()> {
     let home = tempfile::tempdir()?;
     let programs = binaries()?.display().to_string();

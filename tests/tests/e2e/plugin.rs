@@ -206,7 +206,7 @@ pub async fn inventory_lists_ai_workloads_without_a_system(cluster: &ControlPlan
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
-    // This CronJob has no pod now and uses no accelerator.
+    // This CronJob has no pod now and uses no accelerator. So the inventory can find it only by its image.
     let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
     let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
     nightly["spec"]["schedule"] = json!("0 0 1 1 *");
@@ -327,7 +327,7 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // This RBAC role does not list SystemHistory, like a role that is older than this kind.
+    // Like a role that is older than SystemHistory, this role does not permit its users to list objects of this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",

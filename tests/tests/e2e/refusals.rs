@@ -128,7 +128,7 @@ pub async fn dev_cannot_relabel_a_pod(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// A write to the status subresource can also change the labels of a pod.
+/// A write to the status subresource can also change the labels of a pod, so a policy must check it.
 pub async fn dev_cannot_relabel_a_pod_through_its_status(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "relabels-status").await?;
     let patch = async |pod: &str, label: &str, value: Value| {

@@ -117,7 +117,7 @@ pub async fn an_expensive_expression_withholds_and_delays_no_other_namespace(
     ensure!(message.contains("the expression needs too many steps"), "{message}");
 
     let other = Scenario::new(cluster, "beside-expensive", "minimal").await?;
-    // A change of the level compiles every version of the expensive namespace again.
+    // After a change of the level, the operator compiles every version of the expensive namespace again.
     require(&scene, &json!(all[1..])).await?;
     let begin = Instant::now();
     other.publish("v1", &container("1")).await?;
@@ -164,7 +164,8 @@ pub async fn an_expression_reads_network_policies_and_storage_classes(cluster: &
             "metadata": { "name": "egress", "namespace": scene.namespace },
             "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Egress"] } })
     };
-    // Not every pod of the system has this label.
+    // A pod of the system may lack the label `app`. So this policy does not select every pod, and the rule egress is
+    // not met.
     scene.apply(Admin, &policy(json!({ "app": "scorer" }))).await?;
     withheld(&scene, "v1", "RequirementNotMet").await?;
     scene.apply(Admin, &policy(json!({ "assent.dev/system": "scorer" }))).await?;

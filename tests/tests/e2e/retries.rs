@@ -8,8 +8,8 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// The time for which the API server refuses the pods. At the end of this time, the back-off is about equally
-/// long.
+/// The time for which the API server refuses the pods. The back-off doubles with each retry, so it is then about as
+/// long as this time.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {
@@ -106,7 +106,7 @@ async fn patch_set(cluster: &ControlPlane, operator: &str, body: &str) -> Result
     cluster.kubectl(Person::Admin, &args).await
 }
 
-/// The namespace gets its label while no operator runs, so the namespace has no Clearance.
+/// The namespace gets its label while no operator runs. So it has no Clearance, and the API server refuses its pods.
 pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;

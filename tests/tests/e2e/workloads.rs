@@ -281,7 +281,7 @@ pub async fn a_rolled_back_stateful_set_does_not_hang(cluster: &ControlPlane) ->
     scene.running("shards", 3).await.map(drop)
 }
 
-/// The claim is part of the approved runtime, and each pod has its own claim.
+/// The claim is part of the approved runtime. Each pod has its own claim, so each pod needs its own version.
 pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -487,7 +487,7 @@ pub async fn scale_down_gives_up_if_another_client_keeps_scaling_up(cluster: &Co
 pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "audit-level", "high").await?;
     level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
-    // After a change of the level, the stricter level applies for a short time.
+    // After a change of the level, the stricter of the old and the new level applies for a short time.
     until(Duration::from_secs(90), "the less strict level to apply", async || {
         let clearance = scene.get("clearance", "clearance").await?;
         Ok((clearance["spec"]["systems"]["scorer"]["onLoss"]["mode"] == "Audit").then_some(()))
@@ -596,7 +596,7 @@ pub async fn a_custom_resource_at_the_root_is_suspended(cluster: &ControlPlane) 
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// A Deployment cannot be suspended. Its pods are evicted at once, and not after half of the grace period.
+/// A Deployment cannot be suspended. So Assent evicts its pods at once, and does not wait for half of the grace period.
 pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
     level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;

@@ -21,7 +21,8 @@ const SYSTEMS: [usize; 3] = [1, 10, 50];
 const TURNS: usize = 220;
 const WARM_UP: usize = 20;
 
-/// The medians on one version of Kubernetes in milliseconds: the baseline, and each governed namespace.
+/// The median times to create a pod on one version of Kubernetes in ms: the baseline, and the time in each governed
+/// namespace.
 pub struct Row {
     version: String,
     baseline: f64,

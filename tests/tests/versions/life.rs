@@ -97,7 +97,8 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     scene.is_cleared("v1").await.map(drop)
 }
 
-/// A hold stops a version until a person resumes it. The plugin names the authors where the API server does not.
+/// A hold stops a version until a person resumes it. Before Kubernetes 1.36, the plugin writes who opened the incident,
+/// because the API server does not.
 pub async fn incidents(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "incidents", "limited").await?;
     scene.publish("v1", &container("1")).await?;
@@ -113,7 +114,7 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
 }
 
-/// An override runs a version without its approval. The review of the override ends it.
+/// An override clears a version without its approval. The review of the override ends the clearance.
 pub async fn overrides(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "overrides", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "overridable" },

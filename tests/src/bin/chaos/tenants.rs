@@ -45,12 +45,12 @@ impl<'a> Tenants<'a> {
     }
 
     /// Creates the specimen with this number in each namespace, and applies the hostile patches. Deletes the objects at
-    /// the end of the fault, unless they stay.
+    /// the end of the fault, unless the fault has `stays: true`.
     pub async fn create_odd(&self, number: usize, fault: &Fault) {
         let all = self.specimens.iter().map(|specimens| &specimens[number]);
         for specimen in all.clone() {
             let storing = async {
-                // The object may exist since an earlier fault.
+                // The object may still exist from an earlier fault. So an error does not matter.
                 let created = specimen.create(self.cluster).await.is_ok();
                 let answers = specimen.make_odd(self.cluster).await.unwrap_or_default();
                 answers.iter().filter(|(_, answer)| answer.is_ok()).count() + usize::from(created)
@@ -66,7 +66,7 @@ impl<'a> Tenants<'a> {
         }
     }
 
-    /// Makes changes for this time.
+    /// Makes changes in the flooded namespace for the duration `lasts`.
     pub async fn flood(&self, lasts: Duration) {
         let _ = timeout(lasts, self.flood.rise()).await;
     }

@@ -246,13 +246,13 @@ impl Stage<'_> {
         self.approvals.until("a recorded decision", more).await.map(|((), at)| at)
     }
 
-    /// The names of the pods of a system that are held, or that are not held.
+    /// The names of the held pods of a system. If `held` is false, the names of the other pods of the system.
     pub fn pod_names(&self, system: &System, held: bool) -> Vec<String> {
         let wanted = |pod: &&Pod| is_of(pod, system) && is_held(pod) == held;
         self.pods.now(|pods| pods.values().filter(wanted).map(kube::ResourceExt::name_any).collect())
     }
 
-    /// The name of the first pod of a system that is held, or that is not held.
+    /// The first of the names that [`Stage::pod_names`] returns.
     pub fn pod_name(&self, system: &System, held: bool) -> Result<String> {
         self.pod_names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
     }

@@ -24,7 +24,7 @@ use place::{Place, State};
 /// The longest time until the cluster is ready, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The longest time until the processes end.
+/// The longest time from SIGTERM to the end of all processes.
 const LEAVE: Duration = Duration::from_secs(30);
 
 /// Runs a cluster with Assent in the background, to try it by hand.
@@ -39,7 +39,7 @@ struct Args {
 enum Task {
     /// Start the cluster, and print what to try first
     Start {
-        /// The nodes: simulated, or also a real one that runs containers
+        /// The nodes of the cluster: only simulated nodes, or also a real node that runs containers
         #[arg(long, value_enum, default_value = "simulated")]
         node: Nodes,
     },

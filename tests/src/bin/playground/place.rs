@@ -31,7 +31,8 @@ pub enum State {
 }
 
 impl Place {
-    /// The directory in `ASSENT_PLAYGROUND`, or the directory for the state of programs of this user.
+    /// The directory that `ASSENT_PLAYGROUND` names. Without this variable, a directory below the user's directory for
+    /// the state of programs.
     pub fn find() -> Result<Self> {
         let chosen = env::var_os("ASSENT_PLAYGROUND").map(PathBuf::from);
         let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
@@ -57,7 +58,7 @@ impl Place {
         }
     }
 
-    /// Takes the directory for this process until the returned file is dropped.
+    /// Locks the directory for this process until the returned file is dropped.
     pub fn lock(&self) -> Result<File> {
         let mut lock = self.open_lock()?;
         if lock.try_lock().is_err() {

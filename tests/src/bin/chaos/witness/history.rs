@@ -1,4 +1,4 @@
-//! The recorded changes in the order of their arrival, and the history of each object that follows from these changes.
+//! The recorded changes in the order of their arrival. The history of each object follows from these changes.
 //!
 //! ```text
 //!  Line ── at ── change ── object      history.jsonl
@@ -55,7 +55,8 @@ impl Line {
 pub struct Life {
     /// Namespace and name.
     pub name: (String, String),
-    /// The namespace, and the name of the version for the revision of the pod. This version may not exist.
+    /// The namespace, and the name of the version that the revision of the pod belongs to. There may be no version with
+    /// this name.
     pub subject: Subject,
     /// The last known state of the pod.
     pub last: Value,
@@ -78,7 +79,7 @@ pub struct Life {
 pub struct ClearancePeriod {
     /// The start, according to the clock of the API server.
     pub from: Timestamp,
-    /// The end, or `None` for the current one.
+    /// The end, or `None` if the Clearance is still current.
     pub to: Option<Timestamp>,
     /// The spec, or `None` if the watch missed it. The watch missed a spec if the generation increases by more than
     /// one.
@@ -96,7 +97,7 @@ pub struct History {
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
     /// The decisions of people.
     pub record: Record,
-    /// The holders of the Lease, each with its start.
+    /// The holders of the Lease, each with the time at which it became the holder.
     pub leaders: Vec<(Timestamp, String)>,
     /// The first known spec of each Approval, by namespace and name.
     pub approvals: BTreeMap<(String, String), Value>,
@@ -106,7 +107,7 @@ pub struct History {
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
     /// The Events: uid of the object, reason and time.
     pub events: Vec<(String, String, Timestamp)>,
-    /// The names of pods that their controller deleted, according to its Events.
+    /// The names of the pods that a controller deleted, according to the Events of the controller.
     pub scaled_down: BTreeSet<String>,
     /// The time of the last line.
     pub end: Timestamp,
@@ -216,7 +217,7 @@ impl History {
         let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
         let written = entries.filter_map(|entry| time(&entry["time"])).max();
         let from = written.or_else(|| time(&line.meta()["creationTimestamp"])).unwrap_or(line.at);
-        // The API server records whole seconds, so the write may be at the end of that second.
+        // The API server records whole seconds, so it may have written the object up to a second after `from`.
         let to = if line.change == Change::Present { from + SignedDuration::from_secs(1) } else { line.at };
         let generation = line.meta()["generation"].as_i64();
         let before = self.seen.insert(line.text("namespace"), (generation, line.at));

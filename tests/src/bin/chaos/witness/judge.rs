@@ -29,7 +29,7 @@ use super::record::time;
 use super::uptime::Uptime;
 use crate::faults::Outage;
 
-/// The longest time until a component knows a written object.
+/// The longest time from the write of an object until every component knows the object.
 const LAG: Duration = Duration::from_secs(5);
 
 /// The longest time that a stop may take beyond the grace period, on a busy machine.
@@ -42,7 +42,7 @@ const UNSCHEDULED: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Testimony {
     pub outages: Vec<Outage>,
-    /// The error of each operator's clock in seconds.
+    /// The error of each operator's clock in seconds. The error is positive if the clock is fast.
     pub skew: Vec<i64>,
     /// The grace period of all risk levels in seconds.
     pub grace: u32,
@@ -109,13 +109,13 @@ pub fn judge(history: &History, testimony: &Testimony) -> (Vec<Violation>, Figur
 struct Judge<'a> {
     history: &'a History,
     testimony: &'a Testimony,
-    /// The uptime of the API server and etcd.
+    /// The times at which the API server and etcd were up.
     api: Uptime,
-    /// The uptime of the API server and etcd in which an operator also led.
+    /// The times at which the API server and etcd were up and an operator was the leader.
     service: Uptime,
-    /// The uptime of the API server and etcd in which the scheduler was also up.
+    /// The times at which the API server, etcd and the scheduler were up.
     scheduling: Uptime,
-    /// The uptime of the API server and etcd in which the controllers were also up.
+    /// The times at which the API server, etcd and the controllers were up.
     controlling: Uptime,
     violations: Vec<Violation>,
     figures: Figures,
@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
         self.history.record.may_have_been_cleared(&life.subject, known, at)
     }
 
-    /// The Clearances that the API server may have known at an instant.
+    /// The Clearances that the API server may have used for a decision at an instant.
     fn known_clearances(
         &self,
         life: &Life,
@@ -294,7 +294,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The time in which the holder of the Lease could work.
+/// The times at which the holder of the Lease could work.
 fn led(history: &History, testimony: &Testimony) -> Uptime {
     let begin = history.leaders.first().map_or(history.end, |(at, _)| *at);
     let mut down = vec![(Timestamp::UNIX_EPOCH, begin)];
@@ -303,14 +303,15 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
         if leader.is_empty() {
             down.push((*from, to));
         }
-        // An outage ends at the latest with the leadership. The recovery time of the next leader covers the rest.
+        // An outage of a leader does not count after the end of its leadership. Then only the recovery time of the next
+        // leader counts.
         let outages = testimony.outages.iter().filter(|outage| outage.who == *leader);
         for outage in outages.filter(|outage| outage.from < to && *from <= outage.to) {
             let hindered = matches!(outage.what.split('(').next(), Some("Storm" | "Partition"));
             let rest = if hindered { outage.to.duration_since(outage.from) } else { SignedDuration::ZERO };
             down.push((outage.from.max(*from), (outage.to + rest).min(to)));
         }
-        // A new leader needs time to recover.
+        // A new leader needs time to recover. This outage has no duration, and `recovering` extends it by that time.
         down.push((*from, *from));
     }
     Uptime::recovering(down)

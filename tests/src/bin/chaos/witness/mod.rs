@@ -57,7 +57,7 @@ pub struct Options {
     history: PathBuf,
 }
 
-/// The verdict of the witness.
+/// The result of the judgement, which the witness prints as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Verdict {
     /// The broken promises.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::history::{Change, Line, is_held};
 use super::judge::{Testimony, Violation};
 
-/// The time before a violation at which its history starts.
+/// The duration of the history before the violation.
 const BEFORE: SignedDuration = SignedDuration::from_secs(20);
 
 /// The history of `violation`, one line of text per change.

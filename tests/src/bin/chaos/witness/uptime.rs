@@ -8,14 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 /// The time that a component needs to recover after an outage.
 const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// The periods in which a required component was down, in order and without overlap.
+/// The times at which all required components were up. `down` has all other periods, in order and without overlap.
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
     down: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Uptime {
-    /// Merges outages, in any order.
+    /// The uptime outside `outages`. The outages may overlap and can have any order.
     pub fn new(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         let mut outages: Vec<_> = outages.into_iter().collect();
         outages.sort_unstable();
@@ -29,18 +29,18 @@ impl Uptime {
         Self { down }
     }
 
-    /// Merges outages, in any order. Extends each outage by the time to recover.
+    /// As [`Uptime::new`], but each outage lasts longer by the time to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// Merges outages, in any order. Extends each outage by the time to recover, and by the back-off of
-    /// clients. The back-off may be as long as the outage.
+    /// As [`Uptime::recovering`], but each outage also lasts longer by the back-off of clients. The back-off may be as
+    /// long as the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
 
-    /// The uptime in which the components of both values are up.
+    /// The times at which the components of both values are up.
     pub fn and(&self, other: &Self) -> Self {
         Self::new(self.down.iter().chain(&other.down).copied())
     }
@@ -55,7 +55,7 @@ impl Uptime {
         Duration::try_from(to.duration_since(from) - down).unwrap_or_default()
     }
 
-    /// The latest instant with `time` of uptime between it and `to`.
+    /// The latest instant such that the uptime between that instant and `to` is `time`.
     pub fn before(&self, to: Timestamp, time: Duration) -> Timestamp {
         let mut left = SignedDuration::try_from(time).unwrap_or_default();
         let mut at = to;
