@@ -184,7 +184,7 @@ enum Command {
         #[command(flatten)]
         subject: SubjectArgs,
     },
-    /// Withdraw clearance now: its pods stop, and every required role must approve again
+    /// Withdraw the clearance of a version now: its pods stop, and every required role must approve again
     #[command(after_help = "Examples:
   # Stop the only version that is cleared
   kubectl assent revoke credit-scorer --reason 'incident 2026-117: scores drift'

@@ -38,7 +38,8 @@ const ACCOUNT: &str =
     "decides which credentials the pod has for the API server, registries and other services";
 const RUNTIME: &str = "chooses a container runtime that the administrators of the nodes installed";
 const SYSCTLS: &str = "sets kernel parameters of the pod's own namespaces";
-const DNS: &str = "chooses the name servers of the cluster or of the node, with their search domains and options";
+const DNS: &str =
+    "chooses the DNS settings of the cluster or of the node: name servers, search domains and options";
 const OWN_NAME: &str = "adds names for the pod's own address: a name without a dot, the pod's own name, or a name in the cluster's domain";
 const SERVICES: &str =
     "adds the addresses of Services as variables with names that end in _HOST, _PORT and similar";

@@ -65,7 +65,8 @@ pub struct RequestArgs {
     /// Ticket or change request of the emergency
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
-    /// Role in which you also grant the override that you request (default: the only role of the risk level that you hold)
+    /// Role in which you also grant the override that you request (default: the only role of the risk level that you
+    /// hold)
     #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
     /// Name of the override (default: the name of the system and a random suffix)
