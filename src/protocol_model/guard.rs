@@ -115,7 +115,7 @@ pub const FINDINGS: [Finding; 21] = [
     },
     Finding {
         guard: Guard::OperatorLifts,
-        step: "update: only the operator lifts the gate",
+        step: "update: only the operator removes the gate",
         code: (PODS_RS, "operator_lifts", "operator.asks()"),
         size: END,
         without: Err(RECHECKED),
