@@ -135,8 +135,8 @@ fn the_page_on_pod_matching_is_current() {
     let mut page = "# How the API server compares a pod\n\n\
         <!-- generated: make generate -->\n\
         The policies compare a pod with each cleared version of its system in one CEL expression. The expression \
-        has the parts below. A placeholder such as `{{VOLUME}}` stands for the part with this name. `{{POD}}` stands for \
-        the pod: `object` in the policies on pods, or a pod template. The chart contains the expression with all \
+        has the parts below. A placeholder such as `{{VOLUME}}` stands for the part with this name. `{{POD}}` stands \
+        for the pod: `object` in the policies on pods, or a pod template. The chart contains the expression with all \
         placeholders replaced.\n\n\
         See [Fields of a pod](fields.md) for a list without CEL.\n"
         .to_owned();
@@ -194,9 +194,9 @@ fn the_plugin_reference_is_current() {
         format!("```text\n{}\n```\n", lines.join("\n"))
     };
     let mut page = format!(
-        "# kubectl assent\n\nThis page has the short help (`-h`) of each command. `--help` explains more, and lists all flags for \
-         the connection to the cluster, which are the flags of kubectl. For a subcommand, run for example `kubectl assent \
-         incident note --help`.\n\n{}",
+        "# kubectl assent\n\nThis page has the short help (`-h`) of each command. `--help` explains more, and lists \
+         all flags for the connection to the cluster, which are the flags of kubectl. For a subcommand, run for example \
+         `kubectl assent incident note --help`.\n\n{}",
         help(&all)
     );
     for command in all.get_subcommands().filter(|command| !command.is_hide_set()) {
