@@ -24,7 +24,7 @@ help: ## Show this list
 build: ## Build the operator and the kubectl plugin into target/release
 	$(CARGO) build --locked --release --package assent
 
-demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Run the demo on its own control plane, in under two minutes after the build
+demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Run the demo on its own control plane; about a minute after the first build
 	@$(if $(ASSENT_BINARIES),,$(CARGO) build --quiet --locked --workspace --bins)
 	@ASSENT_BINARIES=$(BINARIES) $(BINARIES)/demo
 

@@ -134,9 +134,10 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
 fn the_page_on_pod_matching_is_current() {
     let mut page = "# How the API server compares a pod\n\n\
         <!-- generated: make generate -->\n\
-        The policies compare a pod with each cleared version of its system in one CEL expression. It has eleven parts. \
-        `{{NAME}}` stands for another part. The chart contains the whole expression with `{{POD}}` replaced by `object` \
-        or by a pod template.\n\n\
+        The policies compare a pod with each cleared version of its system in one CEL expression. The expression \
+        has the parts below. A placeholder such as `{{VOLUME}}` stands for the part with this name. `{{POD}}` stands \
+        for the pod: `object` in the policies on pods, or a pod template. The chart contains the expression with all \
+        placeholders replaced.\n\n\
         See [Fields of a pod](fields.md) for a list without CEL.\n"
         .to_owned();
     for (name, part) in admission::MATCH_PARTS {
@@ -165,14 +166,14 @@ fn the_page_on_pod_fields_is_current() {
     for (reason, fields) in policy::free_fields() {
         tables.extend(["| `", &fields.join("`, `"), "` | ", reason, " |\n"]);
     }
-    tables.push_str("\n## Refused\n\n| field | instead |\n|---|---|\n");
+    tables.push_str("\n## Never approved\n\n| field | instead |\n|---|---|\n");
     for (field, class) in policy::FIELDS {
         if let policy::Class::Refused(instead) = class {
             tables.extend(["| `", field, "` | ", instead, " |\n"]);
         }
     }
     tables.push_str(
-        "\n## Refused annotations\n\n| annotations that begin with | who reads them |\n|---|---|\n",
+        "\n## Annotations that are never approved\n\n| annotations that begin with | who reads them |\n|---|---|\n",
     );
     for (prefix, reader) in policy::ANNOTATIONS {
         tables.extend(["| `", prefix, "` | ", reader, " |\n"]);
@@ -193,8 +194,9 @@ fn the_plugin_reference_is_current() {
         format!("```text\n{}\n```\n", lines.join("\n"))
     };
     let mut page = format!(
-        "# kubectl assent\n\nEvery command, as `--help` prints it. `kubectl assent COMMAND --help` describes the flags for the \
-         connection to the cluster in more detail. They are the flags of kubectl.\n\n{}",
+        "# kubectl assent\n\nThis page has the short help (`-h`) of each command. `--help` explains more, and lists \
+         all flags for the connection to the cluster, which are the flags of kubectl. For a subcommand, run for example \
+         `kubectl assent incident note --help`.\n\n{}",
         help(&all)
     );
     for command in all.get_subcommands().filter(|command| !command.is_hide_set()) {

@@ -97,7 +97,8 @@ const STYLES: Styles = Styles::styled()
     disable_version_flag = true,
     after_help = "Exit codes:
   0  success, or nothing to show
-  1  the command was refused or failed, or an object does not exist; check: an object would not run
+  1  the command was refused or failed, or an object does not exist; with the command check: an
+     object would not run
   2  the command line is wrong or incomplete; nothing was changed
 
 Examples:
@@ -183,7 +184,7 @@ enum Command {
         #[command(flatten)]
         subject: SubjectArgs,
     },
-    /// Withdraw clearance now: stop running pods; every role must approve again
+    /// Withdraw the clearance of a version now: its pods stop, and every required role must approve again
     #[command(after_help = "Examples:
   # Stop the only version that is cleared
   kubectl assent revoke credit-scorer --reason 'incident 2026-117: scores drift'
@@ -198,17 +199,19 @@ enum Command {
     ///
     /// Reads the files of lm-evaluation-harness, Inspect AI, garak, promptfoo, deepeval, EvalHub, Every Eval Ever,
     /// JUnit, in-toto and CycloneDX, and your own JSON or YAML. Detects the format by the content. Shows each value
-    /// beside the requirements of the risk level, and each metric that it did not take. Refuses a file that is
+    /// beside the requirements of the risk level, and each metric that it did not take. Fails if a file is
     /// ambiguous. Results count after a person in the required role signs them with attest.
     #[command(after_help = "Examples:
   # Show what a file states, and record nothing
   kubectl assent assess credit-scorer -f results.json --dry-run
 
   # Record the results of a pipeline for a version
-  kubectl assent assess credit-scorer --version v3 -f fairness.json -f lm-eval/results.json --kind Performance
+  kubectl assent assess credit-scorer --version v3 -f fairness.json -f lm-eval/results.json \\
+    --kind Performance
 
   # Take two metrics, and state the direction that the file does not state
-  kubectl assent assess credit-scorer -f bom.cdx.json --metric accuracy --metric gap --direction gap=LowerIsBetter
+  kubectl assent assess credit-scorer -f bom.cdx.json --metric accuracy --metric gap \\
+    --direction gap=LowerIsBetter
 
   # Require the signature of the test laboratory, and write a manifest for a pull request
   kubectl assent assess credit-scorer -f attestation.json --key lab.pub -o yaml")]
@@ -234,10 +237,12 @@ enum Command {
     /// counts in other systems that state the same certification.
     #[command(after_help = "Examples:
   # Sign, and write the signature to the cluster
-  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519
+  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' \\
+    --ssh-key ~/.ssh/id_ed25519
 
   # Print the signature, to add it to the AISystem in Git
-  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519 -o yaml")]
+  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' \\
+    --ssh-key ~/.ssh/id_ed25519 -o yaml")]
     Certify(CertifyArgs),
     /// Hold a system or versions of it now, because of an incident
     ///
@@ -248,7 +253,8 @@ enum Command {
   kubectl assent pause credit-scorer --reason 'applicants over 60 are refused twice as often'
 
   # Hold one version, and record the harm
-  kubectl assent pause credit-scorer --version v3 --reason 'drift alarm' --criterion FundamentalRights
+  kubectl assent pause credit-scorer --version v3 --reason 'drift alarm' \\
+    --criterion FundamentalRights
 
   # In a script
   kubectl assent pause credit-scorer --reason 'drift alarm' --yes")]
@@ -258,7 +264,8 @@ enum Command {
     /// Opens an incident. The named version must be cleared, and continues to run. Clears nothing.
     #[command(after_help = "Examples:
   # Return to the version before
-  kubectl assent rollback credit-scorer --to v2 --reason 'v3 refuses applicants over 60 twice as often'")]
+  kubectl assent rollback credit-scorer --to v2 \\
+    --reason 'v3 refuses applicants over 60 twice as often'")]
     Rollback(RollbackArgs),
     /// Open, show and complete incidents
     ///
@@ -275,15 +282,19 @@ enum Command {
   kubectl assent incident acknowledge credit-scorer-x7k2p
 
   # Add what people learned and did; these three types are needed before people can resume
-  kubectl assent incident note credit-scorer-x7k2p --type root-cause --text 'the data of March lacks applicants over 60'
-  kubectl assent incident note credit-scorer-x7k2p --type action --text 'trained again with complete data'
-  kubectl assent incident note credit-scorer-x7k2p --type verification --text 'parity by age is 0.97 in report FR-12'
+  kubectl assent incident note credit-scorer-x7k2p --type root-cause \\
+    --text 'the data of March lacks applicants over 60'
+  kubectl assent incident note credit-scorer-x7k2p --type action \\
+    --text 'trained again with complete data'
+  kubectl assent incident note credit-scorer-x7k2p --type verification \\
+    --text 'parity by age is 0.97 in report FR-12'
 
   # Show facts, notes, legal deadlines and state
   kubectl assent incident show credit-scorer-x7k2p
 
   # Close it, and record the review afterwards
-  kubectl assent incident close credit-scorer-x7k2p --reason 'not reportable because nobody was harmed'
+  kubectl assent incident close credit-scorer-x7k2p \\
+    --reason 'not reportable because nobody was harmed'
   kubectl assent incident review credit-scorer-x7k2p --reason 'tests by age are required now'"
     )]
     Incident(IncidentCommand),
@@ -297,29 +308,33 @@ enum Command {
   kubectl assent resume credit-scorer
 
   # Resume a given version in a given role
-  kubectl assent resume credit-scorer --version v3 --incident credit-scorer-x7k2p --role risk-officer
+  kubectl assent resume credit-scorer --version v3 --incident credit-scorer-x7k2p \\
+    --role risk-officer
 
   # Sign with an SSH key that the role lists, into a file for a pull request
   kubectl assent resume credit-scorer --ssh-key ~/.ssh/id_ed25519 --to resume.yaml")]
     Resume(ResumeArgs),
-    /// Run a version for a limited time although named requirements are not met
+    /// Let a version run for a limited time without the requirements that you name
     ///
     /// For an emergency. Shows which requirements are waived and which remain. The risk level says what can be waived,
     /// for how long, how often, and who grants and reviews it. A prohibited, rejected, revoked, held or decommissioned
     /// version never runs. If you hold a role that may grant overrides, the command also grants it.
     #[command(after_help = "Examples:
   # See what an override would do, and record nothing
-  kubectl assent override credit-scorer --waive approval/risk-officer --for 2h --reason 'exercise' --dry-run
+  kubectl assent override credit-scorer --waive approval/risk-officer --for 2h \\
+    --reason 'exercise' --dry-run
 
   # Waive two requirements of one version for two hours
-  kubectl assent override credit-scorer --version v3 --waive approval/risk-officer,assessment/fairness-sex --for 2h \\
+  kubectl assent override credit-scorer --version v3 \\
+    --waive approval/risk-officer,assessment/fairness-sex --for 2h \\
     --reason 'v2 refuses every applicant' --ticket INC-2026-117
 
   # Grant an override that another person requested
   kubectl assent override grant credit-scorer-x2b9q
 
   # Judge it afterwards; the requester and the granters cannot
-  kubectl assent override review credit-scorer-x2b9q --outcome Justified --reason 'v2 was broken, v3 was tested'
+  kubectl assent override review credit-scorer-x2b9q --outcome Justified \\
+    --reason 'v2 was broken, v3 was tested'
 
   # Show one override, or list those of every namespace
   kubectl assent override show credit-scorer-x2b9q
@@ -327,7 +342,7 @@ enum Command {
     Override(Box<OverrideArgs>),
     /// End a system permanently, with date, reason and successor
     ///
-    /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
+    /// Shows the workloads that will stop, and the systems that depend on this system. Fails if another system
     /// depends on this system, unless you set --force. Until the date, you can undo the decommission. From the date
     /// on, no version of the system runs, even if it is approved.
     #[command(after_help = "Examples:
@@ -432,7 +447,7 @@ enum Command {
         /// Image pattern of AI workloads; * matches anything; may be repeated (default: the chart's values)
         #[arg(long, value_name = "PATTERN")]
         image_pattern: Vec<String>,
-        /// Namespace where Assent is installed, which has the image patterns
+        /// Namespace where Assent is installed. The command reads the image patterns there
         #[arg(long, value_name = "NAME", default_value = signs::NAMESPACE)]
         assent_namespace: String,
         /// Output format
@@ -498,7 +513,7 @@ Examples:
         #[arg(short, long, value_enum, default_value_t)]
         output: check::Format,
     },
-    /// Write the model version for a running pod or workload
+    /// Write a ModelVersion with the content of a pod or workload
     ///
     /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
     /// Replaces each image tag by the digest that the nodes report. Creates nothing: review the output, and apply it.
@@ -514,7 +529,7 @@ Examples:
   # Read a manifest, without a cluster
   kubectl assent capture -f deployment.yaml
 
-  # Name the system, because the pods of this custom resource do not
+  # State the system, because the pods of this custom resource have no label with its name
   kubectl assent capture inferenceservice/support-assistant --system support-assistant")]
     Capture {
         /// Pod, or workload of any kind
@@ -573,7 +588,7 @@ Examples:
   # Show one of them, by the first digits of its digest
   kubectl assent show f4f8af7c627f")]
     Show {
-        /// Subject digest, or its first digits
+        /// Digest of the content (subjectDigest), or its first digits
         digest: String,
         /// Output format
         #[arg(short, long, value_enum, default_value_t)]
@@ -646,7 +661,7 @@ struct SubjectArgs {
 /// The end of an approval
 #[derive(Args, Clone, Debug)]
 struct End {
-    /// When the approval ends, if earlier than the risk level sets: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
+    /// End of the approval. The risk level can end it earlier. Examples: 2027-03-31, 2027-03-31T12:00:00Z, 90d, 12h
     #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<(String, Until)>,
 }
@@ -663,7 +678,7 @@ struct How {
     /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Digest that you reviewed; refuse any other
+    /// Digest that you reviewed; the command fails if the version has another
     #[arg(long, value_name = "sha256:…")]
     digest: Option<Digest>,
     /// Do not ask for confirmation

@@ -1,15 +1,15 @@
-//! The class of each field of a pod: compared, free or refused. A pod with a refused field is never approved.
+//! The class of each field of a pod: compared, free or never approved (`Refused`).
 //!
 //! ```text
 //!  OpenAPI of the API server ─ every field of PodSpec ─┐
 //!                                                      ├─ a test: each field has one class
 //!  FIELDS ─────────────────────────────────────────────┤
-//!                                                      ├─► docs/fields.md, kubectl assent review, Unmatchable
+//!                                                      ├─► docs/fields.md, kubectl assent approve, Unmatchable
 //!  ANNOTATIONS ────────────────────────────────────────┘
 //! ```
 //!
-//! A field is compared or refused if it can change what runs, or which server answers the requests of the pod. A field
-//! is free if it only decides where, when, with which rights or with how many resources the pod runs.
+//! A field is compared or never approved if it can change what runs, or which server answers the requests of the pod.
+//! A field is free if it only decides where, when, with which rights or with how many resources the pod runs.
 //!
 //! In the paths, `containers` also means init containers. `probe` means `livenessProbe`, `readinessProbe` and
 //! `startupProbe`. `hook` means `lifecycle.postStart` and `lifecycle.preStop`. A path covers all fields below it.
@@ -35,10 +35,11 @@ const HOW_MUCH: &str = "limits the resources that the containers can use";
 const RIGHTS: &str =
     "decides with which rights the approved commands run; the Pod Security Standards can limit them";
 const ACCOUNT: &str =
-    "decides which requests of the pod the API server, registries and other services accept";
+    "decides which credentials the pod has for the API server, registries and other services";
 const RUNTIME: &str = "chooses a container runtime that the administrators of the nodes installed";
 const SYSCTLS: &str = "sets kernel parameters of the pod's own namespaces";
-const DNS: &str = "chooses the name servers of the cluster or of the node, and how often the pod asks them";
+const DNS: &str =
+    "chooses the DNS settings of the cluster or of the node: name servers, search domains and options";
 const OWN_NAME: &str = "adds names for the pod's own address: a name without a dot, the pod's own name, or a name in the cluster's domain";
 const SERVICES: &str =
     "adds the addresses of Services as variables with names that end in _HOST, _PORT and similar";
@@ -244,7 +245,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("volumes.flexVolume", Refused(OTHER_VOLUME)),
     ("volumes.flocker", Refused(OTHER_VOLUME)),
     ("volumes.gcePersistentDisk", Refused(OTHER_VOLUME)),
-    ("volumes.gitRepo", Refused(OTHER_VOLUME)),
+    ("volumes.gitRepo", Refused("clone the repository in an init container, into an emptyDir")),
     ("volumes.glusterfs", Refused(OTHER_VOLUME)),
     ("volumes.hostPath.path", Compared),
     ("volumes.hostPath.type", Compared),
@@ -317,7 +318,7 @@ const NO_HOST_PROCESS: &str = "leave it out, because such a container runs progr
 const NO_OWNER: &str = "leave it out, and set fsGroup in the securityContext of the pod";
 const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special options";
 
-/// Prefixes of refused annotations, with the program that reads them.
+/// Prefixes of annotations that are never approved, with the program that reads them.
 ///
 /// A container runtime or its plugin reads these annotations. Most of them make the runtime mount files into a
 /// container, inject devices, or replace the programs that run the container.
@@ -354,7 +355,7 @@ pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
 
-/// The alternative to the refused field `path`, for a message.
+/// The alternative to the field `path`, which is never approved, for a message.
 pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {

@@ -79,7 +79,7 @@ pub struct AssessArgs {
     /// Time of the assessment, such as 2027-03-31T12:00:00Z (default: the time in the file)
     #[arg(long, value_name = "TIME")]
     pub performed_at: Option<Timestamp>,
-    /// Relation of the assessor to the provider: FirstParty or ThirdParty
+    /// Relation of the assessor to the provider of the system: FirstParty or ThirdParty
     #[arg(long, value_name = "RELATION", value_parser = named::<Relationship>)]
     pub relationship: Option<Relationship>,
     /// Address of the whole report

@@ -60,7 +60,8 @@ pub struct AttestArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
-    /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
+    /// File of an SSH key that the role lists: the private key, or the public key if an agent holds the private key;
+    /// needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     pub ssh_key: Option<PathBuf>,
     /// File for the signed decision; the decision counts after any user applies the file

@@ -46,7 +46,7 @@ pub struct CertifyArgs {
     /// Role in which you sign (default: the role that the risk level names)
     #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
     pub role: Option<String>,
-    /// Private SSH key that the role lists, or its public key if an agent holds it
+    /// File of an SSH key that the role lists: the private key, or the public key if an agent holds the private key
     #[arg(long, value_name = "FILE")]
     pub ssh_key: PathBuf,
     /// Print the signature for a manifest in Git, and change nothing in the cluster

@@ -545,7 +545,7 @@ fn unknown_kind_of_volume_is_refused_with_a_message_that_says_so() {
     let said = refused(json!({ "name": "v", "projected": { "sources": [{ "quantumKey": {} }] } }));
     assert!(said.contains("the kind of a source of volume v is unknown"), "{said}");
     let said = refused(json!({ "name": "v", "gitRepo": { "repository": "r" } }));
-    assert!(said.contains("use a claim, or the CSI driver that replaces this kind"), "{said}");
+    assert!(said.contains("clone the repository in an init container, into an emptyDir"), "{said}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub enum IncidentCommand {
     Close(note::CloseArgs),
     /// Record the review that is due after an incident
     Review(review::ReviewArgs),
-    /// Write a report with the fields of the draft template of the European Commission
+    /// Write a report with the fields of the European Commission's draft template for serious incidents
     Report(report::ReportArgs),
     /// Collect the records of an incident in a directory, with their digests
     Bundle(bundle::BundleArgs),

@@ -52,7 +52,8 @@ struct How {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
+    /// File of an SSH key that the role lists: the private key, or the public key if an agent holds the private key;
+    /// needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
     /// File for the signed decision; it counts after any user applies it
