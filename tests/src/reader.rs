@@ -3,11 +3,12 @@
 
 use std::sync::Mutex;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use kube::api::{DynamicObject, ListParams};
-use kube::core::ApiResource;
+use kube::core::params::GetParams;
+use kube::core::{ApiResource, Request};
 use kube::discovery::{ApiCapabilities, Discovery, Scope};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, Resource as _};
 use serde_json::Value;
 
 /// A client that finds the API of a kind by discovery.
@@ -26,28 +27,31 @@ impl Reader {
     /// Reads one object. `namespace` is not used for cluster-scoped kinds.
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
         let (api, resource) = self.api(kind, namespace).await?;
-        let object = match api.get(name).await {
-            // The API server may have closed the idle connection, for example because it restarted. So the read is
-            // tried again.
-            Err(error) if !matches!(error, kube::Error::Api(_)) => api.get(name).await,
-            read => read,
-        };
-        shown(object.with_context(|| format!("reading {kind} {name}"))?, &resource)
+        let object = self.request(&api.get(name, &GetParams::default())?).await;
+        Ok(shown(object.with_context(|| format!("reading {kind} {name}"))?, &resource))
     }
 
     /// Lists the objects that have the labels of `selector`, which may be empty.
     pub async fn list(&self, kind: &str, namespace: &str, selector: &str) -> Result<Vec<Value>> {
         let (api, resource) = self.api(kind, namespace).await?;
-        let wanted = ListParams::default().labels(selector);
-        let objects = match api.list(&wanted).await {
-            Err(error) if !matches!(error, kube::Error::Api(_)) => api.list(&wanted).await,
-            read => read,
-        };
-        let objects = objects.with_context(|| format!("listing {kind}"))?;
-        objects.items.into_iter().map(|object| shown(object, &resource)).collect()
+        let list = self.request(&api.list(&ListParams::default().labels(selector))?).await;
+        let mut list = list.with_context(|| format!("listing {kind}"))?;
+        let Value::Array(objects) = list["items"].take() else { bail!("a list of {kind} without items: {list}") };
+        Ok(objects.into_iter().map(|object| shown(object, &resource)).collect())
     }
 
-    async fn api(&self, kind: &str, namespace: &str) -> Result<(Api<DynamicObject>, ApiResource)> {
+    /// The answer as JSON. Typed metadata cannot hold some times that the API server stores, such as the year 9999.
+    async fn request(&self, request: &http::Request<Vec<u8>>) -> kube::Result<Value> {
+        match self.client.request(request.clone()).await {
+            // The API server may have closed the idle connection, for example because it restarted. So the read is
+            // tried again.
+            Err(error) if !matches!(error, kube::Error::Api(_)) => self.client.request(request.clone()).await,
+            answer => answer,
+        }
+    }
+
+    /// The requests for `kind`, and the kind.
+    async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
         if self.find(kind).is_none() {
             let discovered = Discovery::new(self.client.clone()).run_aggregated().await?;
             let kinds =
@@ -59,11 +63,8 @@ impl Reader {
         }
         let (resource, scope) =
             self.find(kind).with_context(|| format!("the API server has no kind {kind}"))?;
-        let api = match scope {
-            Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
-        };
-        Ok((api, resource))
+        let namespace = (scope == Scope::Namespaced).then_some(namespace);
+        Ok((Request::new(DynamicObject::url_path(&resource, namespace)), resource))
     }
 
     /// The kind with this name. The name is, for example, `pod`, `Pod`, `pods`, `deployments.apps` or
@@ -86,10 +87,11 @@ impl Reader {
 }
 
 /// The object as `kubectl get -o json` prints it: with its kind, and without managed fields.
-fn shown(mut object: DynamicObject, resource: &ApiResource) -> Result<Value> {
-    object.managed_fields_mut().clear();
-    let mut shown = serde_json::to_value(object)?;
-    shown["apiVersion"] = resource.api_version.clone().into();
-    shown["kind"] = resource.kind.clone().into();
-    Ok(shown)
+fn shown(mut object: Value, resource: &ApiResource) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    object["apiVersion"] = resource.api_version.clone().into();
+    object["kind"] = resource.kind.clone().into();
+    object
 }
