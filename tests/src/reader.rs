@@ -36,7 +36,9 @@ impl Reader {
         let (api, resource) = self.api(kind, namespace).await?;
         let list = self.request(&api.list(&ListParams::default().labels(selector))?).await;
         let mut list = list.with_context(|| format!("listing {kind}"))?;
-        let Value::Array(objects) = list["items"].take() else { bail!("a list of {kind} without items: {list}") };
+        let Value::Array(objects) = list["items"].take() else {
+            bail!("a list of {kind} without items: {list}")
+        };
         Ok(objects.into_iter().map(|object| shown(object, &resource)).collect())
     }
 
