@@ -25,7 +25,7 @@ use kube::{
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
-        IncidentNote, ModelVersion, Override, OverrideRules, RiskLevel,
+        IncidentNote, ModelVersion, Monitor, Override, OverrideRules, RiskLevel,
     },
     cli::{
         connect::{cluster_objects, session::Session},
@@ -34,9 +34,10 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, OverrideFacts, Overrides, Reason, RecordedAssessment, RecordedDecision,
-        RequirementFacts, RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests,
-        SystemOverrides, Verdict, Waived, applies_to, approver_of, assessment_effects, judge,
+        HeldSubject, Hold, Incidents, MissingMonitor, OverrideFacts, Overrides, Reason, RecordedAssessment,
+        RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults, Requirements,
+        SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived, applies_to,
+        approver_of, assessment_effects, judge, missing_monitors,
     },
     watch::request,
 };
@@ -65,6 +66,8 @@ pub struct SystemRecord {
     pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
+    /// The monitors of the system, by name.
+    pub monitors: Vec<Monitor>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
     /// The overrides of the system, oldest first.
@@ -131,6 +134,7 @@ impl SystemRecord {
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
         let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, Some(namespace))).await?;
         let overrides = Box::pin(read_overrides(client, Some(namespace))).await?;
+        let monitors = Box::pin(read_monitors(client, Some(namespace))).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -145,7 +149,8 @@ impl SystemRecord {
             ..Self::default()
         };
         let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-        Ok(record.with_incidents(&incidents, &notes).with_overrides(&overrides))
+        let record = record.with_incidents(&incidents, &notes).with_overrides(&overrides);
+        Ok(record.with_monitors(&monitors))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -181,6 +186,7 @@ impl SystemRecord {
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
         let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, namespace)).await?;
         let overrides = Box::pin(read_overrides(client, namespace)).await?;
+        let monitors = Box::pin(read_monitors(client, namespace)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -204,7 +210,8 @@ impl SystemRecord {
                 ..Self::default()
             };
             let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-            record.with_incidents(&incidents, &notes).with_overrides(&overrides)
+            let record = record.with_incidents(&incidents, &notes).with_overrides(&overrides);
+            record.with_monitors(&monitors)
         };
         Ok(systems.iter().map(record).collect())
     }
@@ -311,6 +318,15 @@ impl SystemRecord {
             owners: &system.spec.owners,
             authors: self.authors(version),
         })
+    }
+
+    /// Sets the monitors to those of this system.
+    pub fn with_monitors<'a>(mut self, monitors: impl IntoIterator<Item = &'a Monitor>) -> Self {
+        let is_of_system = |monitor: &&Monitor| {
+            monitor.namespace().as_ref() == Some(&self.namespace) && *monitor.spec.system == *self.name
+        };
+        self.monitors = monitors.into_iter().filter(is_of_system).cloned().collect();
+        self
     }
 
     /// The incidents of the system with their notes and decisions, for the policy core.
@@ -486,7 +502,19 @@ impl SystemRecord {
             assessments,
             certified: self.certified(),
             holds: self.holds(version),
+            unmonitored: self.unmonitored(),
         }
+    }
+
+    /// The monitors that the level requires and the system lacks.
+    fn unmonitored(&self) -> Vec<MissingMonitor> {
+        let recorded = self.monitors.iter().map(|monitor| RecordedMonitor {
+            name: monitor.metadata.name.as_deref().unwrap_or_default(),
+            spec: &monitor.spec,
+            measured: monitor.status.as_ref().and_then(|status| status.measured.as_ref()),
+        });
+        let level = self.level.as_ref();
+        level.map(|level| missing_monitors(&level.spec, recorded)).unwrap_or_default()
     }
 
     fn certified(&self) -> SignedCertifications {
@@ -638,6 +666,13 @@ async fn read_incidents(
         );
     }
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
+}
+
+/// Reads the monitors in `namespace`, or in any namespace if `None`. Empty if the user may not list them, so the plugin can
+/// then name monitors as missing that exist.
+async fn read_monitors(client: &Client, namespace: Option<&str>) -> Result<Vec<Monitor>> {
+    let monitors = request::list(&scoped::<Monitor>(client, namespace), &ListParams::default()).await;
+    Ok(items_if_readable(monitors, "read the monitors".to_owned())?.unwrap_or_default())
 }
 
 /// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. The operator alone

@@ -30,6 +30,7 @@ mod incidents;
 mod injected;
 mod lifecycle;
 mod modes;
+mod monitors;
 mod node;
 mod opentelemetry;
 mod outage;
@@ -410,13 +411,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
     ];
     shared
         .into_iter()
-        .chain(of_incidents_and_overrides(stage))
+        .chain(of_incidents_overrides_and_monitors(stage))
         .chain(own(stage))
         .chain(on_nodes(stage))
         .collect()
 }
 
-fn of_incidents_and_overrides(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+fn of_incidents_overrides_and_monitors(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
     shared![
         stage,
         incidents::a_held_system_stops_until_people_resume_it,
@@ -438,6 +439,13 @@ fn of_incidents_and_overrides(stage: &Arc<Stage>) -> impl IntoIterator<Item = Tr
         escalation::a_closed_incident_still_holds_and_a_missed_deadline_is_told,
         escalation::evidence_of_an_open_incident_stays,
         escalation::a_flood_of_incidents_stops_nothing_and_hides_no_hold,
+        monitors::a_drifting_metric_holds_the_system_until_people_resume_it,
+        monitors::each_breach_opens_one_incident,
+        monitors::a_value_that_is_not_one_number_is_unknown,
+        monitors::a_monitor_reads_only_its_own_namespace,
+        monitors::only_an_account_with_the_verb_hold_writes_a_monitor_that_holds,
+        monitors::a_level_withholds_versions_until_its_monitors_measure,
+        monitors::the_example_monitors_are_accepted_and_measured,
     ]
 }
 
@@ -474,6 +482,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::i5_without_an_operator_only_cleared_pods_start,
         alerting::an_unacknowledged_incident_reaches_the_receiver_of_the_next_role,
         outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
+        monitors::a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing,
         argocd::a_later_sync_wave_waits_for_the_approval,
         argocd::a_hook_waits_for_the_approval,
         outage::i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile,

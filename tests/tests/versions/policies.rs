@@ -173,6 +173,12 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     note["spec"]["by"] = eve.clone();
     let mut asked = scene.override_("v1", "forged", &digest);
     asked["spec"]["requestedBy"] = eve;
+    // A monitor cannot move to another system.
+    let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor", "metadata": { "name": "moved" },
+        "spec": { "system": "scorer", "metric": "m", "query": "m", "breach": { "above": "1" },
+            "noData": { "after": "1h", "then": "Unknown" } } });
+    scene.apply(Person::Dev, &monitor).await?;
+    monitor["spec"]["system"] = json!("other");
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -181,6 +187,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &incident).await?,
         scene.refused(Person::Dev, &note).await?,
         scene.refused(Person::Dev, &asked).await?,
+        scene.refused(Person::Dev, &monitor).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,

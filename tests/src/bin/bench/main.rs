@@ -7,7 +7,8 @@
 //!       ├─ revoke    from a revocation to the last pod                    │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
 //!       ├─ scale     the operator's memory, idle cost and start           │
-//!       └─ evidence  the operator's cost of results and expressions       ┘
+//!       ├─ evidence  the operator's cost of results and expressions       │
+//!       └─ monitors  the operator's cost of queries to Prometheus         ┘
 //! ```
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod evidence;
 mod expire;
 mod leave;
 mod machine;
+mod monitors;
 mod release;
 mod report;
 mod rest;
@@ -51,7 +53,7 @@ struct Arguments {
     /// The number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The number of AI systems for the parts `scale` and `evidence`.
+    /// The number of AI systems for the parts `scale`, `evidence` and `monitors`.
     #[arg(long, env = "ASSENT_BENCH_SYSTEMS")]
     systems: Option<usize>,
     /// The number of pods for the part `scale`.
@@ -76,6 +78,7 @@ enum Measure {
     Expire,
     Scale,
     Evidence,
+    Monitors,
 }
 
 /// The size of each part.
@@ -185,6 +188,7 @@ async fn measure(cluster: &ControlPlane, part: Measure, scale: &Scale) -> Result
         Measure::Expire => expire::measure(cluster, &assent, scale).await,
         Measure::Scale => scale::measure(cluster, &assent, scale).await,
         Measure::Evidence => evidence::measure(cluster, &assent, scale).await,
+        Measure::Monitors => monitors::measure(cluster, &assent, scale).await,
     };
     measured
         .with_context(|| format!("The last lines of the operator's log:\n{}", assent.operator().log_tail(20)))
