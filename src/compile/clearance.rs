@@ -23,13 +23,12 @@ use super::{
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
-        RequirementStatus, RiskLevelSpec, SystemClearance, Trusted, WithheldVersion,
+        RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
     expression::Budget,
     policy::{
-        self, Authors, Capacity, Finding, HeldSubject, HoldJudgement, MissingMonitor, Reason,
-        RecordedMonitor, RequirementFacts, ResultEffect, Subject, Verdict, applies_to, assessment_effects,
-        judge,
+        self, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Reason, RequirementFacts, ResultEffect,
+        Subject, Verdict, applies_to, assessment_effects, judge,
     },
 };
 
@@ -125,17 +124,6 @@ fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time
         .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
 }
 
-/// The monitors that the level requires and `system` lacks.
-fn unmonitored(facts: &NamespaceFacts, system: &str, level: &RiskLevelSpec) -> Vec<MissingMonitor> {
-    let of_system = facts.monitors.iter().filter(|(_, monitor)| *monitor.spec.system == *system);
-    let recorded = of_system.map(|(name, monitor)| RecordedMonitor {
-        name,
-        spec: &monitor.spec,
-        measured: monitor.measured.as_ref(),
-    });
-    policy::missing_monitors(level, recorded)
-}
-
 fn judge_version<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
@@ -187,7 +175,6 @@ fn judge_version<'a>(
     let overrides = held.zip(records.overrides.get(&*version.spec.system));
     let overrides = overrides.map(|(held, of)| of.on_version(&held, version.created, &statements));
     let (overrides, effects_of_overrides) = overrides.unwrap_or_default();
-    let unmonitored = level.map(|level| unmonitored(facts, &version.spec.system, level)).unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,
@@ -200,7 +187,7 @@ fn judge_version<'a>(
         certified: records.certified.get(&*version.spec.system).cloned().unwrap_or_default(),
         holds,
         overrides,
-        unmonitored,
+        unmonitored: records.unmonitored.get(&*version.spec.system).cloned().unwrap_or_default(),
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);

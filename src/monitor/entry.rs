@@ -22,16 +22,13 @@ use crate::{
         ConditionState, Digest, Monitor, MonitorSpec, MonitorState, MonitorStatus, NoDataEffect,
         condition_states,
     },
-    policy::{Measurement, MonitorBreach, MonitorRules, MonitorTrack},
+    policy::{MONITORS_OF_NAMESPACE, Measurement, MonitorBreach, MonitorRules, MonitorTrack},
     promql::LimitedQueries,
     watch::Change,
 };
 
 /// The namespace and name of a monitor.
 pub(super) type Place = (String, String);
-
-/// The maximum number of monitors of a namespace that are queried. A Clearance has room for 256 systems.
-const OF_NAMESPACE: usize = 512;
 
 /// The pause before another look at a monitor without a query.
 const LATER: Duration = Duration::from_mins(10);
@@ -206,6 +203,8 @@ pub(super) struct Begun {
 /// The status that a monitor should have, and the incident that it should open.
 pub(super) struct Wanted {
     pub(super) state: MonitorState,
+    /// Whether the monitor is among those that are queried.
+    pub(super) is_queried: bool,
     pub(super) write: Option<StatusWrite>,
     pub(super) unopened: Option<Unopened>,
 }
@@ -263,7 +262,7 @@ impl Entries {
         let of_namespace =
             || self.0.range((place.0.clone(), String::new())..).take_while(|(p, _)| p.0 == place.0);
         // Monitors of one namespace that sort before it, so a tenant displaces only its own.
-        let is_surplus = of_namespace().take(OF_NAMESPACE).all(|(p, _)| p != place);
+        let is_surplus = of_namespace().take(MONITORS_OF_NAMESPACE).all(|(p, _)| p != place);
         let is_last = of_namespace().next().is_none();
         let Some(entry) = self.0.get_mut(place) else { return Task::Gone { is_last } };
         entry.is_surplus = is_surplus;
@@ -335,7 +334,7 @@ impl Entries {
             cause: breach.cause.clone(),
             spec: Arc::clone(&entry.spec),
         });
-        Some(Wanted { state, write, unopened })
+        Some(Wanted { state, is_queried: !entry.is_surplus, write, unopened })
     }
 
     /// Records the result of a write.

@@ -198,7 +198,12 @@ impl Context {
         let Some(wanted) = lock(&self.entries).status(place, &self.sources, Timestamp::now()) else {
             return true;
         };
-        self.metrics.monitor_state(&place.0, &place.1, wanted.state);
+        if wanted.is_queried {
+            self.metrics.monitor_state(&place.0, &place.1, wanted.state);
+        } else {
+            // A flood of monitors gets no series.
+            self.metrics.monitor_gone(&place.0, &place.1);
+        }
         if let Some(status) = &wanted.write {
             let wrote = write(&self.client, place, status).await;
             lock(&self.entries).wrote(place, &wrote);

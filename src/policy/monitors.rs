@@ -220,6 +220,10 @@ impl MonitorTrack {
     }
 }
 
+/// The maximum number of monitors of a namespace that count, in the order of their names. The operator queries no others. A
+/// Clearance has room for 256 systems.
+pub const MONITORS_OF_NAMESPACE: usize = 512;
+
 /// A monitor of the system of the judged version.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordedMonitor<'a> {

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axum::extract::State;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -23,6 +26,17 @@ const PORT_FILE: &str = "prometheus-port";
 
 /// The series with their values, by the text of the series.
 type Series = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// The additions of a test to the configuration of Prometheus.
+#[derive(Default)]
+pub struct Additions {
+    /// The address of another server whose metrics Prometheus reads. The name of the job is `assent`.
+    pub scraped: Option<String>,
+    /// A file with rules.
+    pub rules: Option<PathBuf>,
+    /// The address of the Alertmanager.
+    pub alertmanager: Option<String>,
+}
 
 /// A Prometheus with the series of the tests.
 pub struct Prometheus {
@@ -50,7 +64,7 @@ impl Prometheus {
     /// The configuration of the operator that names this server.
     pub fn configuration(cluster: &ControlPlane) -> Result<String> {
         let address = Self::address(cluster)?;
-        Ok(serde_json::json!([{ "name": "default", "url": format!("http://{address}") }]).to_string())
+        Ok(json!([{ "name": "default", "url": format!("http://{address}") }]).to_string())
     }
 
     /// The server that all tests of the shared control plane use. The first call starts it.
@@ -61,6 +75,11 @@ impl Prometheus {
 
     /// Starts the server of a control plane.
     pub async fn start(cluster: &ControlPlane) -> Result<Self> {
+        Self::start_with(cluster, &Additions::default()).await
+    }
+
+    /// Starts the server of a control plane with more rules, targets or receivers.
+    pub async fn start_with(cluster: &ControlPlane, additions: &Additions) -> Result<Self> {
         let built = binaries::built(&["prometheus"]).await?;
         let (series, address) = (Series::default(), Self::address(cluster)?);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -75,7 +94,7 @@ impl Prometheus {
         let directory = cluster.directory().join("prometheus");
         std::fs::create_dir_all(&directory)?;
         let (config, rules) = (directory.join("prometheus.yml"), directory.join("rules.yml"));
-        std::fs::write(&config, configuration(&exporter))?;
+        std::fs::write(&config, configuration(&exporter, additions).to_string())?;
         std::fs::write(&rules, RULES)?;
         let args = [
             format!("--config.file={}", config.display()),
@@ -151,15 +170,21 @@ groups:
       - { alert: CreditDrift, expr: 'drift_alarm > 0', labels: { severity: critical } }
 ";
 
-fn configuration(exporter: &str) -> String {
-    format!(
-        "
-global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
-rule_files: [rules.yml]
-scrape_configs:
-  - job_name: tests
-    honor_labels: true
-    static_configs: [{{ targets: ['{exporter}'] }}]
-"
-    )
+/// The configuration, as JSON. Each JSON text is valid YAML.
+fn configuration(exporter: &str, additions: &Additions) -> serde_json::Value {
+    let Additions { scraped, rules, alertmanager } = additions;
+    let job = |name: &str, target: &str| {
+        json!({ "job_name": name, "honor_labels": name == "tests", "static_configs": [{ "targets": [target] }] })
+    };
+    let jobs: Vec<_> =
+        iter::once(job("tests", exporter)).chain(scraped.iter().map(|target| job("assent", target))).collect();
+    let rules: Vec<_> = iter::once(Path::new("rules.yml")).chain(rules.as_deref()).collect();
+    let alertmanagers: Vec<_> =
+        alertmanager.iter().map(|address| json!({ "static_configs": [{ "targets": [address] }] })).collect();
+    json!({
+        "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
+        "rule_files": rules,
+        "alerting": { "alertmanagers": alertmanagers },
+        "scrape_configs": jobs,
+    })
 }

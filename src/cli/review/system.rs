@@ -47,8 +47,8 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     if !spec.depends_on.is_empty() {
         page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
     }
-    if !review.record.monitors.is_empty() {
-        page.list("monitors", review.record.monitors.iter().map(monitor));
+    if let Some(monitors) = review.record.monitors.as_ref().filter(|monitors| !monitors.is_empty()) {
+        page.list("monitors", monitors.iter().map(monitor));
     }
     if let Some(end) = &spec.decommission {
         page.styled_field("retires", LOOK, &in_words(end.date.0, review.now));

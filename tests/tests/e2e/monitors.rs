@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use Person::{Admin, Alice, Dev};
 
 /// A monitor of the system of a scenario, with the shortest interval. Fields in `spec` replace the default ones.
-fn monitor(name: &str, spec: &Value) -> Value {
+pub fn monitor(name: &str, spec: &Value) -> Value {
     let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor", "metadata": { "name": name },
         "spec": { "system": "scorer", "metric": name, "query": "spd", "interval": "5s", "onBreach": "Hold",
             "breach": { "above": "0.1" }, "clear": { "for": "1s" }, "noData": { "after": "1h", "then": "Unknown" } } });
@@ -24,29 +24,29 @@ fn monitor(name: &str, spec: &Value) -> Value {
 }
 
 /// The text of a series of the namespace.
-fn series(scene: &Scenario<'_>, metric: &str) -> String {
+pub fn series(scene: &Scenario<'_>, metric: &str) -> String {
     format!("{metric}{{namespace=\"{}\"}}", scene.namespace)
 }
 
-async fn set(prometheus: &Prometheus, scene: &Scenario<'_>, metric: &str, value: &str) -> Result<()> {
+pub async fn set(prometheus: &Prometheus, scene: &Scenario<'_>, metric: &str, value: &str) -> Result<()> {
     let series = series(scene, metric);
     prometheus.set(&series, value);
     prometheus.has(&format!("{series} == {value}"), 1).await
 }
 
 /// Waits until the condition `WithinLimits` has this status and reason. Returns the message.
-async fn within(scene: &Scenario<'_>, monitor: &str, status: &str, reason: &str) -> Result<String> {
+pub async fn within(scene: &Scenario<'_>, monitor: &str, status: &str, reason: &str) -> Result<String> {
     scene.condition("monitor", monitor, "WithinLimits", status, reason).await
 }
 
 /// The incidents that a monitor opened.
-async fn incidents(scene: &Scenario<'_>, monitor: &str) -> Result<Vec<Value>> {
+pub async fn incidents(scene: &Scenario<'_>, monitor: &str) -> Result<Vec<Value>> {
     let all = scene.list("incidents").await?;
     Ok(all.into_iter().filter(|incident| incident["spec"]["monitor"] == monitor).collect())
 }
 
 /// Waits until a breach has an incident. Returns its name.
-async fn incident(scene: &Scenario<'_>, monitor: &str) -> Result<String> {
+pub async fn incident(scene: &Scenario<'_>, monitor: &str) -> Result<String> {
     until(Duration::from_secs(60), &format!("an incident of monitor/{monitor}"), async || {
         let status = scene.get("monitor", monitor).await?["status"].take();
         Ok(status["breach"]["incident"].as_str().map(str::to_owned))
@@ -225,6 +225,15 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
         format!("secret{{namespace=\"{other}\" or namespace=\"drift-spy\"}}"),
         "secret{a=\"x\\\"} or secret{b=\\\"y\"}".to_owned(),
         "secret @ end()".to_owned(),
+        "secret @ 0 offset -1h".to_owned(),
+        "topk(1, secret or own * 0)".to_owned(),
+        "sum(count_values(\"value\", secret)) * 4242 + 0".to_owned(),
+        "label_join(secret, \"namespace\", \"\", \"namespace\")".to_owned(),
+        "sum(sum_over_time(secret[5m:1s] @ start() offset 1s)) by (namespace)".to_owned(),
+        "last_over_time({__name__=\"secret\"}[5m])".to_owned(),
+        format!("secret{{namespace!~\"\",namespace=\"{other}\"}}"),
+        "limitk(1, secret)".to_owned(),
+        "{\"secret\",\"namespace\"=~\".+\"}".to_owned(),
     ];
     for (n, query) in attempts.iter().enumerate() {
         let spy = monitor(&format!("spy-{n}"), &json!({ "query": query, "onBreach": "Warn" }));
@@ -325,6 +334,22 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
 
     set(prometheus, &scene, "spd", "0.03").await?;
     scene.is_cleared("v1").await?;
+    let status = scene.assent(Dev, &["status", "scorer"]).await?.ok()?;
+    ensure!(status.contains("1 within") && status.contains("MONITOR "), "{status}");
+    let explained = scene.assent(Dev, &["explain", "modelversion/v1"]).await?.ok()?;
+    ensure!(explained.contains("drift (drift) is Within"), "{explained}");
+    // A person who may not list monitors does not know whether one is missing. Like a role that is older than the kind.
+    let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
+        "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": "blind-to-monitors" }, "rules": [reads] });
+    scene.apply(Admin, &role).await?;
+    let bind = ["create", "clusterrolebinding", "blind", "--clusterrole=blind-to-monitors", "--user=blind"];
+    cluster.kubectl(Admin, &bind).await?.ok()?;
+    let said = scene.assent(Admin, &["explain", "modelversion/v1", "--as=blind"]).await?;
+    ensure!(said.stderr.contains("You may not list monitors.assent.dev"), "{said:?}");
+    let said = said.ok()?;
+    ensure!(said.contains("v1 is cleared") && !said.contains("no monitor of the system"), "{said}");
     // The series vanishes. A version that was measured stays cleared.
     prometheus.remove(&series(&scene, "spd"));
     within(&scene, "drift", "Unknown", "NoValue").await?;

@@ -376,7 +376,7 @@ impl Objects {
                 described.notes.values().map(AsRef::as_ref),
             )
             .with_overrides(described.overrides.values().map(AsRef::as_ref))
-            .with_monitors(described.monitors.values().map(AsRef::as_ref))
+            .with_monitors(Some(described.monitors.values().map(AsRef::as_ref)))
     }
 
     fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {
