@@ -21,6 +21,10 @@ pub const LOSS_STAYS: &str = "a loss keeps its instant";
 /// A stop does not reach another pod that has taken the same name.
 pub const ONLY_THIS_POD: &str = "a stop reaches no other pod";
 
+/// After a Clearance was compiled from a hold, no Clearance clears the version until people resume it. Neither an approval
+/// nor an override lifts a hold.
+pub const HELD: &str = "a hold stays until people resume";
+
 /// The second half of I5. The first half is that I1 holds without operators.
 pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator down";
 
@@ -33,3 +37,9 @@ pub const BELATED: &str = "the window: a pod starts that is revoked already";
 
 /// `enforce` has read a pod before the Clearance with which the pod was admitted.
 pub const UNTIMELY: &str = "the window: a pod is to be stopped that is cleared already";
+
+/// A pod runs after people resumed a held version.
+pub const RESUMED: &str = "I3: a pod runs after people resumed its version";
+
+/// A pod runs although the approval has ended, because an override waives it.
+pub const WAIVED: &str = "the window: a pod runs by an override";
