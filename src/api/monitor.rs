@@ -151,7 +151,12 @@ pub struct BreachBar {
 
     /// Time for which the value must be beyond the limit, as a Go duration of at most `744h`. Time without a value does
     /// not count, and does not start the time again. Default: `0s`, so one value is a breach. Example: `30m`.
-    #[serde(default = "no_time", rename = "for", deserialize_with = "super::duration::required")]
+    #[serde(
+        default = "no_time",
+        rename = "for",
+        serialize_with = "super::duration::written",
+        deserialize_with = "super::duration::required"
+    )]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('744h')", "must be a duration such as 30m, at most 744h"))]
     pub for_: Duration,
@@ -180,6 +185,7 @@ pub struct ClearBar {
     #[serde(
         default = "ClearBar::default_for",
         rename = "for",
+        serialize_with = "super::duration::written",
         deserialize_with = "super::duration::required"
     )]
     #[schemars(extend("maxLength" = 32))]

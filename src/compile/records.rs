@@ -71,8 +71,7 @@ pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
 fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
     let mut of_system: BTreeMap<&str, Vec<RecordedMonitor<'_>>> = BTreeMap::new();
     for (name, monitor) in facts.monitors.iter().take(MONITORS_OF_NAMESPACE) {
-        let recorded =
-            RecordedMonitor { name, spec: &monitor.spec, measured: monitor.measured.as_ref() };
+        let recorded = RecordedMonitor { name, spec: &monitor.spec, measured: monitor.measured.as_ref() };
         of_system.entry(&monitor.spec.system).or_default().push(recorded);
     }
     let missing = |system: &Cached<AISystem>| {

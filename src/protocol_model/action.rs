@@ -85,11 +85,7 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Transition>) {
-        actions.extend([
-            Transition::Tick,
-            Transition::GateSees,
-            Transition::CheckSees,
-        ]);
+        actions.extend([Transition::Tick, Transition::GateSees, Transition::CheckSees]);
         actions.extend(self.size.acts.iter().copied().map(Transition::People));
         if state.pod.is_none() {
             let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];

@@ -245,7 +245,12 @@ fn approval(n: usize, more: &serde_json::Value) -> Approval {
 }
 
 /// An object of the `n`th fact, `after` seconds after the first object of this fact.
-fn object<K: DeserializeOwned>(kind: &str, (name, n): (&str, usize), after: i64, spec: &serde_json::Value) -> K {
+fn object<K: DeserializeOwned>(
+    kind: &str,
+    (name, n): (&str, usize),
+    after: i64,
+    spec: &serde_json::Value,
+) -> K {
     let second = EPOCH - 1000 + 10 * i64::try_from(n).expect("few") + after;
     let at = Timestamp::from_second(second).expect("in range");
     let object = json!({ "spec": spec,

@@ -173,11 +173,10 @@ groups:
 /// The configuration, as JSON. Each JSON text is valid YAML.
 fn configuration(exporter: &str, additions: &Additions) -> serde_json::Value {
     let Additions { scraped, rules, alertmanager } = additions;
-    let job = |name: &str, target: &str| {
-        json!({ "job_name": name, "honor_labels": name == "tests", "static_configs": [{ "targets": [target] }] })
-    };
-    let jobs: Vec<_> =
-        iter::once(job("tests", exporter)).chain(scraped.iter().map(|target| job("assent", target))).collect();
+    let job = |name: &str, target: &str| json!({ "job_name": name, "honor_labels": name == "tests", "static_configs": [{ "targets": [target] }] });
+    let jobs: Vec<_> = iter::once(job("tests", exporter))
+        .chain(scraped.iter().map(|target| job("assent", target)))
+        .collect();
     let rules: Vec<_> = iter::once(Path::new("rules.yml")).chain(rules.as_deref()).collect();
     let alertmanagers: Vec<_> =
         alertmanager.iter().map(|address| json!({ "static_configs": [{ "targets": [address] }] })).collect();

@@ -114,11 +114,7 @@ fn one(manifest: &Manifest, namespace: &str, label: &str) -> CheckedMonitor {
     }
 }
 
-fn queries(
-    manifest: &Manifest,
-    namespace: &str,
-    label: &str,
-) -> std::result::Result<LimitedQueries, String> {
+fn queries(manifest: &Manifest, namespace: &str, label: &str) -> std::result::Result<LimitedQueries, String> {
     let monitor: Monitor =
         serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
     if let Some(unknown) = unknown_field("Monitor", &manifest.value) {

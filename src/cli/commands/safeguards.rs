@@ -89,7 +89,8 @@ impl Safeguards {
     pub fn overrides_in_short(&self) -> Cell {
         let active = self.overrides.iter().filter(|about| about.active).count();
         let waiting = self.overrides.len() - active;
-        let counts = [(active, "in effect"), (waiting, "waiting")].into_iter().filter(|(count, _)| *count > 0);
+        let counts =
+            [(active, "in effect"), (waiting, "waiting")].into_iter().filter(|(count, _)| *count > 0);
         let text = counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ");
         Cell::new(if self.overrides.is_empty() { PLAIN } else { LOOK }, &text)
     }
@@ -199,25 +200,37 @@ mod tests {
     }
 
     fn override_(name: &str, conditions: &[Value]) -> Override {
-        serde_json::from_value(json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Override", "metadata": { "name": name },
+        serde_json::from_value(
+            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Override", "metadata": { "name": name },
             "spec": { "system": "credit-scorer", "modelVersion": "v1", "waives": [], "reason": "r",
                 "subjectDigest": format!("sha256:{}", "a".repeat(64)), "notAfter": "2026-11-24T14:00:00Z" },
-            "status": { "conditions": conditions } }))
+            "status": { "conditions": conditions } }),
+        )
         .expect("an Override")
     }
 
     #[test]
     fn monitors_and_overrides_have_one_line_each_and_finished_overrides_have_none() {
-        let breach = json!({ "since": "2026-11-20T10:00:00Z", "cause": "0.14 is above 0.1", "incident": "drift-1" });
+        let breach =
+            json!({ "since": "2026-11-20T10:00:00Z", "cause": "0.14 is above 0.1", "incident": "drift-1" });
         let mut record = fixtures::record();
         record.monitors = Some(vec![
             monitor("drift", &json!({ "state": "Breached", "value": "0.14", "breach": breach })),
             monitor("new", &Value::Null),
         ]);
         record.overrides = vec![
-            override_("over", &[condition("Active", "False", "Ended"), condition("Reviewed", "True", "Justified")]),
-            override_("late", &[condition("Active", "False", "Ended"), condition("Reviewed", "False", "Overdue")]),
-            override_("now", &[condition("Active", "True", "InEffect"), condition("Reviewed", "False", "NotDue")]),
+            override_(
+                "over",
+                &[condition("Active", "False", "Ended"), condition("Reviewed", "True", "Justified")],
+            ),
+            override_(
+                "late",
+                &[condition("Active", "False", "Ended"), condition("Reviewed", "False", "Overdue")],
+            ),
+            override_(
+                "now",
+                &[condition("Active", "True", "InEffect"), condition("Reviewed", "False", "NotDue")],
+            ),
         ];
         let safeguards = Safeguards::of(&record, now());
         insta::assert_snapshot!(anstream::adapter::strip_str(&safeguards.tables(now())).to_string());

@@ -34,10 +34,10 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, OverrideFacts, Overrides, Reason, RecordedAssessment,
-        RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults, Requirements,
-        SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived, applies_to,
-        approver_of, assessment_effects, judge, missing_monitors,
+        HeldSubject, Hold, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, OverrideFacts, Overrides,
+        Reason, RecordedAssessment, RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults,
+        Requirements, SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived,
+        applies_to, approver_of, assessment_effects, judge, missing_monitors,
     },
     watch::request,
 };

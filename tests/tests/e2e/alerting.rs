@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 use assent_tests::{Alerting, Assent, ControlPlane, Person, Scenario};
 use serde_json::json;
 
-use crate::monitors::monitor;
 use Person::{Admin, Carol, Dev};
 
 pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> Result<()> {
@@ -20,7 +19,7 @@ pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> 
     let alerting = Alerting::start(&cluster, &assent).await?;
     // A breach of a monitor that only warns opens no incident. The rules tell it.
     alerting.prometheus().set("spd{namespace=\"alerts\"}", "0.2");
-    scene.apply(Dev, &monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
+    scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
     scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;
     for role in ["risk-officer", "ethics-board"] {
         let alert = alerting.received(role, "AssentIncidentEscalated").await?;

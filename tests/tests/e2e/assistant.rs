@@ -7,8 +7,6 @@ use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Layout, Person, Scenario, from_now, root, until};
 use serde_json::{Value, json};
 
-use crate::monitors::monitor;
-
 /// The name of the system and of its Deployment.
 pub const SYSTEM: &str = "support-assistant";
 
@@ -62,7 +60,7 @@ pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'stat
     scene.apply(Person::Admin, &asked).await?;
     for (name, query) in [("watch", "spd"), (INVALID_MONITOR, "sum(")] {
         let spec = json!({ "system": SYSTEM, "query": query, "onBreach": "Warn" });
-        scene.apply(Person::Admin, &monitor(name, &spec)).await?;
+        scene.apply(Person::Admin, &scene.monitor(name, &spec)).await?;
     }
     // Prometheus does not run, so the valid monitor has no answer.
     scene.condition("monitor", "watch", "WithinLimits", "Unknown", "NoAnswer").await?;

@@ -11,7 +11,6 @@ use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, until};
 use serde_json::{Value, json};
 
-use crate::monitors::monitor;
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
 /// Creates a scenario with its own level, which has these rules for incidents. v1 is cleared.
@@ -227,7 +226,7 @@ pub async fn evidence_of_an_open_incident_stays(cluster: &ControlPlane) -> Resul
     // The incident does not concern v2.
     scene.kubectl(Admin, &["delete", "modelversion", "v2"]).await?;
 
-    scene.apply(Dev, &monitor("watch", &json!({ "onBreach": "Warn" }))).await?;
+    scene.apply(Dev, &scene.monitor("watch", &json!({ "onBreach": "Warn" }))).await?;
     let directory = cluster.directory().join(format!("bundle-{}", scene.namespace));
     let path = directory.display().to_string();
     let wrote = scene.assent(Alice, &["incident", "bundle", "drift", "-o", &path]).await?.ok()?;

@@ -9,8 +9,8 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    INVALID_MONITOR, SYSTEM, VERSION, as_written, attest, decide, decommission, documented, is_decommissioned,
-    of_incidents, record, register_key, replicas, require_result, scene, sign, unsigned,
+    INVALID_MONITOR, SYSTEM, VERSION, as_written, attest, decide, decommission, documented,
+    is_decommissioned, of_incidents, record, register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::{Admin, Alice};
 

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::monitors::{incident, incidents, monitor, series, set, within};
+use crate::monitors::{incident, incidents, series, set, within};
 use Person::{Admin, Dev};
 
 type Monitors = Api<assent::api::Monitor>;
@@ -28,7 +28,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.clear("v1", &container("v1")).await?;
     set(prometheus, &calm, "spd", "0.03").await?;
     let api: Monitors = Api::namespaced(cluster.client(Dev)?, &flood.namespace);
-    let many = (0..FLOOD).map(|n| monitor(&format!("flood-{n:05}"), &json!({ "onBreach": "Warn" })));
+    let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &json!({ "onBreach": "Warn" })));
     let create = |manifest| {
         let api = api.clone();
         async move {
@@ -40,7 +40,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
 
     // The operator still has most of the flood before it.
     let begin = Instant::now();
-    calm.apply(Admin, &monitor("drift", &json!({}))).await?;
+    calm.apply(Admin, &calm.monitor("drift", &json!({}))).await?;
     within(&calm, "drift", "True", "Within").await?;
     ensure!(begin.elapsed() < Duration::from_secs(10), "the first value took {:?}", begin.elapsed());
     set(prometheus, &calm, "spd", "0.2").await?;
@@ -58,7 +58,9 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     Ok(())
 }
 
-pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(cluster: &ControlPlane) -> Result<()> {
+pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let prometheus = Prometheus::shared(cluster).await?;
     let scene = Scenario::new(cluster, "monitor-mask", "limited").await?;
     let good = format!("spd{{namespace=\"{}\",pod=\"good\"}}", scene.namespace);
@@ -68,8 +70,15 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(cluster
     prometheus.set(&good, "0.01");
     prometheus.has(&format!("spd{{namespace=\"{}\"}}", scene.namespace), 2).await?;
     let silent = json!({ "after": "3s", "then": "Breach" });
-    scene.apply(Admin, &monitor("worst", &json!({ "query": "max(abs(spd))", "onBreach": "OpenIncident" }))).await?;
-    scene.apply(Admin, &monitor("both", &json!({ "noData": silent, "onBreach": "OpenIncident" }))).await?;
+    scene
+        .apply(
+            Admin,
+            &scene.monitor("worst", &json!({ "query": "max(abs(spd))", "onBreach": "OpenIncident" })),
+        )
+        .await?;
+    scene
+        .apply(Admin, &scene.monitor("both", &json!({ "noData": silent, "onBreach": "OpenIncident" })))
+        .await?;
     let message = within(&scene, "worst", "False", "Breached").await?;
     ensure!(message.contains("0.2 is above 0.1"), "{message}");
     let message = within(&scene, "both", "False", "Breached").await?;
@@ -99,8 +108,8 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     // `patient` needs the limit to be exceeded for longer than one flap. `hysteresis` stays breached between its limits.
     let patient = json!({ "breach": { "above": "0.1", "for": "20s" }, "onBreach": "OpenIncident" });
     let hysteresis = json!({ "clear": { "below": "0.05", "for": "1s" }, "onBreach": "OpenIncident" });
-    scene.apply(Admin, &monitor("patient", &patient)).await?;
-    scene.apply(Admin, &monitor("hysteresis", &hysteresis)).await?;
+    scene.apply(Admin, &scene.monitor("patient", &patient)).await?;
+    scene.apply(Admin, &scene.monitor("hysteresis", &hysteresis)).await?;
     for name in ["patient", "hysteresis"] {
         within(&scene, name, "True", "Within").await?;
     }

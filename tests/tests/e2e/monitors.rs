@@ -12,17 +12,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A monitor of the system of a scenario, with the shortest interval. Fields in `spec` replace the default ones.
-pub fn monitor(name: &str, spec: &Value) -> Value {
-    let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor", "metadata": { "name": name },
-        "spec": { "system": "scorer", "metric": name, "query": "spd", "interval": "5s", "onBreach": "Hold",
-            "breach": { "above": "0.1" }, "clear": { "for": "1s" }, "noData": { "after": "1h", "then": "Unknown" } } });
-    for (field, value) in spec.as_object().into_iter().flatten() {
-        monitor["spec"][field] = value.clone();
-    }
-    monitor
-}
-
 /// The text of a series of the namespace.
 pub fn series(scene: &Scenario<'_>, metric: &str) -> String {
     format!("{metric}{{namespace=\"{}\"}}", scene.namespace)
@@ -59,7 +48,7 @@ pub async fn a_drifting_metric_holds_the_system_until_people_resume_it(cluster: 
     let scene = Scenario::new(cluster, "drift", "limited").await?;
     scene.clear("v1", &container("v1")).await?;
     set(prometheus, &scene, "spd", "0.03").await?;
-    scene.apply(Admin, &monitor("drift", &json!({ "severity": "High" }))).await?;
+    scene.apply(Admin, &scene.monitor("drift", &json!({ "severity": "High" }))).await?;
     let message = within(&scene, "drift", "True", "Within").await?;
     ensure!(message.contains("0.03"), "{message}");
     let status = scene.get("monitor", "drift").await?["status"].take();
@@ -101,13 +90,13 @@ pub async fn each_breach_opens_one_incident(cluster: &ControlPlane) -> Result<()
     let prometheus = Prometheus::shared(cluster).await?;
     let scene = Scenario::new(cluster, "drift-twice", "limited").await?;
     set(prometheus, &scene, "spd", "0.2").await?;
-    scene.apply(Dev, &monitor("drift", &json!({ "onBreach": "OpenIncident" }))).await?;
+    scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "OpenIncident" }))).await?;
     let first = incident(&scene, "drift").await?;
     // A change of the monitor during the breach opens no second incident.
     scene
         .apply(
             Dev,
-            &monitor(
+            &scene.monitor(
                 "drift",
                 &json!({ "onBreach": "OpenIncident", "metric": "renamed", "breach": { "above": "0.15" } }),
             ),
@@ -145,7 +134,7 @@ pub async fn a_value_that_is_not_one_number_is_unknown(cluster: &ControlPlane) -
         .has(&format!("{{namespace=\"{namespace}\",__name__!=\"ALERTS\",__name__!=\"ALERTS_FOR_STATE\"}}"), 7)
         .await?;
     let warn = |name: &str, spec: Value| {
-        let mut monitor = monitor(name, &spec);
+        let mut monitor = scene.monitor(name, &spec);
         monitor["spec"]["onBreach"] = json!("Warn");
         monitor
     };
@@ -236,7 +225,7 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
         "{\"secret\",\"namespace\"=~\".+\"}".to_owned(),
     ];
     for (n, query) in attempts.iter().enumerate() {
-        let spy = monitor(&format!("spy-{n}"), &json!({ "query": query, "onBreach": "Warn" }));
+        let spy = scene.monitor(&format!("spy-{n}"), &json!({ "query": query, "onBreach": "Warn" }));
         scene.apply(Dev, &spy).await?;
     }
     for (n, query) in attempts.iter().enumerate() {
@@ -270,8 +259,7 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
         "subjects": [{ "kind": "User", "name": "mallory" }] });
     scene.apply(Admin, &role).await?;
     let write = async |verb: &str, spec: &Value| {
-        let mut manifest = monitor("mine", spec);
-        manifest["metadata"]["namespace"] = json!(scene.namespace);
+        let manifest = scene.monitor("mine", spec);
         cluster.kubectl_stdin(Admin, &[verb, "-f", "-", "--as=mallory"], &manifest.to_string()).await
     };
     let refused = write("create", &json!({ "onBreach": "Hold" })).await?.denied()?;
@@ -300,7 +288,7 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
         (json!({ "noData": null }), "noData"),
         (json!({ "breach": { "above": "NaN" } }), "spec.breach.above"),
     ] {
-        let refused = scene.refused(Admin, &monitor("wrong", &spec)).await?;
+        let refused = scene.refused(Admin, &scene.monitor("wrong", &spec)).await?;
         ensure!(refused.contains(why), "{spec}: {refused}");
     }
     Ok(())
@@ -323,11 +311,11 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
         .await
     };
     missing("no monitor of the system has the metric drift").await?;
-    scene.apply(Admin, &monitor("drift", &json!({ "query": "spd * 0" }))).await?;
+    scene.apply(Admin, &scene.monitor("drift", &json!({ "query": "spd * 0" }))).await?;
     missing("query of monitor/drift differs from the risk level").await?;
-    scene.apply(Admin, &monitor("drift", &json!({ "breach": { "above": "0.2" } }))).await?;
+    scene.apply(Admin, &scene.monitor("drift", &json!({ "breach": { "above": "0.2" } }))).await?;
     missing("breach of monitor/drift is looser").await?;
-    scene.apply(Admin, &monitor("drift", &json!({}))).await?;
+    scene.apply(Admin, &scene.monitor("drift", &json!({}))).await?;
     missing("monitor/drift has not measured drift yet").await?;
     let explained = scene.assent(Dev, &["status", "scorer"]).await?.ok()?;
     ensure!(explained.contains("monitor/drift"), "{explained}");
@@ -366,7 +354,7 @@ pub async fn a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheu
     let scene = Scenario::new(&cluster, "drift-restart", "limited").await?;
     scene.clear("v1", &container("v1")).await?;
     set(&prometheus, &scene, "spd", "0.2").await?;
-    let slow = monitor("slow", &json!({ "breach": { "above": "0.1", "for": "20s" } }));
+    let slow = scene.monitor("slow", &json!({ "breach": { "above": "0.1", "for": "20s" } }));
     scene.apply(Admin, &slow).await?;
     within(&scene, "slow", "True", "BeyondLimit").await?;
     let begun = std::time::Instant::now();

@@ -403,7 +403,8 @@ pub async fn a_signed_review_of_an_incident_counts_whoever_applies_it(cluster: &
     scene.condition("incident", "complaint", "Closed", "True", "Closed").await?;
     let (key, file) = (signing.key("erin"), signing.keys.path().join("review.yaml"));
     let (key, to) = (key.display().to_string(), file.display().to_string());
-    let sign = ["incident", "review", "complaint", "--reason=tests by age", "--ssh-key", &key, "--to", &to, "--yes"];
+    let sign =
+        ["incident", "review", "complaint", "--reason=tests by age", "--ssh-key", &key, "--to", &to, "--yes"];
     let said = scene.assent(Alice, &sign).await?.ok()?;
     ensure!(said.contains("as erin, in role signed-review-signers"), "{said}");
     ensure!(scene.list("approvals").await?.is_empty(), "signing created an Approval in the cluster");

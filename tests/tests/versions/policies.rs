@@ -174,9 +174,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut asked = scene.override_("v1", "forged", &digest);
     asked["spec"]["requestedBy"] = eve;
     // A monitor cannot move to another system.
-    let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor", "metadata": { "name": "moved" },
-        "spec": { "system": "scorer", "metric": "m", "query": "m", "breach": { "above": "1" },
-            "noData": { "after": "1h", "then": "Unknown" } } });
+    let mut monitor = scene.monitor("moved", &json!({ "onBreach": "Warn" }));
     scene.apply(Person::Dev, &monitor).await?;
     monitor["spec"]["system"] = json!("other");
     let edit = r#"{"spec":{"mode":"audit"}}"#;

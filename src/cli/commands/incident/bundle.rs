@@ -67,8 +67,7 @@ pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
     bundle.files.insert("report.md".to_owned(), report::markdown(&found)?);
     bundle.add_sums();
     let is_tar = args.output.extension().is_some_and(|extension| extension == "tar");
-    let written =
-        if is_tar { bundle.pack(&args.output, &args.incident) } else { bundle.write(&args.output) };
+    let written = if is_tar { bundle.pack(&args.output, &args.incident) } else { bundle.write(&args.output) };
     let place = args.output.display().to_string();
     written.map_err(|error| Error::Flag {
         flag: "--output",
@@ -138,8 +137,12 @@ impl Bundle {
         let versions = record.versions.iter().map(ResourceExt::name_any);
         let overrides = record.overrides.iter().map(ResourceExt::name_any);
         let monitors = record.monitors.iter().flatten().map(ResourceExt::name_any);
-        let names: BTreeSet<_> =
-            [name.clone(), found.name()].into_iter().chain(versions).chain(overrides).chain(monitors).collect();
+        let names: BTreeSet<_> = [name.clone(), found.name()]
+            .into_iter()
+            .chain(versions)
+            .chain(overrides)
+            .chain(monitors)
+            .collect();
         let is_about =
             |event: &&Event| event.involved_object.name.as_ref().is_some_and(|about| names.contains(about));
         self.add_all(events.iter().filter(is_about))

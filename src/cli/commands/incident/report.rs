@@ -232,7 +232,11 @@ fn event(found: &IncidentRecord) -> Vec<Field> {
     let owners = found.record.system.iter().flat_map(|system| &system.spec.owners);
     let owners = owners.map(|owner| owner.name.clone()).collect();
     vec![
-        field("Description of the incident", [vec![spec.description.clone()], one(monitor(found))].concat(), OWNERS),
+        field(
+            "Description of the incident",
+            [vec![spec.description.clone()], one(monitor(found))].concat(),
+            OWNERS,
+        ),
         field("Effects, and affected people or things", one(spec.affected.as_ref()), OWNERS),
         field("Likely causal link with the system", notes(found, &[NoteType::RootCause]), OWNERS),
         field("Number of affected people", Vec::new(), RISK_MANAGER),

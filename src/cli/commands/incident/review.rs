@@ -75,9 +75,7 @@ pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
             let (role, key) = by.key.role(keys, &roles, args.role.as_deref(), Timestamp::now())?;
             (role, key.approver.user)
         }
-        None => {
-            (role(session, &found, &roles, args).await?, rbac::myself(&session.client).await?.user)
-        }
+        None => (role(session, &found, &roles, args).await?, rbac::myself(&session.client).await?.user),
     };
     anstream::print!("{}", page(&found, args, (&role, &user), &due, Timestamp::now()));
     confirm(session, &found, args, &role)?;

@@ -5,6 +5,7 @@
 //! main ─┬─ create    the time that admission adds to a request for a pod  ┐
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
+//!       ├─ hold      from an incident to the Clearance and the first pod  │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
 //!       ├─ scale     the operator's memory, idle cost and start           │
 //!       ├─ evidence  the operator's cost of results and expressions       │
@@ -17,6 +18,7 @@ mod chart;
 mod create;
 mod evidence;
 mod expire;
+mod hold;
 mod leave;
 mod machine;
 mod monitors;
@@ -75,6 +77,7 @@ enum Measure {
     Create,
     Release,
     Revoke,
+    Hold,
     Expire,
     Scale,
     Evidence,
@@ -185,6 +188,7 @@ async fn measure(cluster: &ControlPlane, part: Measure, scale: &Scale) -> Result
         Measure::Create => create::measure(cluster, scale).await,
         Measure::Release => release::measure(cluster, &assent, scale).await,
         Measure::Revoke => revoke::measure(cluster, &assent, scale).await,
+        Measure::Hold => hold::measure(cluster, &assent, scale).await,
         Measure::Expire => expire::measure(cluster, &assent, scale).await,
         Measure::Scale => scale::measure(cluster, &assent, scale).await,
         Measure::Evidence => evidence::measure(cluster, &assent, scale).await,

@@ -18,6 +18,9 @@ use crate::{Scale, machine, progress};
 /// The timeout until all monitors have measured.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
+/// The number of seconds in which the queries are counted.
+const SAMPLES: u32 = 30;
+
 /// The number of monitors of a system.
 const MONITORS: usize = 2;
 
@@ -39,6 +42,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     let minutes = scale.quiet.as_secs_f64() / 60.0;
     let a_minute = (queries(assent).await? - before) / minutes;
     let memory = machine::resident(assent.operator())?;
+    let seconds = each_second(assent, scale).await?;
     let row = |measure: String, unit, floor: Vec<f64>, assent: Vec<f64>, goal| Row {
         measure,
         unit,
@@ -56,7 +60,29 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
             vec![memory],
             130.0,
         ),
+        Row {
+            measure: format!("queries in the busiest second, {what}; floor: in an average second"),
+            unit: Unit::Requests,
+            floor: vec![seconds.iter().sum::<f64>() / f64::from(SAMPLES)],
+            assent: vec![seconds.iter().copied().fold(0.0, f64::max)],
+            goal: Some(Goal::Times(1.5)),
+        },
     ])
+}
+
+/// The numbers of queries in successive seconds.
+async fn each_second(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
+    progress(&format!("counting {} monitors for {SAMPLES} seconds", scale.systems * MONITORS));
+    let (mut seconds, mut before) = (Vec::new(), queries(assent).await?);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    for _ in 0..SAMPLES {
+        ticks.tick().await;
+        let now = queries(assent).await?;
+        seconds.push(now - before);
+        before = now;
+    }
+    Ok(seconds)
 }
 
 async fn create(rest: &Rest, prometheus: &Prometheus, systems: usize) -> Result<()> {

@@ -98,8 +98,7 @@ async fn escalate_resume_and_review(
         ("action", "the model is calibrated again for each age group"),
         ("verification", "the parity difference is 0.02 with the traffic of today"),
     ] {
-        let note =
-            format!("kubectl assent incident note {incident} --type {type_} --text '{text}' -n cards");
+        let note = format!("kubectl assent incident note {incident} --type {type_} --text '{text}' -n cards");
         stage.run(&stage.dev, &note, None).await?.ok()?;
     }
     stage.time.line("dev", "notes the root cause, an action and a verification");
