@@ -358,3 +358,37 @@ impl Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn monitor(namespace: &str, name: &str) -> (Place, Monitor) {
+        let object = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",
+            "metadata": { "name": name, "namespace": namespace, "uid": format!("{namespace}-{name}"), "generation": 1 },
+            "spec": { "system": "scorer", "metric": "spd", "query": "spd", "breach": { "above": "0.1" },
+                "noData": { "after": "6h", "then": "Unknown" } } });
+        ((namespace.to_owned(), name.to_owned()), serde_json::from_value(object).expect("a Monitor"))
+    }
+
+    #[test]
+    fn flood_of_one_namespace_is_queried_up_to_a_limit_and_takes_no_turn_of_another() {
+        let (mut entries, now) = (Entries::default(), Timestamp::UNIX_EPOCH);
+        let flood = (0..10_000).map(|n| monitor("flood", &format!("m-{n:05}")));
+        for (key, object) in flood.chain([monitor("calm", "drift"), monitor("zone", "drift")]) {
+            entries.apply(Change::Apply { key, object, listing: true }, now);
+        }
+        let mut is_queried = |namespace: &str, name: &str| {
+            let place = (namespace.to_owned(), name.to_owned());
+            matches!(entries.task(&place, "namespace", now), Task::Query(_))
+        };
+        let queried = (0..10_000).filter(|n| is_queried("flood", &format!("m-{n:05}"))).count();
+        assert_eq!(queried, MONITORS_OF_NAMESPACE);
+        assert!(is_queried("calm", "drift") && is_queried("zone", "drift"));
+        let place = ("flood".to_owned(), "m-09999".to_owned());
+        let wanted = entries.status(&place, &HashMap::new(), now).expect("a monitor");
+        assert!(!wanted.is_queried, "a monitor over the limit has no series");
+    }
+}

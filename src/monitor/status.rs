@@ -52,7 +52,8 @@ pub(super) fn significant(status: &MonitorStatus) -> u64 {
     let conditions = status.conditions.iter();
     let conditions: Vec<_> = conditions.map(|c| (&*c.type_, &*c.status, &*c.reason)).collect();
     let breach = status.breach.as_ref().map(|breach| (breach.since.0, &breach.incident));
-    (status.observed_generation, status.state, &status.query, &status.measured).hash(&mut hasher);
+    let has_value = status.measurements.first().is_some_and(|last| last.value.is_some());
+    (status.observed_generation, status.state, &status.query, &status.measured, has_value).hash(&mut hasher);
     (conditions, breach).hash(&mut hasher);
     hasher.finish()
 }

@@ -176,7 +176,7 @@ mod tests {
             (json!({ "query": "sum(" }), "not valid PromQL"),
             (json!({}), "neither query nor alert"),
             (json!({ "query": "up", "metrik": "x" }), "unknown field spec.metrik"),
-            (json!({ "query": "up", "noData": null }), "noData"),
+            (json!({ "query": "up", "noData": null }), "null"),
         ] {
             let found = checked(&spec);
             let error = found.error.unwrap_or_default();

@@ -329,8 +329,9 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     // A person who may not list monitors does not know whether one is missing. Like a role that is older than the kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
         "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
+    let pods = json!({ "apiGroups": [""], "verbs": ["get", "list"], "resources": ["pods", "namespaces"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": { "name": "blind-to-monitors" }, "rules": [reads] });
+        "metadata": { "name": "blind-to-monitors" }, "rules": [reads, pods] });
     scene.apply(Admin, &role).await?;
     let bind = ["create", "clusterrolebinding", "blind", "--clusterrole=blind-to-monitors", "--user=blind"];
     cluster.kubectl(Admin, &bind).await?.ok()?;
