@@ -16,8 +16,8 @@ pub async fn hold_and_resume(stage: &Stage<'_>) -> Result<()> {
                  --reason 'Applicants over 60 are refused twice as often' --criterion FundamentalRights -n lending --yes";
     stage.decide(&stage.dev, "is on call and holds v1", pause).await?;
     let stopped = async {
-        let message = stage.wait_until_withheld(&CREDIT_SCORER, "credit-scorer-v1").await?;
-        ensure_contains(&message, "held by incident/applicants-over-60 of dev")?;
+        let held = "held by incident/applicants-over-60 of dev";
+        stage.wait_until_withheld(&CREDIT_SCORER, "credit-scorer-v1", held).await?;
         stage.wait_until_gone(&CREDIT_SCORER, running).await?;
         stage.wait_for_pods(&CREDIT_SCORER, 0, 3).await
     };

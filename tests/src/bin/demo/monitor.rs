@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use assent_tests::Prometheus;
 use serde_json::json;
 
-use crate::stage::{CARD_SCORER, Stage, ensure_contains, milliseconds};
+use crate::stage::{CARD_SCORER, Stage, milliseconds};
 
 /// The rules of the risk level for incidents in this demo.
 const RULES: &str = r#"{"escalation":[{"after":"1s","role":"risk-officer"},{"after":"2h","role":"ethics-board"}],"resume":[{"role":"risk-officer"},{"role":"ethics-board"}],"review":{"within":"336h","roles":[{"role":"risk-officer"}],"onMissed":"Hold"}}"#;
@@ -56,8 +56,7 @@ async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> R
     prometheus.set(SERIES, "0.14");
     stage.time.line("prometheus", "now has the value 0.14: the model drifted");
     let held = async {
-        let message = stage.wait_until_withheld(&CARD_SCORER, "card-scorer-v1").await?;
-        ensure_contains(&message, "held by incident/parity-")?;
+        stage.wait_until_withheld(&CARD_SCORER, "card-scorer-v1", "held by incident/parity-").await?;
         stage.wait_until_gone(&CARD_SCORER, running).await.context("the pods of the held system")?;
         let named = "kubectl get monitor parity -n cards -o jsonpath={.status.breach.incident}";
         Ok(stage.run(&stage.admin, named, None).await?.ok()?.trim().to_owned())
@@ -90,8 +89,7 @@ async fn escalate_resume_and_review(
     prometheus.set(SERIES, "0.02");
     let wait = "kubectl wait monitor parity -n cards --for=condition=WithinLimits --timeout=30s";
     stage.run(&stage.admin, wait, None).await?.ok()?;
-    let withheld = stage.wait_until_withheld(&CARD_SCORER, "card-scorer-v1").await?;
-    ensure_contains(&withheld, "held by incident/parity-")?;
+    stage.wait_until_withheld(&CARD_SCORER, "card-scorer-v1", "held by incident/parity-").await?;
     stage.time.line("assent", "sees the value 0.02, and holds the system until people resume it");
     for (type_, text) in [
         ("root-cause", "a new card product attracts younger customers"),
