@@ -9,7 +9,8 @@
 //! An arrow to the left or up points to a module that is imported. An arrow to the right shows the flow of data.
 //!
 //! `policy` is pure. `compile` sends its decisions to `enforce` only in the [`api::Clearance`]. `enforce` sends the
-//! numbers of pods back in `status.pods` of each system.
+//! numbers of pods back in `status.pods` of each system. `monitor` queries Prometheus, and opens an [`api::Incident`] on a
+//! breach.
 
 #![forbid(unsafe_code)]
 
@@ -25,9 +26,11 @@ pub mod guard;
 pub mod images;
 pub mod leader;
 pub mod metrics;
+pub mod monitor;
 mod nearest;
 pub mod operator;
 pub mod policy;
+pub mod promql;
 #[cfg(test)]
 mod protocol_model;
 mod timer;

@@ -12,8 +12,10 @@ use std::{
 use assent::{
     admission, api,
     images::ImagePatterns,
+    monitor::{MonitorOptions, SourceList},
     operator,
     policy::{Accelerators, ClusterVariable},
+    promql::{NAMESPACE_LABEL, namespace_label},
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -59,6 +61,14 @@ enum Command {
         /// Optional variables of the expressions of risk levels, with commas between them: networkPolicies, claims.
         #[arg(long, env = "ASSENT_EXPRESSION_VARIABLES", default_value = "", value_parser = ClusterVariable::list)]
         expression_variables: BTreeSet<ClusterVariable>,
+        /// Prometheus servers that monitors may query, as a JSON list of name, url, caFile and tokenFile. A monitor
+        /// selects one by name. Without a server, no monitor measures.
+        #[arg(long, env = "ASSENT_PROMETHEUS", default_value = "")]
+        prometheus: SourceList,
+        /// Label with which the series of all Prometheus servers name their namespace. A monitor reads only the series
+        /// of its own namespace.
+        #[arg(long, env = "ASSENT_NAMESPACE_LABEL", default_value = NAMESPACE_LABEL, value_parser = namespace_label)]
+        namespace_label: String,
         /// Format of the log.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
@@ -98,12 +108,16 @@ fn main() -> ExitCode {
             image_patterns: images,
             expression_variables: variables,
             accelerators,
+            prometheus: sources,
+            namespace_label: label,
             log_format,
             log_level,
         } => {
             log(log_format, &log_level);
             let account = admission::Operator { namespace, service_account, accelerators };
-            run(operator::Options { listen, account, identity, images, variables }).map_err(Into::into)
+            let monitors = MonitorOptions { sources, label };
+            run(operator::Options { listen, account, identity, images, variables, monitors })
+                .map_err(Into::into)
         }
         Command::Crds => print(&api::definitions()).map_err(Into::into),
         Command::Policies { namespace, service_account, accelerators } => {

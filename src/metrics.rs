@@ -2,7 +2,7 @@
 
 mod incidents;
 
-use std::{collections::BTreeMap, hash::Hash, sync::atomic::AtomicU64};
+use std::{collections::BTreeMap, hash::Hash, sync::atomic::AtomicU64, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
@@ -15,6 +15,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use crate::{api::MonitorState, policy::Measurement};
 
 pub use incidents::{DeadlineLabels, EscalationLabels, IncidentGauges, IncidentLabels, IncidentMetrics};
 
@@ -76,6 +78,33 @@ impl KindLabel {
     pub fn of(kind: &str) -> Self {
         Self { kind: kind.to_owned() }
     }
+}
+
+/// The labels of the metrics of one monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MonitorLabels {
+    /// The namespace of the monitor.
+    pub namespace: String,
+    /// The name of the monitor.
+    pub monitor: String,
+}
+
+/// The labels of the state of one monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MonitorStateLabels {
+    /// The namespace of the monitor.
+    pub namespace: String,
+    /// The name of the monitor.
+    pub monitor: String,
+    /// The state: `Within`, `Breached` or `Unknown`.
+    pub state: &'static str,
+}
+
+/// The label of the counter of queries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueryLabels {
+    /// The result: `value`, `no_value` or `no_answer`.
+    pub result: &'static str,
 }
 
 /// The labels of the gauge of clearances that end soon.
@@ -159,6 +188,14 @@ pub struct Metrics {
     pub incidents: IncidentMetrics,
     /// The duration of release requests in seconds.
     pub release_seconds: Histogram,
+    /// The state of each monitor. The gauge of the current state is 1, and the others do not exist.
+    monitor_states: Family<MonitorStateLabels, Gauge>,
+    /// The time of the last value of each monitor, in seconds since 1970.
+    monitor_success: Family<MonitorLabels, Gauge<f64, AtomicU64>>,
+    /// Queries of monitors, by result.
+    monitor_queries: Family<QueryLabels, Counter>,
+    /// The duration of the queries of monitors in seconds.
+    monitor_query_seconds: Histogram,
 }
 
 impl Default for Metrics {
@@ -185,6 +222,10 @@ impl Default for Metrics {
             overdue_pods: Gauge::default(),
             incidents: IncidentMetrics::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            monitor_states: Family::default(),
+            monitor_success: Family::default(),
+            monitor_queries: Family::default(),
+            monitor_query_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
         metrics
@@ -272,6 +313,81 @@ impl Metrics {
             Unit::Seconds,
             self.release_seconds.clone(),
         );
+        self.register_monitors();
+    }
+
+    fn register_monitors(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "monitor_state",
+            "1 for the current state of a monitor: Within, Breached or Unknown",
+            self.monitor_states.clone(),
+        );
+        registry.register_with_unit(
+            "monitor_last_success_timestamp",
+            "Time of the last value of a monitor",
+            Unit::Seconds,
+            self.monitor_success.clone(),
+        );
+        registry.register(
+            "monitor_queries",
+            "Queries of monitors by result: value, no_value or no_answer",
+            self.monitor_queries.clone(),
+        );
+        registry.register_with_unit(
+            "monitor_query",
+            "Duration of the queries of monitors",
+            Unit::Seconds,
+            self.monitor_query_seconds.clone(),
+        );
+    }
+
+    /// Sets the state of a monitor.
+    pub fn monitor_state(&self, namespace: &str, monitor: &str, state: MonitorState) {
+        for other in [MonitorState::Within, MonitorState::Breached, MonitorState::Unknown] {
+            let labels = MonitorStateLabels {
+                namespace: namespace.to_owned(),
+                monitor: monitor.to_owned(),
+                state: other.name(),
+            };
+            if other == state {
+                self.monitor_states.get_or_create(&labels).set(1);
+            } else {
+                self.monitor_states.remove(&labels);
+            }
+        }
+    }
+
+    /// Records that a monitor had a value at `at`.
+    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+    pub fn monitor_succeeded(&self, namespace: &str, monitor: &str, at: Timestamp) {
+        let labels = MonitorLabels { namespace: namespace.to_owned(), monitor: monitor.to_owned() };
+        self.monitor_success.get_or_create(&labels).set(at.as_second() as f64);
+    }
+
+    /// Counts a query of a monitor.
+    pub fn monitor_queried(&self, measured: &Measurement, took: Duration) {
+        let result = match measured {
+            Measurement::Value(_) => "value",
+            Measurement::NoValue(_) => "no_value",
+            Measurement::NoAnswer(_) => "no_answer",
+        };
+        self.monitor_queries.get_or_create(&QueryLabels { result }).inc();
+        self.monitor_query_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Removes the metrics of a deleted monitor.
+    pub fn monitor_gone(&self, namespace: &str, monitor: &str) {
+        let (namespace, monitor) = (namespace.to_owned(), monitor.to_owned());
+        for state in [MonitorState::Within, MonitorState::Breached, MonitorState::Unknown] {
+            let labels = MonitorStateLabels {
+                namespace: namespace.clone(),
+                monitor: monitor.clone(),
+                state: state.name(),
+            };
+            self.monitor_states.remove(&labels);
+        }
+        self.monitor_success.remove(&MonitorLabels { namespace, monitor });
     }
 
     /// Counts a compile of a namespace at `now`.

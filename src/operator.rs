@@ -1,4 +1,4 @@
-//! Runs the operator: leader election, compile, enforce, guard, and a clean shutdown.
+//! Runs the operator: leader election, compile, enforce, guard, monitor, and a clean shutdown.
 //!
 //! ```text
 //!  start ─► serve /healthz … ─► watch pods ─► wait for the Lease ─► list, compile, enforce, guard ─► SIGTERM:
@@ -26,6 +26,7 @@ use crate::{
     images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
+    monitor::{self, MonitorOptions},
     policy::ClusterVariable,
     watch::Watches,
 };
@@ -43,6 +44,8 @@ pub struct Options {
     pub images: ImagePatterns,
     /// The optional variables of expressions.
     pub variables: BTreeSet<ClusterVariable>,
+    /// The Prometheus servers of the monitors.
+    pub monitors: MonitorOptions,
 }
 
 /// The reason why the operator ended.
@@ -99,7 +102,7 @@ async fn client() -> Result<Client, Error> {
 
 async fn work(
     client: Client,
-    Options { account, images, variables, .. }: Options,
+    Options { account, images, variables, monitors, .. }: Options,
     leadership: &Leadership,
     health: &Health,
     (metrics, watches): (Arc<Metrics>, Arc<Watches>),
@@ -116,7 +119,8 @@ async fn work(
         leading.clone(),
         shutdown.clone(),
     );
-    let writing = write(client, account, variables, (metrics, watches), leading.clone(), shutdown.clone());
+    let writing =
+        write(client, account, (variables, monitors), (metrics, watches), leading.clone(), shutdown.clone());
     let standby_shutdown = async {
         shutdown.await;
         if *leading.borrow() {
@@ -146,7 +150,7 @@ async fn work(
 async fn write(
     client: Client,
     account: admission::Operator,
-    variables: BTreeSet<ClusterVariable>,
+    (variables, monitors): (BTreeSet<ClusterVariable>, MonitorOptions),
     (metrics, watches): (Arc<Metrics>, Arc<Watches>),
     mut leading: state::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
@@ -162,7 +166,9 @@ async fn write(
     let retrying = enforce::retry_workloads::run(client.clone(), &watches, shutdown.clone());
     let compiling =
         compile::run(client.clone(), variables, Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
-    tokio::join!(compiling, guarding, retrying);
+    let monitoring =
+        monitor::run(client.clone(), monitors, Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
+    tokio::join!(compiling, guarding, retrying, monitoring);
     Ok(())
 }
 

@@ -49,6 +49,7 @@ fuzz_target!(|data: &[u8]| {
             unmet: Vec::new(),
             holds: Vec::new(),
             overrides: assent::policy::OverrideFacts::default(),
+            unmonitored: Vec::new(),
             certified: SignedCertifications::default(),
         }
     };

@@ -25,6 +25,7 @@
 //!                                                                     not deleted
 //!  Override   ─► assent-override-stamp       (mutating) the requester is the user
 //!             ─► assent-overrides            ends within 744 hours, immutable, not deleted
+//!  Monitor    ─► assent-monitors             a hold only with a permission, always for the same system
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use

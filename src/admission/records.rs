@@ -15,7 +15,8 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         stamp("override", &["overrides"], "requestedBy", "true"),
         approvals(),
         assessments(),
-        incidents(),
+        incidents(operator),
+        monitors(),
         incident_notes(),
         overrides(),
         model_versions(),
@@ -103,7 +104,7 @@ fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
 
 /// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it
 /// stops a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
-fn incidents() -> [PolicyObject; 2] {
+fn incidents(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidents"], ..RECORDS };
     let mut rules = vec![
         Rule {
@@ -114,6 +115,11 @@ fn incidents() -> [PolicyObject; 2] {
         Rule {
             holds: on("CREATE", &format!("object.spec.?effect.orValue('None') != 'Hold' || authorizer.group('{GROUP}').resource('aisystems').namespace(request.namespace).name(object.spec.system).check('hold').allowed()")),
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ': open the incident without a hold (effect: None), or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
+        },
+        Rule {
+            // The operator recognises its own incidents by this field.
+            holds: on("CREATE", &format!("!has(object.spec.monitor) || {}", operator.asks())),
+            else_say: "'spec.monitor is set by Assent only: leave it out'".to_owned(),
         },
         Rule {
             // The API server's time has whole seconds.
@@ -127,6 +133,24 @@ fn incidents() -> [PolicyObject; 2] {
     ];
     rules.extend(final_record("incident", "add an IncidentNote"));
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+/// Requires the verb `hold` for a monitor that can hold a system. The operator opens its incidents with its own
+/// permissions, so without this rule a monitor would be a way around the verb.
+fn monitors() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["monitors"], operations: &["CREATE", "UPDATE"], ..RECORDS };
+    let rules = vec![
+        Rule {
+            holds: format!("object.spec.?onBreach.orValue('Warn') != 'Hold' || (request.operation == 'UPDATE' && object.spec == oldObject.spec) || authorizer.group('{GROUP}').resource('aisystems').namespace(request.namespace).name(object.spec.system).check('hold').allowed()"),
+            else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ', so this monitor may not either: set onBreach to OpenIncident, or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
+        },
+        Rule {
+            // Without this rule, a monitor of another system could take over the breach of the first one.
+            holds: on("UPDATE", "object.spec.system == oldObject.spec.system"),
+            else_say: "'monitor ' + object.metadata.name + ' is for AI system ' + oldObject.spec.system + ': create another Monitor for ' + object.spec.system".to_owned(),
+        },
+    ];
+    validating("assent-monitors", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 /// The verb that the type of a note needs, as a CEL expression. Types that need no verb give an empty string.
@@ -388,6 +412,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
             "assessments/status",
             "incidents/status",
             "overrides/status",
+            "monitors/status",
         ],
         ..RECORDS
     };

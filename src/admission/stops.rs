@@ -100,6 +100,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "validity",
         "incidents",
         "overrides",
+        "monitors",
         "assessments",
         "requirements",
         "risks",

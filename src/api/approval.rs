@@ -1,6 +1,6 @@
 //! The `Approval` resource: the decision of one person on the exact content that they read.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{api::authentication::v1::UserInfo, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -266,6 +266,16 @@ pub struct Approver {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 1024)))]
     pub groups: Vec<String>,
+}
+
+impl From<UserInfo> for Approver {
+    fn from(user: UserInfo) -> Self {
+        Self {
+            user: user.username.unwrap_or_default(),
+            uid: user.uid.filter(|uid| !uid.is_empty()),
+            groups: user.groups.unwrap_or_default(),
+        }
+    }
 }
 
 /// State of a decision: whether it counts, its end, and the reason if it does not count.

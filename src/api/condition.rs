@@ -13,7 +13,7 @@ pub struct Condition {
     /// The type of the condition, such as `Ready`.
     #[serde(rename = "type")]
     pub type_: Text,
-    /// Whether the condition is `True` or `False`.
+    /// The status: `True`, `False` or `Unknown`.
     pub status: Text,
     /// The reason as one word.
     pub reason: Text,
@@ -53,8 +53,7 @@ pub fn condition_states(conditions: &[Condition]) -> Box<[ConditionState]> {
     conditions.iter().map(state).collect()
 }
 
-/// Makes a condition. If `before` contains a condition of the same type with the same status, the new condition keeps
-/// the earlier `lastTransitionTime`.
+/// Makes a condition that is true or false. See [`condition_of`].
 pub fn condition(
     before: &[ConditionState],
     (type_, status): (&str, bool),
@@ -64,6 +63,19 @@ pub fn condition(
     now: Timestamp,
 ) -> Condition {
     let status = if status { "True" } else { "False" };
+    condition_of(before, (type_, status), reason, message, observed_generation, now)
+}
+
+/// Makes a condition with the status `True`, `False` or `Unknown`. If `before` contains a condition of the same type with
+/// the same status, the new condition keeps the earlier `lastTransitionTime`.
+pub fn condition_of(
+    before: &[ConditionState],
+    (type_, status): (&str, &str),
+    reason: &str,
+    message: String,
+    observed_generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
     let since = before.iter().find(|c| c.type_ == type_ && c.status == status);
     Condition {
         type_: type_.into(),

@@ -30,6 +30,11 @@ impl Decimal {
         Self(self.0 - other.0)
     }
 
+    /// The nearest floating-point number, to compare it with a sample of Prometheus.
+    pub fn to_f64(self) -> f64 {
+        self.to_string().parse().unwrap_or(f64::NAN)
+    }
+
     /// `part / whole`, with at most 12 digits after the point. `None` if `whole` is 0.
     pub fn ratio(part: u64, whole: u64) -> Option<Self> {
         let ratio = rust_decimal::Decimal::from(part).checked_div(whole.into())?;

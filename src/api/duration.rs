@@ -1,8 +1,8 @@
-//! Reads durations that people write, such as `8760h`, without a panic.
+//! Reads durations that people write, such as `8760h`, without a panic, and writes them.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::Duration;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// The maximum number of digits in one part of a duration.
 const DIGITS: usize = 15;
@@ -20,6 +20,15 @@ pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 /// Reads a duration in the form that the schema allows, as [`optional`] does.
 pub(crate) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Writes a duration. `Duration` writes `0ns` for no time, which the schemas refuse.
+pub(crate) fn written<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    if std::time::Duration::from(*duration).is_zero() {
+        serializer.serialize_str("0s")
+    } else {
+        duration.serialize(serializer)
+    }
 }
 
 /// The instant `duration` after `start`. The latest possible instant if the sum is too large.

@@ -102,6 +102,12 @@ pub struct IncidentSpec {
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub aware_at: Option<Time>,
 
+    /// Name of the `Monitor` of this namespace that opened the incident. Only the operator sets it. Default: none, so
+    /// a user opened the incident. Example: `fairness-drift`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub monitor: Option<Text>,
+
     /// User who opened the incident. Leave this field out. The API server sets it from the request. Before Kubernetes
     /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request.
     /// Example: `{ user: alice@acme-bank.example }`.

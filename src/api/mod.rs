@@ -15,6 +15,8 @@
 //!              hold of versions, which people resume with an Approval
 //!              Override
 //!              waived requirements, which people grant and review with an Approval
+//!              Monitor ──► Incident
+//!              condition on a metric of a system, which opens an incident
 //!                              ▼ the operator compiles
 //!                          Clearance         system -> cleared runtimes, until when
 //!                          DecisionSubject   subject digest -> the content of the decisions
@@ -41,6 +43,7 @@ mod hosted_model;
 mod incident;
 mod incident_note;
 mod model_version;
+mod monitor;
 mod overrides;
 mod quantity;
 mod required_assessment;
@@ -75,7 +78,8 @@ pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
 pub use condition::{
-    Condition, ConditionState, Conditions, INCIDENT_OPEN, condition, condition_states, conditions_schema,
+    Condition, ConditionState, Conditions, INCIDENT_OPEN, condition, condition_of, condition_states,
+    conditions_schema,
 };
 pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
@@ -91,6 +95,10 @@ pub use incident_note::{IncidentNote, IncidentNoteSpec, NoteType};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
     RequirementState, RequirementStatus,
+};
+pub use monitor::{
+    BreachBar, ClearBar, ExistingAlert, Measurement, Monitor, MonitorProgress, MonitorSpec, MonitorState,
+    MonitorStatus, NoData, NoDataEffect, OnBreach, OpenBreach, RequiredMonitor, RequiredSamples,
 };
 pub use overrides::{
     MissedOverrideReview, Override, OverrideQuota, OverrideReview, OverrideRules, OverrideSpec,
@@ -188,6 +196,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Incident::crd(),
         IncidentNote::crd(),
         Override::crd(),
+        Monitor::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
         SystemHistory::crd(),

@@ -95,6 +95,7 @@ pub struct Waiver {
     /// Name of the requirement, without a wildcard. `Approval`: the role. `Assessment`, `Requirement`: the name in the
     /// risk level. `Document`: the type. `Evidence`: the part. `Certification`, `SupplierCertification`: the
     /// certification. `HostedModel`, `Risk`: the name in the system. `Review`: `risk/NAME` or `document/TYPE`.
+    /// `Monitor`: the name of the requirement in the risk level.
     /// Example: `fairness-sex`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
@@ -136,6 +137,8 @@ pub enum WaiverType {
     Risk,
     /// An overdue review of a risk or a document.
     Review,
+    /// A monitor that is missing, is looser than the risk level allows, or never had a value.
+    Monitor,
 }
 
 impl Override {

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, IncidentRules, OverrideRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview,
-    RequiredRisks, Requirement, VolumeKind, conditions_schema,
+    Conditions, IncidentRules, OverrideRules, RequiredAssessment, RequiredMonitor, RequiredOfHostedModels,
+    RequiredReview, RequiredRisks, Requirement, VolumeKind, conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -151,6 +151,13 @@ pub struct RiskLevelSpec {
     /// Default: none, so no override has an effect. Example: the file `examples/evidence/risklevel.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<OverrideRules>,
+
+    /// Monitors that a version needs before it may run. Each must have measured at least once. A breach does not
+    /// withhold a version by itself. Default: none, so a version needs no monitor.
+    /// Example: the file `examples/monitors/risklevel.yaml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub monitors: Vec<RequiredMonitor>,
 
     /// Controls of frameworks that this level helps to implement, as information for auditors. Default: none.
     /// Example: `[{ framework: ISO/IEC 42001, id: A.9.4 }]`.
@@ -308,7 +315,7 @@ pub struct RiskLevelStatus {
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Required approvals, results and expressions as text, or `nobody` if the level requires none of them. Absent
+    /// Required approvals, results, expressions and monitors as text, or `nobody` if the level requires none of them. Absent
     /// before the first status.
     /// Example: `1 risk-officer, 2 ethics-board`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@
 //!       ├─ decommission
 //!       ├─ pause, rollback, incident, resume ─ incident
 //!       ├─ override ─ overrides
+//!       ├─ monitor
 //!       ├─ status
 //!       ├─ status --as-if-enforced ─ dry_run
 //!       ├─ inventory
@@ -57,6 +58,7 @@ use commands::{
     incident::{self, IncidentCommand, PauseArgs, ResumeArgs, RollbackArgs},
     interactive,
     inventory::{self, Images},
+    monitor::{self, MonitorCommand},
     offline_sign::{self, Detached, SshKey},
     overrides::{self, OverrideArgs},
     resolve::Act,
@@ -340,6 +342,20 @@ enum Command {
   kubectl assent override show credit-scorer-x2b9q
   kubectl assent override list -A")]
     Override(Box<OverrideArgs>),
+    /// Check monitors before they are applied
+    ///
+    /// A monitor queries Prometheus. The operator limits each query to the series of the namespace of the monitor, and
+    /// refuses a query that it cannot limit. To see the state of a monitor in the cluster, use kubectl describe monitor.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  # Show the queries in a file as the operator sends them
+  kubectl assent monitor check monitor.yaml -n credit
+
+  # Every monitor of a repository, for a program
+  kubectl assent monitor check -R deploy -o json"
+    )]
+    Monitor(MonitorCommand),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows the workloads that will stop, and the systems that depend on this system. Fails if another system
@@ -750,6 +766,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Incident(command) => incident::incident(&connection.session().await?, &command).await,
         Command::Resume(args) => Box::pin(incident::resume(&connection.session().await?, &args)).await,
         Command::Override(args) => overrides::overrides(&connection.session().await?, &args).await,
+        Command::Monitor(MonitorCommand::Check(args)) => {
+            monitor::check(&args, &connection.offline_namespace())
+        }
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

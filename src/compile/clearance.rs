@@ -189,6 +189,7 @@ fn judge_version<'a>(
         certified: records.certified.get(&*version.spec.system).cloned().unwrap_or_default(),
         holds,
         overrides,
+        unmonitored: records.unmonitored.get(&*version.spec.system).cloned().unwrap_or_default(),
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);

@@ -35,6 +35,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch as signal;
 
 use super::{
+    fingerprint::fingerprint,
     stored_status::{KeptOfIncident, Slim, StoredStatus},
     trusted::trust,
 };
@@ -42,8 +43,8 @@ use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Approver, ApproverRole, Assessment, AssessmentSpec,
         Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, Incident,
-        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, Override, OverrideSpec, RiskLevel, Text,
-        Trusted, TrustedSidecar, last_write,
+        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, Monitor, MonitorSpec, Override,
+        OverrideSpec, RiskLevel, Text, Trusted, TrustedSidecar, last_write,
     },
     policy::{
         ApprovalObject, ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts,
@@ -247,6 +248,30 @@ impl From<IncidentNote> for CachedNote {
         spec.by = spec.by.map(only_user);
         Self { created: metadata.creation_timestamp.map(|t| t.0), spec }
     }
+}
+
+/// A `Monitor` with only the fields that a compile uses.
+#[derive(Debug)]
+pub struct CachedMonitor {
+    pub generation: Option<i64>,
+    pub spec: MonitorSpec,
+    /// The digest of what gave the last value. The operator writes it, and a policy refuses other writers.
+    pub measured: Option<Digest>,
+}
+
+impl From<Monitor> for CachedMonitor {
+    fn from(Monitor { metadata, spec, status }: Monitor) -> Self {
+        Self { generation: metadata.generation, spec, measured: status.and_then(|status| status.measured) }
+    }
+}
+
+/// The rules for reading monitors. A measurement starts a compile only if it is the first of its query.
+fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
+    let version = |monitor: &CachedMonitor| {
+        let digest = fingerprint(&(monitor.generation, &monitor.measured));
+        Some(i64::from_ne_bytes(digest.to_ne_bytes()))
+    };
+    Reading { salvage: |_| None, generation: version }
 }
 
 /// Objects of one kind by namespace and name.
@@ -453,6 +478,7 @@ pub struct NamespaceFacts {
     pub incidents: BTreeMap<String, Arc<CachedIncident>>,
     pub notes: BTreeMap<String, Arc<CachedNote>>,
     pub overrides: BTreeMap<String, Arc<CachedOverride>>,
+    pub monitors: BTreeMap<String, Arc<CachedMonitor>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
@@ -479,6 +505,7 @@ struct Caches {
     incidents: Cache<CachedIncident>,
     notes: Cache<CachedNote>,
     overrides: Cache<CachedOverride>,
+    monitors: Cache<CachedMonitor>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
@@ -548,6 +575,7 @@ impl Index {
             "Incident",
             "IncidentNote",
             "Override",
+            "Monitor",
             "Clearance",
         ];
         let kinds = kinds.into_iter().chain(enabled.iter().flat_map(|variable| kinds_of(*variable)).copied());
@@ -590,6 +618,7 @@ impl Index {
             incidents: caches.incidents.of(namespace),
             notes: caches.notes.of(namespace),
             overrides: caches.overrides.of(namespace),
+            monitors: caches.monitors.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             cluster: caches.cluster_objects(namespace),
             trusted: Arc::clone(&caches.trusted),
@@ -752,6 +781,7 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
         ),
         watch::<IncidentNote, _>(index, watches, |c| &mut c.notes, every_change(), "IncidentNote"),
         watch::<Override, _>(index, watches, |c| &mut c.overrides, every_change(), "Override"),
+        watch::<Monitor, _>(index, watches, |c| &mut c.monitors, measured_or_changed(), "Monitor"),
         watch::<Clearance, _>(
             index,
             watches,

@@ -1,4 +1,5 @@
-//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them.
+//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them, and the
+//! monitors with the requirements of the risk levels.
 //!
 //! ```text
 //!  Assessment, AISystem, Incident, IncidentNote, Override ─┐
@@ -13,7 +14,10 @@ use super::{
 };
 use crate::{
     api::{AISystem, Digest},
-    policy::{Attestations, Incidents, Overrides, RecordedAssessment, SignedCertifications},
+    policy::{
+        Attestations, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, Overrides, RecordedAssessment,
+        RecordedMonitor, SignedCertifications, missing_monitors,
+    },
 };
 
 /// The maximum number of unsigned assessments of one subject that are judged. Any user who may deploy can record
@@ -62,12 +66,30 @@ fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
 }
 
+/// The monitors that the level of each system requires and the system lacks.
+pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
+
+fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
+    let mut of_system: BTreeMap<&str, Vec<RecordedMonitor<'_>>> = BTreeMap::new();
+    for (name, monitor) in facts.monitors.iter().take(MONITORS_OF_NAMESPACE) {
+        let recorded = RecordedMonitor { name, spec: &monitor.spec, measured: monitor.measured.as_ref() };
+        of_system.entry(&monitor.spec.system).or_default().push(recorded);
+    }
+    let missing = |system: &Cached<AISystem>| {
+        let level = facts.levels.get(&system.spec.risk_level)?;
+        let monitors = of_system.get(&*system.name).into_iter().flatten().copied();
+        Some(missing_monitors(&level.spec, monitors))
+    };
+    facts.systems.iter().filter_map(|(name, system)| Some((&**name, missing(system)?))).collect()
+}
+
 /// The records of a namespace that the verdicts of several versions depend on.
 pub struct Records<'a> {
     pub evidence: Evidence<'a>,
     pub certified: Certified<'a>,
     pub incidents: Incidents<'a>,
     pub overrides: JudgedOverrides<'a>,
+    pub unmonitored: Unmonitored<'a>,
 }
 
 impl<'a> Records<'a> {
@@ -77,6 +99,7 @@ impl<'a> Records<'a> {
             certified: certified(facts),
             incidents: incidents(facts),
             overrides: overrides::judged(facts, overrides),
+            unmonitored: unmonitored(facts),
         }
     }
 }

@@ -719,7 +719,8 @@ pub fn of_level(
     let approvals = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role));
     let results = level.spec.assessments.iter().map(|r| format!("result {}", r.name));
     let expressions = level.spec.requirements.iter().map(|r| format!("requirement {}", r.name));
-    let requires = approvals.chain(results).chain(expressions).collect::<Vec<_>>();
+    let monitors = level.spec.monitors.iter().map(|r| format!("monitor {}", r.name));
+    let requires = approvals.chain(results).chain(expressions).chain(monitors).collect::<Vec<_>>();
     let before = &states(level.status.as_ref().map(|s| &s.conditions));
     let invalid: Vec<_> =
         requirements.invalid().map(|(name, why)| format!("requirement {name} is invalid: {why}")).collect();

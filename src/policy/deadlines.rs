@@ -184,6 +184,7 @@ mod tests {
             affected: None,
             occurred_at: None,
             aware_at: Some(Time(time(AWARE))),
+            monitor: None,
             opened_by: Some(Approver { user: "oscar".to_owned(), ..Approver::default() }),
         }
     }

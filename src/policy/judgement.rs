@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Hold, OverrideFacts, Reason, RecordedAssessment, RecordedDecision,
-    SignedCertifications, UnmetRequirement, Waived,
+    ApprovalEffect, Authors, Elsewhere, Hold, MissingMonitor, OverrideFacts, Reason, RecordedAssessment,
+    RecordedDecision, SignedCertifications, UnmetRequirement, Waived,
     assessments::{Finding, Selected, select},
     certifications,
     effect::{Record, end, whole_seconds},
@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub certified: SignedCertifications,
     /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
+    /// The monitors that the level requires and the system lacks. They do not depend on the time.
+    pub unmonitored: Vec<MissingMonitor>,
     /// The overrides of the version, and the reviews of overrides that nobody has done.
     pub overrides: OverrideFacts,
 }
@@ -161,6 +163,7 @@ fn outcome(
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(forbidden_volumes(&facts.version.runtime, level));
         reasons.extend(undocumented(facts, system, level, now));
+        reasons.extend(facts.unmonitored.iter().cloned().map(Reason::MonitorMissing));
         reasons.extend(facts.unmet.iter().cloned().map(Reason::RequirementNotMet));
         reasons.extend(hosted_models::reasons(system, (level, &facts.certified), now));
         reasons.extend(reviews::reasons(system, level, now));

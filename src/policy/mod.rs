@@ -7,8 +7,9 @@
 //!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
 //!  Approvals ┤            now
 //!  Assessments ┤
-//!  Incidents │
-//!  Overrides ┘
+//!  Incidents ┤
+//!  Overrides ┤
+//!  Monitors  ┘
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
@@ -34,6 +35,7 @@ mod incident_review;
 mod incidents;
 mod judgement;
 mod matching;
+mod monitors;
 mod overrides;
 mod reason;
 mod requirements;
@@ -74,6 +76,10 @@ pub use incidents::{
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
+pub use monitors::{
+    MONITORS_OF_NAMESPACE, Measured as Measurement, MissingMonitor, MonitorBreach, MonitorGap, MonitorRules,
+    MonitorTrack, RecordedMonitor, missing_monitors,
+};
 pub use overrides::{
     GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,
     OverrideState, Overrides, RecordedOverride, Review, SystemOverrides, Waived, Waiving, waiver_of,

@@ -594,6 +594,7 @@ pub fn waiver_of(reason: &Reason) -> Option<(WaiverType, Cow<'_, str>)> {
             (WaiverType::Requirement, &unmet.name)
         }
         Reason::DocumentMissing { document } => (WaiverType::Document, document),
+        Reason::MonitorMissing(missing) => (WaiverType::Monitor, &missing.requirement),
         Reason::EvidenceMissing { evidence } => {
             return Some((WaiverType::Evidence, Cow::Owned(format!("{evidence:?}"))));
         }

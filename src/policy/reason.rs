@@ -6,8 +6,8 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissedReview, MissingToResume, OverdueReview,
-    RecordedDecision, UnmetCause, UnmetRequirement,
+    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissedReview, MissingMonitor, MissingToResume,
+    OverdueReview, RecordedDecision, UnmetCause, UnmetRequirement,
 };
 use crate::api::{Evidence, RiskRating, VolumeKind};
 
@@ -130,6 +130,8 @@ pub enum Reason {
         /// The missing part.
         evidence: Evidence,
     },
+    /// A monitor that the level requires is missing, is looser than the level allows, or never had a value.
+    MonitorMissing(MissingMonitor),
     /// The provider of the system or of a hosted model does not hold a required certification, or the certification has
     /// ended.
     CertificationMissing {
@@ -250,6 +252,7 @@ impl Reason {
             Self::AssessmentMissing { .. } => "AssessmentMissing",
             Self::DocumentMissing { .. } => "DocumentMissing",
             Self::EvidenceMissing { .. } => "EvidenceMissing",
+            Self::MonitorMissing(_) => "MonitorMissing",
             Self::CertificationMissing { .. } => "CertificationMissing",
             Self::HostedModelRetired { .. } => "HostedModelRetired",
             Self::AgreementMissing { .. } => "AgreementMissing",
@@ -349,6 +352,7 @@ impl Reason {
             Self::EvidenceMissing { evidence } => {
                 format!("create a new ModelVersion whose provenance states {evidence:?}")
             }
+            Self::MonitorMissing(missing) => missing.remedy(namespace, system),
             Self::CertificationMissing { certification, supplier, role } => {
                 let of = supplier.as_ref().map(|supplier| format!(" of supplier {supplier}"));
                 let of = of.unwrap_or_default();
@@ -428,6 +432,7 @@ impl fmt::Display for Reason {
             Self::RequirementNotMet(unmet) => unmet.fmt(f),
             Self::DocumentMissing { document } => write!(f, "documentation of type {document} is missing"),
             Self::EvidenceMissing { evidence } => write!(f, "provenance does not state {evidence:?}"),
+            Self::MonitorMissing(missing) => missing.fmt(f),
             Self::CertificationMissing { certification, supplier, role } => {
                 match supplier {
                     None => f.write_str("the provider")?,

@@ -9,10 +9,10 @@ use super::{
     code::{self, ASKED, OWN},
     guard::Guard,
     property,
-    size::Time,
+    size::{Act, Time},
     state::{
         ClearanceState, Fact, Operator, Pod, Replacement, Request, RequestedAction, Role, State, Tick,
-        Witness,
+        Witness, is_held,
     },
 };
 
@@ -22,8 +22,7 @@ pub type Who = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
     Tick,
-    Approve,
-    Revoke,
+    People(Act),
     Create(Template),
     /// A user deletes the pod with the longest possible grace period.
     UserDeletes,
@@ -86,13 +85,8 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Transition>) {
-        actions.extend([
-            Transition::Tick,
-            Transition::Approve,
-            Transition::Revoke,
-            Transition::GateSees,
-            Transition::CheckSees,
-        ]);
+        actions.extend([Transition::Tick, Transition::GateSees, Transition::CheckSees]);
+        actions.extend(self.size.acts.iter().copied().map(Transition::People));
         if state.pod.is_none() {
             let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];
             actions.extend(templates.map(Transition::Create));
@@ -138,7 +132,9 @@ impl Protocol {
         let operator = |who: Who| &state.operators[who];
         match action {
             Transition::Tick => self.time_may_pass(state),
-            Transition::Approve | Transition::Revoke => state.facts.len() < self.size.decisions,
+            Transition::People(act) => {
+                state.facts.len() < self.size.decisions && (act != Act::Resume || is_held(&state.facts))
+            }
             Transition::Create(_) => state.pods < self.size.pods,
             Transition::UserDeletes => state.pod.is_some_and(|pod| pod.ends_at.is_none()),
             Transition::Gone => state.pod.is_some_and(|pod| pod.ends_at.is_some()),
@@ -167,8 +163,13 @@ impl Protocol {
     fn step(&self, state: &mut State, action: Transition) -> Option<()> {
         match action {
             Transition::Tick => self.tick(state),
-            Transition::Approve => state.facts.push(Fact::Approve(state.now + self.size.validity)),
-            Transition::Revoke => state.facts.push(Fact::Revoke),
+            Transition::People(act) => state.facts.push(match act {
+                Act::Approve => Fact::Approve(state.now + self.size.validity),
+                Act::Revoke => Fact::Revoke,
+                Act::Hold => Fact::Hold,
+                Act::Resume => Fact::Resume,
+                Act::Override => Fact::Override(state.now + 1),
+            }),
             Transition::Create(template) => {
                 state.pod = Some(self.create(state, template)?);
                 state.pods += 1;
@@ -262,6 +263,7 @@ impl Protocol {
         state.witness.loss_moved |= stays_lost && before.lost_at != by.lost_at;
         state.witness.went_back |= read < state.witness.read;
         state.witness.read = read;
+        state.witness.known = read.max(state.witness.known);
         state.write(by, self.size.lag);
         if state.operators[who].acts() {
             state.operators[who].compiles_from = Some(state.newest());

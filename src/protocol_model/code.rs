@@ -14,13 +14,15 @@ use std::{
 };
 
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::state::{ClearanceState, Fact, Pod, RequestedAction, Runtime, Tick};
 use crate::{
     api::{
-        AISystem, Approval, CLEARANCE_NAME, ClearanceSpec, ClearedVersion, Digest, GATE, ModelVersion,
-        RiskLevel, SYSTEM_LABEL, SystemClearance,
+        AISystem, Approval, CLEARANCE_NAME, ClearanceSpec, ClearedVersion, Digest, GATE, Incident,
+        IncidentNote, ModelVersion, Override, RiskLevel, SYSTEM_LABEL, SystemClearance,
     },
     compile::{
         clearance::compile as compile_facts,
@@ -83,11 +85,14 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let level = json!({ "metadata": { "name": "high" }, "spec": {
         "description": "", "approvals": [{ "role": "risk" }], "images": "Tag",
         "onLoss": { "gracePeriodSeconds": seconds },
+        "overrides": { "maxDuration": "8h", "roles": [{ "role": "risk" }], "waivable": ["Approval"],
+            "perSystem": { "count": 9, "within": "720h" }, "review": { "within": "72h", "roles": ["board"] } },
     }});
     let system = json!({ "metadata": { "name": SYSTEM }, "spec": {
         "intendedPurpose": "scores", "owners": [{ "name": "dev" }], "riskLevel": "high",
     }});
-    let version = json!({ "metadata": { "name": VERSION }, "spec": {
+    let created = Timestamp::from_second(EPOCH - 2000).expect("in range").to_string();
+    let version = json!({ "metadata": { "name": VERSION, "creationTimestamp": created }, "spec": {
         "system": SYSTEM, "runtime": { "containers": [{ "name": "model", "image": "scorer:1" }] },
     }});
     let level: RiskLevel = serde_json::from_value(with_type(level, "RiskLevel")).expect(parse);
@@ -144,13 +149,14 @@ pub fn may_run(facts: &[Fact], now: Tick) -> bool {
 }
 
 fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
-    let approvals = facts.iter().enumerate().map(|(n, fact)| approval(n, *fact));
+    let records = Records::of(facts);
     let facts = NamespaceFacts {
         systems: BTreeMap::from([(SYSTEM.to_owned(), Arc::clone(&WORLD.system))]),
         versions: BTreeMap::from([(VERSION.to_owned(), Arc::clone(&WORLD.version))]),
-        approvals: approvals
-            .map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a.into())))
-            .collect(),
+        approvals: cached(records.approvals),
+        incidents: cached(records.incidents),
+        notes: cached(records.notes),
+        overrides: cached(records.overrides),
         clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
         levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
         ..NamespaceFacts::default()
@@ -164,19 +170,92 @@ fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceS
     }
 }
 
-/// The `n`th decision. All decisions are dated before the start of the model, in the order of `n`.
-fn approval(n: usize, fact: Fact) -> Approval {
-    let at = Timestamp::from_second(EPOCH - 1000 + i64::try_from(n).expect("few")).expect("in range");
-    let (decision, not_after) = match fact {
-        Fact::Approve(until) => ("Approve", Some(instant(until).to_string())),
-        Fact::Revoke => ("Revoke", None),
-    };
-    let approval = json!({
-        "metadata": { "name": format!("decision-{n}"), "creationTimestamp": at.to_string() },
-        "spec": { "system": SYSTEM, "modelVersion": VERSION, "subjectDigest": WORLD.digest, "role": "risk",
-                  "decision": decision, "notAfter": not_after, "approver": { "user": "alice" } },
-    });
-    serde_json::from_value(with_type(approval, "Approval")).expect("as the schema says")
+/// Converts objects to the types in the operator's caches.
+fn cached<K: kube::Resource, V: From<K>>(objects: Vec<K>) -> BTreeMap<String, Arc<V>> {
+    objects.into_iter().map(|object| (object.name_any(), Arc::new(object.into()))).collect()
+}
+
+/// The objects that people create. All are dated before the start of the model, in the order of the facts.
+#[derive(Default)]
+struct Records {
+    approvals: Vec<Approval>,
+    incidents: Vec<Incident>,
+    notes: Vec<IncidentNote>,
+    overrides: Vec<Override>,
+}
+
+impl Records {
+    fn of(facts: &[Fact]) -> Self {
+        let (mut records, mut held) = (Self::default(), Vec::new());
+        for (n, fact) in facts.iter().enumerate() {
+            match fact {
+                Fact::Approve(until) => records.approve(n, *until),
+                Fact::Revoke => records.approvals.push(approval(n, &json!({ "decision": "Revoke" }))),
+                Fact::Hold => {
+                    held.push(records.incidents.len());
+                    let incident = json!({ "system": SYSTEM, "effect": "Hold", "description": "drift",
+                        "openedBy": { "user": "bob" } });
+                    records.incidents.push(object("Incident", ("incident", n), 0, &incident));
+                }
+                Fact::Resume => {
+                    let incident = held.pop().expect("a hold that is not lifted");
+                    records.resume(n, incident);
+                }
+                Fact::Override(until) => records.override_(n, *until),
+            }
+        }
+        records
+    }
+
+    fn approve(&mut self, n: usize, until: Tick) {
+        let spec = json!({ "decision": "Approve", "notAfter": instant(until).to_string() });
+        self.approvals.push(approval(n, &spec));
+    }
+
+    /// Notes what people learned about an incident, and resumes the version afterwards.
+    fn resume(&mut self, n: usize, incident: usize) {
+        let incident = &self.incidents[incident];
+        for type_ in ["RootCause", "Action", "Verification"] {
+            let note = json!({ "incident": incident.name_any(), "type": type_, "text": "text", "by": { "user": "dev" } });
+            self.notes.push(object("IncidentNote", (&type_.to_lowercase(), n), 0, &note));
+        }
+        let named = json!({ "name": incident.name_any(), "digest": incident.spec.digest(NAMESPACE) });
+        self.approvals.push(approval(n, &json!({ "decision": "Resume", "incident": named })));
+    }
+
+    fn override_(&mut self, n: usize, until: Tick) {
+        let waives = json!([{ "type": "Approval", "name": "risk" }]);
+        let spec = json!({ "system": SYSTEM, "modelVersion": VERSION, "subjectDigest": WORLD.digest, "waives": waives,
+            "reason": "outage", "notAfter": instant(until).to_string(), "requestedBy": { "user": "bob" } });
+        let asked: Override = object("Override", ("override", n), 0, &spec);
+        let named = json!({ "name": asked.name_any(), "digest": asked.spec.digest(NAMESPACE) });
+        self.approvals.push(approval(n, &json!({ "decision": "Override", "override": named })));
+        self.overrides.push(asked);
+    }
+}
+
+/// The decision of the `n`th fact, a second after its other objects.
+fn approval(n: usize, more: &serde_json::Value) -> Approval {
+    let mut spec = json!({ "system": SYSTEM, "modelVersion": VERSION, "subjectDigest": WORLD.digest, "role": "risk",
+        "approver": { "user": "alice" } });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    object("Approval", ("decision", n), 1, &spec)
+}
+
+/// An object of the `n`th fact, `after` seconds after the first object of this fact.
+fn object<K: DeserializeOwned>(
+    kind: &str,
+    (name, n): (&str, usize),
+    after: i64,
+    spec: &serde_json::Value,
+) -> K {
+    let second = EPOCH - 1000 + 10 * i64::try_from(n).expect("few") + after;
+    let at = Timestamp::from_second(second).expect("in range");
+    let object = json!({ "spec": spec,
+        "metadata": { "name": format!("{name}-{n}"), "namespace": NAMESPACE, "creationTimestamp": at.to_string() } });
+    serde_json::from_value(with_type(object, kind)).expect("as the schema says")
 }
 
 fn spec(clearance: ClearanceState) -> ClearanceSpec {

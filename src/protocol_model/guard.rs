@@ -2,8 +2,8 @@
 //! in the code, and the property that fails without the guard.
 
 use super::{
-    promise::{BACK, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, SEEN},
-    size::{BUDGETS, END, HANDOVER, LAGS, PODS, Size},
+    promise::{BACK, FORWARD, GONE, HELD, LOSS_STAYS, ONLY_THIS_POD, SEEN},
+    size::{BUDGETS, END, HANDOVER, HOLDS, LAGS, OVERRIDES, PODS, Size},
 };
 
 /// A piece of code that the model can remove.
@@ -62,8 +62,9 @@ impl Finding {
     }
 }
 
-/// All guards: first in the order of a pod's life, then in the order of a Clearance's life.
-pub const FINDINGS: [Finding; 21] = [
+/// All guards: first in the order of a pod's life, then in the order of a Clearance's life. The last ones show what some of
+/// these guards do for overrides and holds.
+pub const FINDINGS: [Finding; 26] = [
     Finding {
         guard: Guard::HeldNeedsGate,
         step: "create: a pod with the label of a held pod has the gate",
@@ -210,5 +211,40 @@ pub const FINDINGS: [Finding; 21] = [
         code: ("src/leader.rs", "renew", "held_until <= begun + MARGIN"),
         size: LAGS,
         without: Ok(FORWARD),
+    },
+    Finding {
+        guard: Guard::CreationClock,
+        step: "create: the override has not ended",
+        code: (PODS_RS, "LIVE", "{LIVE} && {}"),
+        size: OVERRIDES,
+        without: Ok(SEEN),
+    },
+    Finding {
+        guard: Guard::ReleaseClock,
+        step: "release: the override has not ended",
+        code: (PODS_RS, "release", "{released}.all(time, time < timestamp(version.notAfter))"),
+        size: OVERRIDES,
+        without: Ok(SEEN),
+    },
+    Finding {
+        guard: Guard::ListsAfterLease,
+        step: "take the Lease: know every hold that the previous leader knew",
+        code: ("src/operator.rs", "write", "leading.wait_for(|leading| *leading).await"),
+        size: HOLDS,
+        without: Ok(HELD),
+    },
+    Finding {
+        guard: Guard::OneLeader,
+        step: "take the Lease: no second operator clears a held version",
+        code: ("src/leader.rs", "take", "is_held_by_another(&spec, &self.identity, observed.age("),
+        size: HOLDS,
+        without: Ok(HELD),
+    },
+    Finding {
+        guard: Guard::LeaseWatched,
+        step: "resume after a pause: no stale operator clears a held version",
+        code: ("src/leader.rs", "renew", "held_until <= begun + MARGIN"),
+        size: HOLDS,
+        without: Ok(HELD),
     },
 ];

@@ -27,7 +27,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use self::{
     guard::{FINDINGS, Finding, Guard},
-    size::{BUDGETS, CLOCKS, END, HANDOVER, LAGS, PODS, Size},
+    size::{BUDGETS, CLOCKS, END, HANDOVER, HOLDS, LAGS, OVERRIDES, PODS, Size},
 };
 
 /// The protocol, complete or without one of its guards.
@@ -85,6 +85,16 @@ fn the_protocol_holds_while_another_operator_takes_over() {
 #[test]
 fn the_protocol_holds_with_different_clocks() {
     holds(CLOCKS, None);
+}
+
+#[test]
+fn the_protocol_holds_with_holds_and_decisions_to_resume() {
+    holds(HOLDS, None);
+}
+
+#[test]
+fn the_protocol_holds_with_overrides() {
+    holds(OVERRIDES, None);
 }
 
 /// A model that also holds without its guards would prove nothing. So without a guard, the property in

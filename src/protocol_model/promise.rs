@@ -22,6 +22,10 @@ pub const LOSS_STAYS: &str = "the time of a loss does not change";
 /// A request to stop a pod does not stop a later pod with the same name.
 pub const ONLY_THIS_POD: &str = "a stop does not reach a later pod";
 
+/// After a Clearance was compiled from a hold, no Clearance clears the version until people resume it. Neither an approval
+/// nor an override lifts a hold.
+pub const HELD: &str = "a hold stays until people resume";
+
 /// I5 says that a cleared pod starts while every operator is down, and that I1 also holds then. This property is the
 /// first part.
 pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator down";
@@ -35,3 +39,9 @@ pub const BELATED: &str = "the window: a pod starts although it is already revok
 
 /// `enforce` can read a pod before it reads the Clearance by which the API server admitted the pod.
 pub const UNTIMELY: &str = "the window: a pod is to be stopped although it is already cleared";
+
+/// A pod runs after people resumed a held version.
+pub const RESUMED: &str = "I3: a pod runs after people resumed its version";
+
+/// A pod runs although the approval has ended, because an override waives it.
+pub const WAIVED: &str = "the window: a pod runs by an override";

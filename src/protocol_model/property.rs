@@ -6,10 +6,11 @@ use super::{
     Protocol,
     code::{self, GRACE},
     promise::{
-        BACK, BELATED, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, RUNS_AGAIN, SEEN, STARTS_ALONE, UNTIMELY,
+        BACK, BELATED, FORWARD, GONE, HELD, LOSS_STAYS, ONLY_THIS_POD, RESUMED, RUNS_AGAIN, SEEN,
+        STARTS_ALONE, UNTIMELY, WAIVED,
     },
     size::{Size, Time},
-    state::{Fact, Operator, Pod, Request, RequestedAction, Runtime, State},
+    state::{Fact, Operator, Pod, Request, RequestedAction, Runtime, State, is_held},
 };
 
 pub fn of(size: Size) -> Vec<Property<Protocol>> {
@@ -20,6 +21,9 @@ pub fn of(size: Size) -> Vec<Property<Protocol>> {
         Property::always(BACK, is_back),
         Property::always(FORWARD, |_, s: &State| !s.witness.went_back),
         Property::always(LOSS_STAYS, |_, s: &State| !s.witness.loss_moved),
+        Property::always(HELD, |_, s: &State| {
+            !is_held(&s.facts[..s.witness.known]) || s.present().until.is_none()
+        }),
         Property::always(ONLY_THIS_POD, |_, s: &State| !s.witness.other_pod_stopped),
     ];
     if size.time == Time::Prompt {
@@ -45,6 +49,15 @@ fn example(name: &str) -> fn(&Protocol, &State) -> bool {
         RUNS_AGAIN => |_, s| {
             let lifted = matches!(s.facts[..], [Fact::Approve(_), Fact::Revoke, Fact::Approve(_)]);
             lifted && s.pod.is_some_and(|pod| pod.uid == 2 && is_bound(&pod))
+        },
+        RESUMED => |_, s| {
+            let resumed = matches!(s.facts[..], [Fact::Approve(_), Fact::Hold, Fact::Resume]);
+            let since = s.witness.read == s.facts.len();
+            resumed && since && s.present().until.is_some() && s.pod.is_some_and(|pod| is_bound(&pod))
+        },
+        WAIVED => |_, s| {
+            let waived = s.facts.iter().any(|fact| matches!(fact, Fact::Override(until) if *until > s.now));
+            waived && s.pod.is_some_and(|pod| pod.witness.seen.is_some() && is_bound(&pod))
         },
         BELATED => |_, s| s.pod.is_some_and(|pod| pod.witness.belated && is_bound(&pod)),
         UNTIMELY => |_, s| {

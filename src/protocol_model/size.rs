@@ -1,7 +1,7 @@
 //! The sizes of the model. Each size is the smallest that shows why its guards are needed.
 
 use super::{
-    promise::{BELATED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY},
+    promise::{BELATED, RESUMED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY, WAIVED},
     state::Tick,
 };
 
@@ -14,6 +14,16 @@ pub enum Time {
     Prompt,
 }
 
+/// A step of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    Approve,
+    Revoke,
+    Hold,
+    Resume,
+    Override,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub name: &'static str,
@@ -21,6 +31,9 @@ pub struct Size {
     pub ticks: Tick,
     /// The duration of an approval.
     pub validity: Tick,
+    /// The steps of people that are possible.
+    pub acts: &'static [Act],
+    /// The maximum number of facts. The first is an approval.
     pub decisions: usize,
     pub pods: u8,
     /// Whether a second operator stands by and can take over at any moment.
@@ -42,6 +55,7 @@ pub const LAGS: Size = Size {
     time: Time::Free,
     ticks: 1,
     validity: 1,
+    acts: &[Act::Approve, Act::Revoke],
     decisions: 2,
     pods: 1,
     takeover: true,
@@ -62,6 +76,28 @@ pub const PODS: Size = Size {
     takeover: false,
     lag: 1,
     possible: &[RUNS_AGAIN],
+    ..LAGS
+};
+
+/// A hold, and the decision of people to resume.
+pub const HOLDS: Size = Size {
+    name: "holds",
+    acts: &[Act::Hold, Act::Resume],
+    ticks: 0,
+    decisions: 3,
+    lag: 1,
+    possible: &[RESUMED],
+    ..LAGS
+};
+
+/// An approval that has ended, an override for one tick, and a hold that the override does not waive.
+pub const OVERRIDES: Size = Size {
+    name: "overrides",
+    acts: &[Act::Override, Act::Hold],
+    validity: 0,
+    decisions: 3,
+    lag: 1,
+    possible: &[WAIVED],
     ..LAGS
 };
 

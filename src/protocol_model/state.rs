@@ -14,12 +14,24 @@
 /// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
 
-/// A decision about the only version.
+/// A record of people about the only version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
     /// An approval that is valid until this tick.
     Approve(Tick),
     Revoke,
+    /// An incident that holds the version.
+    Hold,
+    /// The notes about the last hold that is not lifted, and the decision to resume.
+    Resume,
+    /// An override of the missing approval until this tick, with its grant.
+    Override(Tick),
+}
+
+/// Whether a hold is not lifted yet.
+pub fn is_held(facts: &[Fact]) -> bool {
+    let count = |wanted: Fact| facts.iter().filter(|fact| **fact == wanted).count();
+    count(Fact::Hold) > count(Fact::Resume)
 }
 
 /// The variable parts of the [`Clearance`](crate::api::Clearance).
@@ -148,6 +160,8 @@ pub struct State {
 pub struct Witness {
     /// The number of facts from which the current Clearance was compiled.
     pub read: usize,
+    /// The largest number of facts from which a Clearance was compiled.
+    pub known: usize,
     /// A Clearance from fewer facts replaced the current Clearance.
     pub went_back: bool,
     /// A recorded loss got another instant.

@@ -21,12 +21,13 @@ const MANAGER: &str = "assent";
 const UNREADABLE: &str = "UnreadableObject";
 
 /// The kinds whose unreadable objects get the condition.
-const WITH_STATUS: [&str; 8] = [
+const WITH_STATUS: [&str; 9] = [
     "AISystem",
     "ModelVersion",
     "Approval",
     "Assessment",
     "Incident",
+    "Monitor",
     "Override",
     "RiskLevel",
     "TrustedSidecar",

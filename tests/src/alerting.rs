@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::prometheus::{Additions, Prometheus};
 use crate::{Assent, ControlPlane, Process, binaries, installation::root, ports, until};
 
 /// The received alerts, by the name of the receiver.
@@ -24,7 +25,7 @@ type Received = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
 
 /// A Prometheus, an Alertmanager and a receiver.
 pub struct Alerting {
-    _prometheus: Process,
+    prometheus: Prometheus,
     _alertmanager: Process,
     collected: Received,
     receiving: JoinHandle<()>,
@@ -33,7 +34,7 @@ pub struct Alerting {
 impl Alerting {
     /// Starts all three. Prometheus reads the metrics of `assent` each second.
     pub async fn start(cluster: &ControlPlane, assent: &Assent) -> Result<Self> {
-        let built = binaries::built(&["prometheus", "alertmanager"]).await?;
+        let built = binaries::built(&["alertmanager"]).await?;
         let directory = cluster.directory().join("alerting");
         std::fs::create_dir_all(&directory)?;
         let (collected, address_of_receiver, receiving) = receiver().await?;
@@ -43,9 +44,8 @@ impl Alerting {
             std::process::Command::new(built.join("amtool")).arg("check-config").arg(&routes).output()?;
         ensure!(check.status.success(), "amtool check-config: {check:?}");
         let none: [(&str, &str); 0] = [];
-        let port =
-            || Ok::<_, anyhow::Error>(format!("127.0.0.1:{}", ports::free_port().context("no free port")?));
-        let address = port()?;
+        let port = ports::free_port().context("no free port")?;
+        let address = format!("127.0.0.1:{port}");
         let args = [
             format!("--config.file={}", routes.display()),
             format!("--storage.path={}", directory.join("alertmanager").display()),
@@ -54,16 +54,18 @@ impl Alerting {
         ];
         let program = built.join("alertmanager");
         let alertmanager = Process::spawn("alertmanager", program, args, none, &cluster.log_dir())?;
-        let config = directory.join("prometheus.yaml");
-        std::fs::write(&config, configuration(&assent.address, &address))?;
-        let args = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", directory.join("prometheus").display()),
-            format!("--web.listen-address={}", port()?),
-        ];
-        let program = built.join("prometheus");
-        let prometheus = Process::spawn("alerting-prometheus", program, args, none, &cluster.log_dir())?;
-        Ok(Self { _prometheus: prometheus, _alertmanager: alertmanager, collected, receiving })
+        let additions = Additions {
+            scraped: Some(assent.address.clone()),
+            rules: Some(root().join("examples/alerting/rules.yaml")),
+            alertmanager: Some(address),
+        };
+        let prometheus = Prometheus::start_with(cluster, &additions).await?;
+        Ok(Self { prometheus, _alertmanager: alertmanager, collected, receiving })
+    }
+
+    /// The Prometheus, which also has the series of the tests.
+    pub fn prometheus(&self) -> &Prometheus {
+        &self.prometheus
     }
 
     /// Waits until `receiver` has an alert with this name. Returns the alert.
@@ -114,15 +116,4 @@ fn write_routes(to: &Path, receiver: &str) -> Result<()> {
     let fast =
         own.replace("group_wait: 10s", "group_wait: 1s").replace("group_interval: 1m", "group_interval: 1s");
     Ok(std::fs::write(to, fast)?)
-}
-
-fn configuration(operator: &str, alertmanager: &str) -> String {
-    format!(
-        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}
-rule_files: ['{}']
-alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ['{alertmanager}'] }}] }}] }}
-scrape_configs: [{{ job_name: assent, static_configs: [{{ targets: ['{operator}'] }}] }}]
-",
-        root().join("examples/alerting/rules.yaml").display()
-    )
 }

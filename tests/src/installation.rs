@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{Account, ControlPlane, Person, Process, ports, until};
+use crate::{Account, ControlPlane, Person, Process, Prometheus, ports, until};
 
 /// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
@@ -41,6 +41,7 @@ workloads:
 const NEW_VALUES: &str = "
 expressionVariables: [networkPolicies, claims]
 onCall: { groups: [ml-on-call] }
+monitoring: { prometheus: [{ name: default, url: 'http://prometheus.monitoring.svc:9090' }] }
 ";
 
 /// An operator that runs on this machine.
@@ -123,12 +124,14 @@ impl Assent {
         let path = "-o=jsonpath={.spec.template.spec.containers[0].env[?(@.name=='ASSENT_EXPRESSION_VARIABLES')].value}";
         let variables = ["get", "deployment", "assent", "-n", NAMESPACE, path];
         let variables = cluster.kubectl(Person::Admin, &variables).await?.ok()?;
+        let prometheus = Prometheus::configuration(cluster)?;
         let env = [
             ("KUBECONFIG", account.kubeconfig().as_os_str()),
             ("NO_COLOR", "1".as_ref()),
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
             ("ASSENT_ACCELERATORS", accelerators.as_ref()),
             ("ASSENT_EXPRESSION_VARIABLES", variables.as_ref()),
+            ("ASSENT_PROMETHEUS", prometheus.as_ref()),
         ];
         let env = env.into_iter().chain(more_env.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;
@@ -186,12 +189,7 @@ impl Assent {
 
     /// The HTTP response of the operator for `path`, with its headers.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let mut stream = TcpStream::connect(&self.address).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.with_context(|| format!("reading {path}"))?;
-        Ok(answer)
+        get(&self.address, path).await
     }
 
     /// The process of the operator, to kill, pause and restart it.
@@ -210,6 +208,16 @@ async fn dry_run(client: &Client, path: &str, object: &Value) -> Result<Result<S
         Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The HTTP response of the server at `address` for `path`, with its headers.
+pub async fn get(address: &str, path: &str) -> Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.with_context(|| format!("reading {path}"))?;
+    Ok(answer)
 }
 
 /// The root of the checkout.

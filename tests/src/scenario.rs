@@ -273,6 +273,19 @@ impl<'a> Scenario<'a> {
                 "waives": [{ "type": "Approval", "name": "ethics-board" }], "notAfter": from_now(3600) } })
     }
 
+    /// The manifest of a monitor of the system that holds it, with the shortest interval and the fields of `spec`.
+    pub fn monitor(&self, name: &str, spec: &Value) -> Value {
+        let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "system": SYSTEM, "metric": name, "query": "spd", "interval": "5s", "onBreach": "Hold",
+                "breach": { "above": "0.1" }, "clear": { "for": "1s" },
+                "noData": { "after": "1h", "then": "Unknown" } } });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            monitor["spec"][field] = value.clone();
+        }
+        monitor
+    }
+
     /// The manifest of a note with a fact.
     pub fn note(&self, name: &str, incident: &str) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "IncidentNote",

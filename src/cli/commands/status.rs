@@ -1,5 +1,5 @@
-//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, and the missing approvals
-//! of the other versions.
+//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, the monitors, the overrides,
+//! and the missing approvals of the other versions.
 //!
 //! ```text
 //!  AISystem.status ───────────────────┐
@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::{
     api::{AISystem, VersionSummary},
     cli::{
+        commands::safeguards::Safeguards,
         connect::session::Session,
         connect::system_record::{OwnedJudgement, SystemRecord, read_system, unless_installed},
         error::{Error, Result},
@@ -55,6 +56,8 @@ struct Row {
     pods_would_stop: Option<u32>,
     /// The versions that need an action of a person.
     waiting_for: Vec<String>,
+    #[serde(flatten)]
+    safeguards: Safeguards,
     message: Option<String>,
     owners: Vec<String>,
     versions: Vec<Version>,
@@ -104,8 +107,8 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
         }
         Listing::Table | Listing::Wide => {
             let wide = format == Listing::Wide;
-            let versions = which.system.as_ref().map(|_| versions_table(&rows, now)).unwrap_or_default();
-            systems_table(&rows, everywhere, wide, now) + &versions
+            let details = which.system.as_ref().map(|_| details(&rows, now)).unwrap_or_default();
+            systems_table(&rows, Shown::of(&rows, everywhere, wide), now) + &details
         }
     };
     anstream::print!("{text}");
@@ -117,8 +120,9 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
     let (everywhere, wide) = (which.everywhere, format == Listing::Wide);
     let first = which.rows(session, Timestamp::now()).await?;
     let now = Timestamp::now();
-    let header = header(everywhere, wide);
-    let cells: Vec<_> = first.iter().map(|row| row.cells(everywhere, wide, now)).collect();
+    let shown = Shown::of(&first, everywhere, wide);
+    let header = header(shown);
+    let cells: Vec<_> = first.iter().map(|row| row.cells(shown, now)).collect();
     let columns = Columns::of(&header, &cells, screen::width());
     if matches!(format, Listing::Table | Listing::Wide) {
         anstream::print!("{}", columns.head());
@@ -127,7 +131,7 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
         let text = match format {
             Listing::Json => output::json(row)?,
             Listing::Yaml => format!("---\n{}", output::yaml(row)?),
-            Listing::Table | Listing::Wide => columns.rows(&[row.cells(everywhere, wide, Timestamp::now())]),
+            Listing::Table | Listing::Wide => columns.rows(&[row.cells(shown, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
         // A reader that closes the pipe ends the watch without an error.
@@ -228,6 +232,7 @@ impl Row {
             pods_running: pods.map(|pods| pods.running),
             pods_held: pods.map(|pods| pods.held),
             pods_would_stop: pods.and_then(|pods| pods.would_stop),
+            safeguards: record.map(|record| Safeguards::of(record, now)).unwrap_or_default(),
             waiting_for: waiting(&versions, cleared == Some(true)),
             message: condition.map(|c| c.message.to_string()),
             owners: system.spec.owners.iter().map(ToString::to_string).collect(),
@@ -239,9 +244,9 @@ impl Row {
         (self.namespace.clone(), self.system.clone())
     }
 
-    fn cells(&self, everywhere: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
+    fn cells(&self, shown: Shown, now: Timestamp) -> Vec<Cell> {
         let mut cells = Vec::new();
-        if everywhere {
+        if shown.everywhere {
             cells.push(Cell::new(PLAIN, &self.namespace));
         }
         cells.push(Cell::new(PLAIN, &self.system));
@@ -254,8 +259,10 @@ impl Row {
         cells.push(until(self.until, until_style(self.until, now), now));
         cells.push(Cell::new(PLAIN, &self.cleared_versions.join(",")));
         cells.push(self.pods());
+        cells.extend(shown.monitors.then(|| self.safeguards.monitors_in_short()));
+        cells.extend(shown.overrides.then(|| self.safeguards.overrides_in_short()));
         cells.push(Cell::new(PLAIN, &self.waiting_in_words()));
-        if wide {
+        if shown.wide {
             cells.push(Cell::new(FAINT, &self.owners.join(",")));
             cells.push(Cell::new(FAINT, self.message.as_deref().unwrap_or_default()));
         }
@@ -367,20 +374,38 @@ fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styli
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-fn header(everywhere: bool, wide: bool) -> Vec<Head> {
-    let mut header = vec![
-        ("SYSTEM", 0),
-        ("LEVEL", 3),
-        ("CLEARED", 0),
-        ("UNTIL", 1),
-        ("VERSIONS", 4),
-        ("PODS(running/held)", 2),
-        ("WAITING FOR", 0),
-    ];
-    if everywhere {
-        header.insert(0, ("NAMESPACE", 0));
+/// The columns of the table of systems that are not always there.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    everywhere: bool,
+    wide: bool,
+    monitors: bool,
+    overrides: bool,
+}
+
+impl Shown {
+    /// The wide table has all columns. Otherwise, monitors and overrides have a column if a system has some.
+    fn of(rows: &[Row], everywhere: bool, wide: bool) -> Self {
+        let has_monitors = |row: &Row| row.safeguards.monitors.as_ref().is_some_and(|all| !all.is_empty());
+        let has_overrides = |row: &Row| !row.safeguards.overrides.is_empty();
+        Self {
+            everywhere,
+            wide,
+            monitors: wide || rows.iter().any(has_monitors),
+            overrides: wide || rows.iter().any(has_overrides),
+        }
     }
-    if wide {
+}
+
+fn header(shown: Shown) -> Vec<Head> {
+    let mut header = Vec::new();
+    header.extend(shown.everywhere.then_some(("NAMESPACE", 0)));
+    header.extend([("SYSTEM", 0), ("LEVEL", 3), ("CLEARED", 0), ("UNTIL", 1), ("VERSIONS", 4)]);
+    header.push(("PODS(running/held)", 2));
+    header.extend(shown.monitors.then_some(("MONITORS", 2)));
+    header.extend(shown.overrides.then_some(("OVERRIDES", 1)));
+    header.push(("WAITING FOR", 0));
+    if shown.wide {
         header.extend([("OWNERS", 0), ("MESSAGE", 0)]);
         // A wide table never drops a column.
         for (_, rank) in &mut header {
@@ -390,11 +415,13 @@ fn header(everywhere: bool, wide: bool) -> Vec<Head> {
     header
 }
 
-fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> String {
-    table(
-        &header(everywhere, wide),
-        &rows.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>(),
-    )
+fn systems_table(rows: &[Row], shown: Shown, now: Timestamp) -> String {
+    table(&header(shown), &rows.iter().map(|row| row.cells(shown, now)).collect::<Vec<_>>())
+}
+
+/// The tables of the versions, the monitors and the overrides.
+fn details(rows: &[Row], now: Timestamp) -> String {
+    versions_table(rows, now) + &rows.iter().map(|row| row.safeguards.tables(now)).collect::<String>()
 }
 
 fn versions_table(rows: &[Row], now: Timestamp) -> String {
@@ -459,12 +486,14 @@ mod tests {
 
     #[test]
     fn each_system_has_one_line() {
-        insta::assert_snapshot!(plain(&systems_table(&rows(), false, false, now())));
+        let rows = rows();
+        insta::assert_snapshot!(plain(&systems_table(&rows, Shown::of(&rows, false, false), now())));
     }
 
     #[test]
     fn wide_table_of_every_namespace_has_all_columns() {
-        insta::assert_snapshot!(plain(&systems_table(&rows()[..1], true, true, now())));
+        let rows = &rows()[..1];
+        insta::assert_snapshot!(plain(&systems_table(rows, Shown::of(rows, true, true), now())));
     }
 
     #[test]

@@ -40,11 +40,7 @@ pub async fn myself(client: &Client) -> Result<Approver> {
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
     let review = review.map_err(Error::api("ask the API server who you are"))?;
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(Approver {
-        user: user.username.unwrap_or_default(),
-        uid: user.uid.filter(|uid| !uid.is_empty()),
-        groups: user.groups.unwrap_or_default(),
-    })
+    Ok(user.into())
 }
 
 /// The subset of `roles` that the user holds.

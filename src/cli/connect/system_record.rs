@@ -25,7 +25,7 @@ use kube::{
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
-        IncidentNote, ModelVersion, Override, OverrideRules, RiskLevel,
+        IncidentNote, ModelVersion, Monitor, Override, OverrideRules, RiskLevel,
     },
     cli::{
         connect::{cluster_objects, session::Session},
@@ -34,9 +34,10 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, OverrideFacts, Overrides, Reason, RecordedAssessment, RecordedDecision,
-        RequirementFacts, RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests,
-        SystemOverrides, Verdict, Waived, applies_to, approver_of, assessment_effects, judge,
+        HeldSubject, Hold, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, OverrideFacts, Overrides,
+        Reason, RecordedAssessment, RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults,
+        Requirements, SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived,
+        applies_to, approver_of, assessment_effects, judge, missing_monitors,
     },
     watch::request,
 };
@@ -65,6 +66,9 @@ pub struct SystemRecord {
     pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
+    /// The monitors of the system, by name. `None` if the user may not list them. Then no required monitor counts as
+    /// missing.
+    pub monitors: Option<Vec<Monitor>>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
     /// The overrides of the system, oldest first.
@@ -131,6 +135,7 @@ impl SystemRecord {
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
         let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, Some(namespace))).await?;
         let overrides = Box::pin(read_overrides(client, Some(namespace))).await?;
+        let monitors = Box::pin(read_monitors(client, Some(namespace), &level)).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -145,7 +150,8 @@ impl SystemRecord {
             ..Self::default()
         };
         let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-        Ok(record.with_incidents(&incidents, &notes).with_overrides(&overrides))
+        let record = record.with_incidents(&incidents, &notes).with_overrides(&overrides);
+        Ok(record.with_monitors(monitors.as_deref()))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -181,6 +187,7 @@ impl SystemRecord {
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
         let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, namespace)).await?;
         let overrides = Box::pin(read_overrides(client, namespace)).await?;
+        let monitors = Box::pin(read_monitors(client, namespace, &levels.items)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -204,7 +211,8 @@ impl SystemRecord {
                 ..Self::default()
             };
             let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-            record.with_incidents(&incidents, &notes).with_overrides(&overrides)
+            let record = record.with_incidents(&incidents, &notes).with_overrides(&overrides);
+            record.with_monitors(monitors.as_deref())
         };
         Ok(systems.iter().map(record).collect())
     }
@@ -312,6 +320,18 @@ impl SystemRecord {
             owners: &system.spec.owners,
             authors: self.authors(version),
         })
+    }
+
+    /// Sets the monitors to those of this system that count. `None` if the user may not list them.
+    pub fn with_monitors<'a>(mut self, monitors: Option<impl IntoIterator<Item = &'a Monitor>>) -> Self {
+        let here = |monitor: &&Monitor| monitor.namespace().as_ref() == Some(&self.namespace);
+        let is_of_system = |monitor: &&Monitor| *monitor.spec.system == *self.name;
+        self.monitors = monitors.map(|monitors| {
+            let here = monitors.into_iter().filter(here);
+            let by_name: BTreeMap<_, _> = here.map(|monitor| (monitor.name_any(), monitor)).collect();
+            by_name.into_values().take(MONITORS_OF_NAMESPACE).filter(is_of_system).cloned().collect()
+        });
+        self
     }
 
     /// The incidents of the system with their notes and decisions, for the policy core.
@@ -487,7 +507,21 @@ impl SystemRecord {
             assessments,
             certified: self.certified(),
             holds: self.holds(version),
+            unmonitored: self.unmonitored(),
         }
+    }
+
+    /// The monitors that the level requires and the system lacks. Empty if the monitors are not known.
+    fn unmonitored(&self) -> Vec<MissingMonitor> {
+        let Some((monitors, level)) = self.monitors.as_ref().zip(self.level.as_ref()) else {
+            return Vec::new();
+        };
+        let recorded = monitors.iter().map(|monitor| RecordedMonitor {
+            name: monitor.metadata.name.as_deref().unwrap_or_default(),
+            spec: &monitor.spec,
+            measured: monitor.status.as_ref().and_then(|status| status.measured.as_ref()),
+        });
+        missing_monitors(&level.spec, recorded)
     }
 
     fn certified(&self) -> SignedCertifications {
@@ -639,6 +673,23 @@ async fn read_incidents(
         );
     }
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
+}
+
+/// Reads the monitors in `namespace`, or in any namespace if `None`. `None` if the user may not list them. If one of
+/// `levels` requires monitors, a warning then says that missing ones are not known, and the command continues.
+async fn read_monitors(
+    client: &Client,
+    namespace: Option<&str>,
+    levels: impl IntoIterator<Item = &RiskLevel>,
+) -> Result<Option<Vec<Monitor>>> {
+    let monitors = request::list(&scoped::<Monitor>(client, namespace), &ListParams::default()).await;
+    let monitors = items_if_readable(monitors, "read the monitors".to_owned())?;
+    if monitors.is_none() && levels.into_iter().any(|level| !level.spec.monitors.is_empty()) {
+        anstream::eprintln!(
+            "You may not list monitors.assent.dev: a version that seems cleared may lack a required monitor. Ask for the verb list."
+        );
+    }
+    Ok(monitors)
 }
 
 /// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. Then the plugin

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
+use kube::ResourceExt;
 
 use super::{
     Review,
@@ -15,8 +16,9 @@ use super::{
 };
 use crate::{
     api::{
-        Attribution, Control, Decision, Digest, Document, Evidence, ImagePolicy, OnLossMode, OverdueAction,
-        Owner, OwnerKind, RequiredReview, RiskLevel, RiskLevelSpec, SystemReference, VolumeKind,
+        Attribution, BreachBar, Control, Decision, Digest, Document, Evidence, ImagePolicy, Monitor,
+        MonitorSpec, MonitorState, OnLossMode, OverdueAction, Owner, OwnerKind, RequiredMonitor,
+        RequiredReview, RiskLevel, RiskLevelSpec, SystemReference, VolumeKind,
     },
     cli::render::{
         page::{BAD, LOOK, Page, STRONG},
@@ -46,6 +48,9 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     if !spec.depends_on.is_empty() {
         page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
     }
+    if let Some(monitors) = review.record.monitors.as_ref().filter(|monitors| !monitors.is_empty()) {
+        page.list("monitors", monitors.iter().map(monitor));
+    }
     if let Some(end) = &spec.decommission {
         page.styled_field("retires", LOOK, &in_words(end.date.0, review.now));
         page.prose("because", &end.reason);
@@ -74,6 +79,7 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
         + level.documents.len()
         + level.evidence.len()
         + level.certifications.len()
+        + level.monitors.len()
         + usize::from(level.risks.is_some())
         + usize::from(level.document_review.is_some())
         + of_hosted;
@@ -133,6 +139,9 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
             &format!("certificates: {}{signed}{agreement}", or_none(&hosted.certifications)),
         );
     }
+    if !level.monitors.is_empty() {
+        page.list("monitors", level.monitors.iter().map(required_monitor));
+    }
     let images = match level.images {
         ImagePolicy::Digest => "by digest only: the approved image is the one that runs",
         ImagePolicy::Tag => "by digest or tag: a tag can move after the approval",
@@ -145,6 +154,26 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
     page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
     page.field("on loss", &on_loss(level));
+}
+
+/// A monitor of the system, with its state.
+fn monitor(monitor: &Monitor) -> String {
+    let MonitorSpec { metric, breach, on_breach, .. } = &monitor.spec;
+    let state = monitor.status.as_ref().and_then(|status| status.state);
+    let state = state.map_or("not measured yet", MonitorState::name);
+    format!("{}: {metric}{}, on a breach {on_breach:?}; now {state}", monitor.name_any(), limit(breach))
+}
+
+fn required_monitor(required: &RequiredMonitor) -> String {
+    let RequiredMonitor { name, metric, breach, on_breach, .. } = required;
+    format!("{name}: {metric}{}, on a breach at least {on_breach:?}", limit(breach))
+}
+
+/// The limit of a monitor in words. A monitor of an alert has none.
+fn limit(breach: &BreachBar) -> String {
+    let above = breach.above.map(|limit| format!(" above {limit}"));
+    let below = breach.below.map(|limit| format!(" below {limit}"));
+    above.or(below).unwrap_or_default()
 }
 
 fn review_rule(rule: &RequiredReview) -> String {

@@ -46,6 +46,7 @@ fn case(assessed: Vec<Assessed>) -> Case {
         assessed,
         unmet: Vec::new(),
         overrides: crate::policy::OverrideFacts::default(),
+        unmonitored: Vec::new(),
     }
 }
 

@@ -545,6 +545,7 @@ impl Example {
             assessed: Vec::new(),
             unmet: Vec::new(),
             overrides: crate::policy::OverrideFacts::default(),
+            unmonitored: Vec::new(),
         }
     }
 }
@@ -607,6 +608,7 @@ pub(super) fn cleared() -> Case {
         assessed: Vec::new(),
         unmet: Vec::new(),
         overrides: crate::policy::OverrideFacts::default(),
+        unmonitored: Vec::new(),
     }
 }
 

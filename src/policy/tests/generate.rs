@@ -25,9 +25,9 @@ use crate::{
         Waiver, WaiverType,
     },
     policy::{
-        ApprovalEffect, Attestation, Authors, Facts, MissedReview, OverrideFacts, RecordedAssessment,
-        RecordedDecision, SignedCertifications, UnmetCause, UnmetRequirement, Verdict, Waived, Waiving,
-        judge,
+        ApprovalEffect, Attestation, Authors, Facts, MissedReview, MissingMonitor, MonitorGap, OverrideFacts,
+        RecordedAssessment, RecordedDecision, SignedCertifications, UnmetCause, UnmetRequirement, Verdict,
+        Waived, Waiving, judge,
     },
 };
 
@@ -72,6 +72,7 @@ pub struct Case {
     pub assessed: Vec<Assessed>,
     pub unmet: Vec<UnmetRequirement>,
     pub overrides: OverrideFacts,
+    pub unmonitored: Vec<MissingMonitor>,
 }
 
 /// The owned form of `RecordedAssessment`.
@@ -141,6 +142,7 @@ impl Case {
             certified: SignedCertifications::default(),
             holds: Vec::new(),
             overrides: self.overrides.clone(),
+            unmonitored: self.unmonitored.clone(),
         }
     }
 
@@ -213,20 +215,24 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         missing,
         any_unmet(),
         any_overrides(),
+        any_unmonitored(),
     )
-        .prop_map(|(version, system, level, authors, said, assessed, missing, unmet, overrides)| {
-            let (no_system, no_level) = missing;
-            Case {
-                overrides,
-                version,
-                system: (!no_system).then_some(system),
-                level: (!no_level).then_some(level),
-                authors,
-                said,
-                assessed,
-                unmet,
-            }
-        })
+        .prop_map(
+            |(version, system, level, authors, said, assessed, missing, unmet, overrides, unmonitored)| {
+                let (no_system, no_level) = missing;
+                Case {
+                    overrides,
+                    version,
+                    system: (!no_system).then_some(system),
+                    level: (!no_level).then_some(level),
+                    authors,
+                    said,
+                    assessed,
+                    unmet,
+                    unmonitored,
+                }
+            },
+        )
 }
 
 /// Overrides that waive any requirement, and missed reviews. Often none.
@@ -246,6 +252,7 @@ fn any_overrides() -> impl Strategy<Value = OverrideFacts> {
         names(WaiverType::HostedModel, &["model-0", "model-1"]),
         names(WaiverType::Risk, &["risk-0", "risk-1"]),
         names(WaiverType::Review, &["risk/risk-0", "document/manual"]),
+        names(WaiverType::Monitor, &["fairness"]),
     ];
     let waiving = (subsequence(waivers.concat(), 1..=6), 0..HORIZON).prop_map(|(waives, end)| Waiving {
         name: String::new(),
@@ -275,6 +282,17 @@ fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
         cause,
     });
     option::weighted(0.1, unmet).prop_map(|unmet| unmet.into_iter().collect())
+}
+
+/// The monitors that the system lacks. Usually none.
+fn any_unmonitored() -> impl Strategy<Value = Vec<MissingMonitor>> {
+    let gap = select(vec![MonitorGap::Absent, MonitorGap::NotMeasured { monitor: "drift".to_owned() }]);
+    let missing = gap.prop_map(|gap| MissingMonitor {
+        requirement: "fairness".to_owned(),
+        metric: "spd".to_owned(),
+        gap,
+    });
+    option::weighted(0.1, missing).prop_map(|missing| missing.into_iter().collect())
 }
 
 /// The user who created the version, and the user who last changed the system.
@@ -315,6 +333,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
                 assessed,
                 unmet: Vec::new(),
                 overrides,
+                unmonitored: Vec::new(),
             }
         },
     )

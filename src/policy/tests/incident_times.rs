@@ -116,6 +116,7 @@ impl Case {
             affected: None,
             occurred_at: None,
             aware_at: None,
+            monitor: None,
             opened_by: Some(person("oscar")),
         }
     }

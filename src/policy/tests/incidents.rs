@@ -37,6 +37,7 @@ fn incident() -> IncidentSpec {
         affected: None,
         occurred_at: None,
         aware_at: None,
+        monitor: None,
         opened_by: Some(person("oscar")),
     }
 }

@@ -32,6 +32,7 @@ mod generate_system;
 mod incident_times;
 mod incidents;
 mod matching;
+mod monitors;
 mod oracle;
 mod overrides;
 mod properties;

@@ -146,6 +146,7 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
             }
             requirements(case, level, now, &mut why);
             why.extend(case.unmet.iter().map(|unmet| Reason::RequirementNotMet(unmet.clone())));
+            why.extend(case.unmonitored.iter().map(|missing| Reason::MonitorMissing(missing.clone())));
             hosted_models(system, level, now, &mut why);
             risks(system, level, now, &mut why);
             for required in &level.assessments {
@@ -229,6 +230,7 @@ fn subject(reason: &Reason) -> Option<(&'static str, String)> {
             ("HostedModel", model.clone())
         }
         Reason::RiskTooHigh { risk, .. } => ("Risk", risk.clone()),
+        Reason::MonitorMissing(missing) => ("Monitor", missing.requirement.clone()),
         Reason::ReviewOverdue(OverdueReview { of: Reviewed::Risk(risk), .. }) => {
             ("Review", format!("risk/{risk}"))
         }

@@ -415,7 +415,7 @@ fn the_generators_reach_every_verdict_reason_and_effect() {
     assert!(ending > 50, "only {ending} of 1000 are cleared with an end");
     assert_eq!(
         reasons.len(),
-        25,
+        26,
         "every reason but CapacityExceeded, which `judge` does not give: {reasons:?}"
     );
     assert_eq!(effects.len(), 7, "{effects:?}");

@@ -48,6 +48,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
         assessed: Vec::new(),
         unmet: Vec::new(),
         overrides: crate::policy::OverrideFacts::default(),
+        unmonitored: Vec::new(),
     }
 }
 

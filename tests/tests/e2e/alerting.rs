@@ -6,7 +6,7 @@ use serde_json::json;
 
 use Person::{Admin, Carol, Dev};
 
-pub async fn an_unacknowledged_incident_reaches_the_receiver_of_the_next_role() -> Result<()> {
+pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let assent = Assent::install(&cluster).await?;
     let scene = Scenario::new(&cluster, "alerts", "limited").await?;
@@ -17,6 +17,9 @@ pub async fn an_unacknowledged_incident_reaches_the_receiver_of_the_next_role() 
         "spec": { "incidents": rules } });
     scene.apply(Admin, &level).await?;
     let alerting = Alerting::start(&cluster, &assent).await?;
+    // A breach of a monitor that only warns opens no incident. The rules tell it.
+    alerting.prometheus().set("spd{namespace=\"alerts\"}", "0.2");
+    scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
     scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;
     for role in ["risk-officer", "ethics-board"] {
         let alert = alerting.received(role, "AssentIncidentEscalated").await?;
@@ -25,5 +28,8 @@ pub async fn an_unacknowledged_incident_reaches_the_receiver_of_the_next_role() 
     }
     let missed = alerting.received("on-call", "AssentIncidentDeadlineMissed").await?;
     ensure!(missed["labels"]["deadline"] == "tell-customers", "{missed}");
+    let breached = alerting.received("governance", "AssentMonitorBreached").await?;
+    let labels = &breached["labels"];
+    ensure!(labels["monitor"] == "drift" && labels["namespace"] == "alerts", "{breached}");
     scene.assent(Carol, &["incident", "acknowledge", "complaint"]).await?.ok().map(drop)
 }

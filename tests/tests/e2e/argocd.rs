@@ -8,8 +8,8 @@ use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, conta
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SOON, SYSTEM, VERSION, as_written, attest, decide, decommission, documented, is_decommissioned, record,
-    register_key, replicas, require_result, scene, sign, unsigned,
+    INVALID_MONITOR, SOON, SYSTEM, VERSION, as_written, attest, decide, decommission, documented,
+    is_decommissioned, of_incidents, record, register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::Admin;
 
@@ -107,6 +107,8 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     let said = argo.override_says("health", approval).await?;
     ensure!(said.contains("STATUS: Healthy") && said.contains("Counted"), "{said}");
 
+    the_kinds_of_incidents_have_a_health(&stage).await?;
+
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     argo.is("support", "Degraded").await?;
@@ -129,6 +131,22 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
     stage.is_quiet("support").await
+}
+
+/// Checks the health of an incident, a note, an override and two monitors.
+async fn the_kinds_of_incidents_have_a_health(stage: &Stage<'_>) -> Result<()> {
+    let (scene, argo) = (&stage.scene, &stage.argo);
+    for (kind, name) in of_incidents(scene).await? {
+        let said = argo.override_says("health", &scene.get(kind, name).await?).await?;
+        let expected = match (kind, name) {
+            // A note has no status. Argo CD then reports no health, and the object does not affect its Application.
+            ("incidentnote", _) => "Health script is not configured",
+            (_, INVALID_MONITOR) => "STATUS: Degraded",
+            _ => "STATUS: Healthy",
+        };
+        ensure!(said.contains(expected), "{kind} {name}: {said}");
+    }
+    Ok(())
 }
 
 pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {

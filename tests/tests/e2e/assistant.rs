@@ -44,6 +44,38 @@ pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The name of a monitor whose query the operator refuses.
+pub const INVALID_MONITOR: &str = "invalid";
+
+/// Applies an incident without a hold, a note, an override that nobody grants, and two monitors. Waits until the operator
+/// has read them. Returns their kinds and names.
+pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'static str); 5]> {
+    let mut incident = scene.incident("complaint", &json!({ "effect": "None" }));
+    let mut asked = scene.override_(VERSION, "urgent", &scene.digest_of(VERSION).await?);
+    for manifest in [&mut incident, &mut asked] {
+        manifest["spec"]["system"] = json!(SYSTEM);
+    }
+    scene.apply(Person::Admin, &incident).await?;
+    scene.apply(Person::Admin, &scene.note("fact", "complaint")).await?;
+    scene.apply(Person::Admin, &asked).await?;
+    for (name, query) in [("watch", "spd"), (INVALID_MONITOR, "sum(")] {
+        let spec = json!({ "system": SYSTEM, "query": query, "onBreach": "Warn" });
+        scene.apply(Person::Admin, &scene.monitor(name, &spec)).await?;
+    }
+    // Prometheus does not run, so the valid monitor has no answer.
+    scene.condition("monitor", "watch", "WithinLimits", "Unknown", "NoAnswer").await?;
+    scene.condition("monitor", INVALID_MONITOR, "Stalled", "True", "QueryInvalid").await?;
+    scene.condition("incident", "complaint", "Holding", "False", "NoEffect").await?;
+    scene.condition("override", "urgent", "Granted", "False", "NotAllowed").await?;
+    Ok([
+        ("incident", "complaint"),
+        ("incidentnote", "fact"),
+        ("override", "urgent"),
+        ("monitor", "watch"),
+        ("monitor", INVALID_MONITOR),
+    ])
+}
+
 /// The manifest of an unsigned approval of the version.
 pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     let digest = scene.digest_of(VERSION).await?;

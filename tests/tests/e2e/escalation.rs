@@ -226,17 +226,32 @@ pub async fn evidence_of_an_open_incident_stays(cluster: &ControlPlane) -> Resul
     // The incident does not concern v2.
     scene.kubectl(Admin, &["delete", "modelversion", "v2"]).await?;
 
+    scene.apply(Dev, &scene.monitor("watch", &json!({ "onBreach": "Warn" }))).await?;
     let directory = cluster.directory().join(format!("bundle-{}", scene.namespace));
     let path = directory.display().to_string();
     let wrote = scene.assent(Alice, &["incident", "bundle", "drift", "-o", &path]).await?.ok()?;
     ensure!(wrote.contains("sha256sum -c SHA256SUMS"), "{wrote}");
-    let check = std::process::Command::new("sha256sum")
-        .args(["-c", "SHA256SUMS"])
-        .current_dir(&directory)
-        .output()?;
-    ensure!(check.status.success(), "{check:?}");
-    for file in ["incidents/drift.yaml", "aisystems/scorer.yaml", "modelversions/v1.yaml", "report.md"] {
-        ensure!(directory.join(file).exists(), "no {file}");
+    let tar = format!("{path}.tar");
+    scene.assent(Alice, &["incident", "bundle", "drift", "-o", &tar]).await?.ok()?;
+    let unpacked = cluster.directory().join(format!("unpacked-{}", scene.namespace));
+    std::fs::create_dir(&unpacked)?;
+    let unpack = std::process::Command::new("tar").args(["-xf", &tar, "-C"]).arg(&unpacked).output()?;
+    ensure!(unpack.status.success(), "{unpack:?}");
+    for directory in [directory, unpacked.join("drift")] {
+        let check = std::process::Command::new("sha256sum")
+            .args(["-c", "SHA256SUMS"])
+            .current_dir(&directory)
+            .output()?;
+        ensure!(check.status.success(), "{check:?}");
+        for file in [
+            "incidents/drift.yaml",
+            "aisystems/scorer.yaml",
+            "modelversions/v1.yaml",
+            "monitors/watch.yaml",
+            "report.md",
+        ] {
+            ensure!(directory.join(file).exists(), "no {file}");
+        }
     }
     let again = scene.assent(Alice, &["incident", "bundle", "drift", "-o", &path]).await?.denied()?;
     ensure!(again.contains("--output"), "{again}");

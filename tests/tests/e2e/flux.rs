@@ -9,8 +9,8 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, attest, decide, decommission, documented, is_decommissioned, record,
-    register_key, replicas, require_result, scene, sign, unsigned,
+    INVALID_MONITOR, SYSTEM, VERSION, as_written, attest, decide, decommission, documented,
+    is_decommissioned, of_incidents, record, register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::{Admin, Alice};
 
@@ -136,7 +136,30 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
 
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
-    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await.map(drop)
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+
+    // The kinds of incidents, overrides and monitors are healthy, except for a monitor with an invalid query.
+    let objects = of_incidents(scene).await?;
+    let checked = async |invalid: bool| {
+        let of = objects.into_iter().filter(|(_, name)| invalid || *name != INVALID_MONITOR);
+        let check = |(kind, name): (&str, &str)| {
+            let kind = match kind {
+                "incident" => "Incident",
+                "incidentnote" => "IncidentNote",
+                "override" => "Override",
+                _ => "Monitor",
+            };
+            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": kind, "name": name, "namespace": scene.namespace })
+        };
+        stage.patch("support", &json!({ "healthChecks": of.map(check).collect::<Vec<_>>() })).await?;
+        flux.reconcile("support").await
+    };
+    checked(false).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    checked(true).await?;
+    let failed = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
+    ensure!(failed.contains("Monitor/support/invalid status: 'Failed'"), "{failed}");
+    Ok(())
 }
 
 pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {

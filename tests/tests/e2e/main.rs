@@ -30,6 +30,8 @@ mod incidents;
 mod injected;
 mod lifecycle;
 mod modes;
+mod monitor_attacks;
+mod monitors;
 mod node;
 mod opentelemetry;
 mod outage;
@@ -376,6 +378,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         signatures::a_result_counts_while_the_role_lists_the_key_that_signed_it,
         signatures::a_level_can_require_certifications_that_a_person_signed,
         signatures::check_counts_a_signature_and_not_a_name_in_a_file,
+        signatures::a_signed_review_of_an_incident_counts_whoever_applies_it,
         opentelemetry::an_instrumented_pod_runs_once_its_version_lets_the_added_variables_vary,
         sidecars::a_pod_with_a_trusted_injected_sidecar_runs,
         sidecars::a_pod_with_an_untrusted_injected_sidecar_does_not_run,
@@ -410,13 +413,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
     ];
     shared
         .into_iter()
-        .chain(of_incidents_and_overrides(stage))
+        .chain(of_incidents_overrides_and_monitors(stage))
         .chain(own(stage))
         .chain(on_nodes(stage))
         .collect()
 }
 
-fn of_incidents_and_overrides(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+fn of_incidents_overrides_and_monitors(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
     shared![
         stage,
         incidents::a_held_system_stops_until_people_resume_it,
@@ -438,6 +441,16 @@ fn of_incidents_and_overrides(stage: &Arc<Stage>) -> impl IntoIterator<Item = Tr
         escalation::a_closed_incident_still_holds_and_a_missed_deadline_is_told,
         escalation::evidence_of_an_open_incident_stays,
         escalation::a_flood_of_incidents_stops_nothing_and_hides_no_hold,
+        monitors::a_drifting_metric_holds_the_system_until_people_resume_it,
+        monitors::each_breach_opens_one_incident,
+        monitors::a_value_that_is_not_one_number_is_unknown,
+        monitors::a_monitor_reads_only_its_own_namespace,
+        monitors::only_an_account_with_the_verb_hold_writes_a_monitor_that_holds,
+        monitors::a_level_withholds_versions_until_its_monitors_measure,
+        monitors::the_example_monitors_are_accepted_and_measured,
+        monitor_attacks::a_flood_of_monitors_delays_no_other_namespace,
+        monitor_attacks::other_series_and_missing_values_do_not_end_or_hide_a_breach,
+        monitor_attacks::a_value_that_flaps_opens_one_incident_or_none,
     ]
 }
 
@@ -472,8 +485,9 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         argocd::self_heal_does_not_conflict_with_enforcement,
         playground::a_playground_outlives_its_shell_until_it_is_stopped,
         outage::i5_without_an_operator_only_cleared_pods_start,
-        alerting::an_unacknowledged_incident_reaches_the_receiver_of_the_next_role,
+        alerting::an_unacknowledged_incident_and_a_breach_reach_their_receivers,
         outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
+        monitors::a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing,
         argocd::a_later_sync_wave_waits_for_the_approval,
         argocd::a_hook_waits_for_the_approval,
         outage::i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile,

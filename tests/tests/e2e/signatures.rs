@@ -9,7 +9,7 @@ use assent_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use Person::{Admin, Alice, Dev};
+use Person::{Admin, Alice, Carol, Dev};
 
 /// A scenario with a published version, and a role whose approvers are all listed by key.
 struct Signing<'a> {
@@ -389,4 +389,27 @@ pub async fn a_level_can_require_certifications_that_a_person_signed(cluster: &C
     // Without the key in the role, the signature no longer counts.
     signing.list(&[]).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await.map(drop)
+}
+
+pub async fn a_signed_review_of_an_incident_counts_whoever_applies_it(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "signed-review", &["erin"]).await?;
+    let scene = &signing.scene;
+    let review = json!({ "within": "24h", "roles": [{ "role": signing.role }] });
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+        "spec": { "approvals": [{ "role": signing.role, "count": 1 }], "incidents": { "review": review } } });
+    scene.apply(Admin, &level).await?;
+    scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;
+    scene.assent(Carol, &["incident", "close", "complaint", "--reason=answered"]).await?.ok()?;
+    scene.condition("incident", "complaint", "Closed", "True", "Closed").await?;
+    let (key, file) = (signing.key("erin"), signing.keys.path().join("review.yaml"));
+    let (key, to) = (key.display().to_string(), file.display().to_string());
+    let sign =
+        ["incident", "review", "complaint", "--reason=tests by age", "--ssh-key", &key, "--to", &to, "--yes"];
+    let said = scene.assent(Alice, &sign).await?.ok()?;
+    ensure!(said.contains("as erin, in role signed-review-signers"), "{said}");
+    ensure!(scene.list("approvals").await?.is_empty(), "signing created an Approval in the cluster");
+    let approval = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
+    signing.merge(&approval).await?.ok()?;
+    signing.counts(&approval, "True", "Counted").await?;
+    scene.condition("incident", "complaint", "Reviewed", "True", "Reviewed").await.map(drop)
 }

@@ -173,6 +173,10 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     note["spec"]["by"] = eve.clone();
     let mut asked = scene.override_("v1", "forged", &digest);
     asked["spec"]["requestedBy"] = eve;
+    // A monitor cannot move to another system.
+    let mut monitor = scene.monitor("moved", &json!({ "onBreach": "Warn" }));
+    scene.apply(Person::Dev, &monitor).await?;
+    monitor["spec"]["system"] = json!("other");
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -181,6 +185,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &incident).await?,
         scene.refused(Person::Dev, &note).await?,
         scene.refused(Person::Dev, &asked).await?,
+        scene.refused(Person::Dev, &monitor).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,

@@ -33,7 +33,8 @@ use super::{
 use crate::{
     api::{
         AISystem, Approval, ApproverRole, Assessment, CLEARANCE_NAME, Clearance, Governance, Incident,
-        IncidentNote, Mode, ModelVersion, Override, RiskLevel, Trusted, TrustedSidecar,
+        IncidentNote, Mode, ModelVersion, Monitor, MonitorStatus, Override, RiskLevel, Trusted,
+        TrustedSidecar,
     },
     cli::{
         commands::explain::{ExplainInput, PodFinding, PodGroup, Seen},
@@ -41,6 +42,7 @@ use crate::{
     },
     compile,
     policy::{self, Accelerators, Requirements},
+    promql::{LimitedQueries, NAMESPACE_LABEL},
 };
 
 /// The predicted outcome for an object.
@@ -168,6 +170,7 @@ struct InNamespace {
     incidents: BTreeMap<String, Arc<Incident>>,
     notes: BTreeMap<String, Arc<IncidentNote>>,
     overrides: BTreeMap<String, Arc<Override>>,
+    monitors: BTreeMap<String, Arc<Monitor>>,
 }
 
 impl Objects {
@@ -228,6 +231,7 @@ impl Objects {
             (true, "Incident") => insert(&mut self.of(&namespace).incidents, manifest, place),
             (true, "IncidentNote") => self.add_note(manifest, &namespace),
             (true, "Override") => insert(&mut self.of(&namespace).overrides, manifest, place),
+            (true, "Monitor") => self.add_monitor(manifest, &namespace),
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
@@ -280,6 +284,19 @@ impl Objects {
         Ok(())
     }
 
+    /// Adds a monitor as if it had measured. A query that cannot be limited to the namespace is an error, because the
+    /// operator would not run it.
+    fn add_monitor(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
+        let monitors = &mut self.of(namespace).monitors;
+        insert(monitors, manifest, Some(namespace))?;
+        let Some(monitor) = monitors.get_mut(manifest.text("/metadata/name")) else { return Ok(()) };
+        let monitor = Arc::make_mut(monitor);
+        let measured = Some(monitor.spec.measured_digest());
+        monitor.status = Some(MonitorStatus { measured, ..MonitorStatus::default() });
+        let limited = LimitedQueries::of(&monitor.spec, NAMESPACE_LABEL, namespace);
+        limited.map(drop).map_err(|refused| refused.to_string())
+    }
+
     /// Adds an approval if it counts, else returns a result. All roles must be added first, because they list the keys.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
@@ -312,6 +329,7 @@ impl Objects {
             incidents: described.incidents.iter().map(cached).collect(),
             notes: described.notes.iter().map(cached).collect(),
             overrides: described.overrides.iter().map(cached).collect(),
+            monitors: described.monitors.iter().map(cached).collect(),
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
@@ -360,6 +378,7 @@ impl Objects {
                 described.notes.values().map(AsRef::as_ref),
             )
             .with_overrides(described.overrides.values().map(AsRef::as_ref))
+            .with_monitors(Some(described.monitors.values().map(AsRef::as_ref)))
     }
 
     fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {

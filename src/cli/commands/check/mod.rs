@@ -13,7 +13,7 @@ mod located;
 pub mod manifests;
 mod proof;
 mod sarif;
-mod strict;
+pub mod strict;
 pub mod templates;
 
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use crate::{
         Trusted,
     },
     cli::{
+        commands::safeguards::Safeguards,
         connect::{
             rbac::Holders,
             system_record::{OwnedJudgement, SystemRecord},
@@ -28,7 +29,7 @@ use crate::{
         render::difference,
     },
     nearest::nearest,
-    policy::{Hold, MissingToResume, Reason, matches, without_trusted},
+    policy::{Hold, MissingToResume, Reason, Waived, matches, without_trusted},
 };
 
 /// The result of a read that the API server can forbid.
@@ -168,6 +169,8 @@ pub struct SystemFinding {
     pub risk_level: Option<String>,
     /// The newest version first.
     pub versions: Vec<VersionFinding>,
+    #[serde(flatten)]
+    pub safeguards: Safeguards,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -181,6 +184,9 @@ pub struct VersionFinding {
     /// Empty if the version is cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
+    /// The requirements that are not met, and that an override waives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<WaivedFinding>,
     /// Whether the Clearance has the same verdict. `None` if the person may not read the Clearance.
     pub in_force: Option<bool>,
 }
@@ -190,6 +196,16 @@ pub struct ReasonFinding {
     pub code: &'static str,
     pub message: String,
     pub remedy: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaivedFinding {
+    /// The name of the override.
+    pub by: String,
+    pub until: Timestamp,
+    /// The reason that would withhold the version.
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -231,6 +247,7 @@ impl SystemFinding {
             exists: record.system.is_some(),
             risk_level: record.system.as_ref().map(|system| system.spec.risk_level.clone()),
             versions: versions.map(|version| VersionFinding::new(record, version, facts)).collect(),
+            safeguards: Safeguards::of(record, facts.now),
         }
     }
 }
@@ -248,10 +265,15 @@ impl VersionFinding {
             cleared: judgement.is_cleared(),
             not_after: judgement.not_after.filter(|_| judgement.is_cleared()),
             reasons: reasons.collect(),
+            waived: judgement.waived.iter().map(waived).collect(),
             in_force: in_force(record, version, &judgement, facts),
             name,
         }
     }
+}
+
+fn waived(Waived { by, until, reason }: &Waived) -> WaivedFinding {
+    WaivedFinding { by: by.clone(), until: *until, message: reason.to_string() }
 }
 
 /// Whether the `Clearance` has the same verdict as the policy. `None` if the person may not read the `Clearance`.

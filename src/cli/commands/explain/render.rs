@@ -1,7 +1,7 @@
 //! Renders an explanation: the conclusion first, then the facts that support it.
 //!
 //! ```text
-//!  Explanation ──► conclusion, PODS, VERSIONS, WHO CAN ACT
+//!  Explanation ──► conclusion, PODS, VERSIONS, MONITORS, OVERRIDES, WHO CAN ACT
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -9,15 +9,18 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     finding::{
         Closest, Explanation, OPERATOR, PodFinding, RoleFinding, SystemFinding, VersionFinding,
-        how_to_find_holders,
+        WaivedFinding, how_to_find_holders,
     },
     pod_group::State,
 };
 use crate::{
-    api::{MODE_LABEL, Mode},
-    cli::render::{
-        page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
-        time::{in_words, relative},
+    api::{MODE_LABEL, Mode, MonitorState},
+    cli::{
+        commands::safeguards::Safeguards,
+        render::{
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            time::{in_words, relative},
+        },
     },
 };
 
@@ -46,6 +49,7 @@ pub fn render(explanation: &Explanation, now: Timestamp) -> String {
     }
     for system in &explanation.systems {
         versions(&mut page, system, &explanation.pods, now);
+        safeguards(&mut page, system);
     }
     if explanation.is_image && explanation.systems.is_empty() {
         page.mark("✗", BAD, "no ModelVersion names it: no pod with it can run in a namespace that enforces");
@@ -128,12 +132,40 @@ fn versions(page: &mut Page, system: &SystemFinding, pods: &[PodFinding], now: T
     }
     for version in &system.versions {
         verdict(page, version, now);
+        for WaivedFinding { by, until, message } in &version.waived {
+            let until = in_words(*until, now);
+            page.mark("  !", LOOK, &format!("override/{by} waives until {until}: {message}"));
+        }
         if matched(page, system, version, pods) {
             continue;
         }
         for reason in &version.reasons {
             page.mark("  -", PLAIN, &reason.message);
             page.step("    →", FAINT, &reason.remedy);
+        }
+    }
+}
+
+/// Prints the monitors of a system, and its overrides that are in effect or wait for people.
+fn safeguards(page: &mut Page, system: &SystemFinding) {
+    let Safeguards { monitors, overrides } = &system.safeguards;
+    if let Some(monitors) = monitors.as_ref().filter(|monitors| !monitors.is_empty()) {
+        page.heading(&format!("MONITORS of {}", system.name));
+        for monitor in monitors {
+            let (mark, style) = match monitor.state {
+                Some(MonitorState::Within) => ("✓", GOOD),
+                Some(MonitorState::Breached) => ("✗", BAD),
+                Some(MonitorState::Unknown) | None => ("!", LOOK),
+            };
+            let message = monitor.message.as_deref().unwrap_or("the operator has not queried it yet");
+            let text = format!("{} ({}) is {}: {message}", monitor.name, monitor.metric, monitor.state());
+            page.mark(mark, style, &text);
+        }
+    }
+    if !overrides.is_empty() {
+        page.heading(&format!("OVERRIDES of {}", system.name));
+        for about in overrides {
+            page.mark("!", LOOK, &format!("{} for {}: {}", about.name, about.version, about.message));
         }
     }
 }

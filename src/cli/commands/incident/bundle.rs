@@ -1,14 +1,18 @@
-//! Collects the records of an incident in a directory, with the digest of each file.
+//! Collects the records of an incident in a directory or a tar file, with the digest of each file.
 //!
 //! ```text
-//!  Incident, notes, decisions, versions, assessments, system, level, histories, Events ─► DIRECTORY/KIND/NAME.yaml
-//!                                                                                          ├─ report.md
-//!                                                                                          └─ SHA256SUMS
+//!  Incident, notes, decisions, overrides, versions, assessments, ─┬─► DIRECTORY/KIND/NAME.yaml, SHA256SUMS
+//!  system, level, roles, monitors, histories, Events              └─► FILE.tar: INCIDENT/KIND/NAME.yaml, …
 //! ```
 //!
-//! Equal records give equal files. The bundle has no Secret: Assent reads none.
+//! Equal records give equal files and an equal tar file. The bundle has no Secret: Assent reads none.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -42,8 +46,8 @@ pub struct BundleArgs {
     /// Incident
     #[arg(value_name = "INCIDENT", add = ArgValueCompleter::new(completion::incidents))]
     incident: String,
-    /// New directory for the files
-    #[arg(short, long, value_name = "DIRECTORY")]
+    /// New directory for the files, or new file whose name ends with .tar
+    #[arg(short, long, value_name = "DIRECTORY|FILE.tar")]
     output: PathBuf,
 }
 
@@ -54,22 +58,31 @@ struct Bundle {
     unread: Vec<&'static str>,
 }
 
-/// Writes the records of an incident to a new directory.
+/// Writes the records of an incident to a new directory or tar file.
 pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let mut bundle = Bundle::default();
     bundle.add_record(&found)?;
     bundle.add_of_namespace(session, &found).await?;
     bundle.files.insert("report.md".to_owned(), report::markdown(&found)?);
-    bundle.write(args)?;
-    let directory = args.output.display().to_string();
+    bundle.add_sums();
+    let is_tar = args.output.extension().is_some_and(|extension| extension == "tar");
+    let written = if is_tar { bundle.pack(&args.output, &args.incident) } else { bundle.write(&args.output) };
+    let place = args.output.display().to_string();
+    written.map_err(|error| Error::Flag {
+        flag: "--output",
+        value: place.clone(),
+        why: error.to_string(),
+    })?;
     let mut page = Page::default();
-    page.mark("✓", GOOD, &format!("Wrote {} files to {directory}", bundle.files.len() + 1));
+    page.mark("✓", GOOD, &format!("Wrote {} files to {place}", bundle.files.len()));
     for kind in &bundle.unread {
         page.mark("!", LOOK, &format!("you may not list {kind}, so the bundle has none"));
     }
     page.mark("-", PLAIN, "check the files later:");
-    page.command(&format!("cd {} && sha256sum -c {SUMS}", quoted(&directory)));
+    let unpack = if is_tar { format!("tar -xf {} && ", quoted(&place)) } else { String::new() };
+    let directory = if is_tar { &args.incident } else { &place };
+    page.command(&format!("{unpack}cd {} && sha256sum -c {SUMS}", quoted(directory)));
     anstream::print!("{}", page.finish());
     Ok(())
 }
@@ -99,7 +112,13 @@ impl Bundle {
         self.add_all(found.notes())?;
         self.add_all(record.system.iter())?;
         self.add_all(record.level.iter())?;
+        self.add_all(record.keys.values().map(AsRef::as_ref))?;
         self.add_all(&record.versions)?;
+        self.add_all(&record.overrides)?;
+        match &record.monitors {
+            Some(monitors) => self.add_all(monitors)?,
+            None => self.unread.push("monitors"),
+        }
         self.add_all(&record.assessments)?;
         let decisions =
             [&record.approvals, &record.attestations, &record.resumes, &record.reviews, &record.grants];
@@ -114,12 +133,18 @@ impl Bundle {
         let subjects: Vec<DecisionSubject> = self.read(session, "decisionsubjects").await?;
         self.add_all(subjects.iter().filter(|subject| subject.spec.version.system == *name))?;
         let events: Vec<Event> = self.read(session, "events").await?;
-        let names = [Some(name.clone()), Some(found.name())];
-        let versions: Vec<_> = found.record.versions.iter().map(|version| Some(version.name_any())).collect();
-        let is_about = |event: &&Event| {
-            let about = &event.involved_object.name;
-            names.contains(about) || versions.contains(about)
-        };
+        let record = &found.record;
+        let versions = record.versions.iter().map(ResourceExt::name_any);
+        let overrides = record.overrides.iter().map(ResourceExt::name_any);
+        let monitors = record.monitors.iter().flatten().map(ResourceExt::name_any);
+        let names: BTreeSet<_> = [name.clone(), found.name()]
+            .into_iter()
+            .chain(versions)
+            .chain(overrides)
+            .chain(monitors)
+            .collect();
+        let is_about =
+            |event: &&Event| event.involved_object.name.as_ref().is_some_and(|about| names.contains(about));
         self.add_all(events.iter().filter(is_about))
     }
 
@@ -144,24 +169,81 @@ impl Bundle {
         }
     }
 
-    /// Writes the files and their digests. The directory must not exist.
-    fn write(&self, args: &BundleArgs) -> Result<()> {
-        let failed = |path: &PathBuf, error: std::io::Error| Error::Flag {
-            flag: "--output",
-            value: path.display().to_string(),
-            why: error.to_string(),
-        };
-        fs::create_dir(&args.output).map_err(|error| failed(&args.output, error))?;
+    /// Adds the file with the digests of all others.
+    fn add_sums(&mut self) {
         let mut sums = String::new();
         for (file, text) in &self.files {
-            let path = args.output.join(file);
-            let parent = path.parent().unwrap_or(&args.output).to_owned();
-            fs::create_dir_all(&parent).map_err(|error| failed(&parent, error))?;
-            fs::write(&path, text).map_err(|error| failed(&path, error))?;
             let digest = Digest::from_sha256(Sha256::digest(text).into()).to_string();
+            // A write to a `String` does not fail.
             let _ = writeln!(sums, "{}  {file}", digest.trim_start_matches("sha256:"));
         }
-        let path = args.output.join(SUMS);
-        fs::write(&path, sums).map_err(|error| failed(&path, error))
+        self.files.insert(SUMS.to_owned(), sums);
+    }
+
+    /// Writes the files to a directory, which must not exist.
+    fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir(directory)?;
+        for (file, text) in &self.files {
+            let path = directory.join(file);
+            fs::create_dir_all(path.parent().unwrap_or(directory))?;
+            fs::write(&path, text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files to a tar file, which must not exist, in a directory with the name of the incident. No header
+    /// contains a time or a user, so equal files give equal bytes.
+    fn pack(&self, file: &Path, incident: &str) -> io::Result<()> {
+        let mut tar = tar::Builder::new(fs::File::create_new(file)?);
+        for (name, text) in &self.files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            header.set_uid(0);
+            header.set_gid(0);
+            tar.append_data(&mut header, Path::new(incident).join(name), text.as_bytes())?;
+        }
+        tar.into_inner()?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn bundle() -> Bundle {
+        let files = [("report.md", "# Report"), ("incidents/age.yaml", "kind: Incident\n")];
+        let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+        let mut bundle = Bundle { files, unread: Vec::new() };
+        bundle.add_sums();
+        bundle
+    }
+
+    #[test]
+    fn equal_records_give_an_equal_tar_file_with_the_digest_of_each_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [first, second] = ["a.tar", "b.tar"].map(|name| {
+            let path = directory.path().join(name);
+            bundle().pack(&path, "age").expect("a tar file");
+            assert!(bundle().pack(&path, "age").is_err(), "an existing file is not replaced");
+            fs::read(path).expect("the tar file")
+        });
+        assert_eq!(first, second);
+        let mut unpacked = tar::Archive::new(&first[..]);
+        let mut names = Vec::new();
+        for entry in unpacked.entries().expect("entries") {
+            let mut entry = entry.expect("an entry");
+            names.push(entry.path().expect("a path").display().to_string());
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("a text");
+            if names.last().is_some_and(|name| name.ends_with(SUMS)) {
+                assert_eq!(text, bundle().files[SUMS]);
+                assert_eq!(text.lines().count(), 2, "{text}");
+            }
+        }
+        assert_eq!(names, ["age/SHA256SUMS", "age/incidents/age.yaml", "age/report.md"]);
     }
 }

@@ -48,7 +48,7 @@ pub enum IncidentCommand {
     Review(review::ReviewArgs),
     /// Write a report with the fields of the European Commission's draft template for serious incidents
     Report(report::ReportArgs),
-    /// Collect the records of an incident in a directory, with their digests
+    /// Collect the records of an incident in a directory or tar file, with their digests
     Bundle(bundle::BundleArgs),
 }
 

@@ -270,6 +270,7 @@ impl<'a> Request<'a> {
             affected: self.facts.affected.clone(),
             occurred_at: self.facts.occurred.map(whole_seconds),
             aware_at: self.facts.aware.map(whole_seconds),
+            monitor: None,
             opened_by: signer(self.session).await?,
         };
         let metadata = match &self.facts.name {

@@ -232,7 +232,11 @@ fn event(found: &IncidentRecord) -> Vec<Field> {
     let owners = found.record.system.iter().flat_map(|system| &system.spec.owners);
     let owners = owners.map(|owner| owner.name.clone()).collect();
     vec![
-        field("Description of the incident", vec![spec.description.clone()], OWNERS),
+        field(
+            "Description of the incident",
+            [vec![spec.description.clone()], one(monitor(found))].concat(),
+            OWNERS,
+        ),
         field("Effects, and affected people or things", one(spec.affected.as_ref()), OWNERS),
         field("Likely causal link with the system", notes(found, &[NoteType::RootCause]), OWNERS),
         field("Number of affected people", Vec::new(), RISK_MANAGER),
@@ -240,6 +244,19 @@ fn event(found: &IncidentRecord) -> Vec<Field> {
         field("Remedial actions", [notes(found, &[NoteType::Action]), stops(found)].concat(), OWNERS),
         field("Initial reporter", one(spec.opened_by.as_ref().map(|person| &person.user)), RISK_MANAGER),
     ]
+}
+
+/// The monitor that opened the incident, as it is now.
+fn monitor(found: &IncidentRecord) -> Option<String> {
+    let name = found.incident.spec.monitor.as_ref()?;
+    let Some(monitors) = &found.record.monitors else {
+        return Some(format!("Opened by monitor/{name}, which the author of this report may not read."));
+    };
+    let Some(monitor) = monitors.iter().find(|monitor| monitor.name_any() == **name) else {
+        return Some(format!("Opened by monitor/{name}, which is deleted."));
+    };
+    let query = monitor.status.as_ref().and_then(|status| status.query.as_deref()).unwrap_or("not known");
+    Some(format!("Opened by monitor/{name} with the metric {} and the query {query}.", monitor.spec.metric))
 }
 
 /// The hold of the incident, and the decisions that lifted it.

@@ -1,8 +1,11 @@
 //! Records the review that is due after an incident.
 //!
 //! ```text
-//!  read ─► incident, notes, decisions ─► ask ─► Approval (Review)
+//!  read ─► incident, notes, decisions ─► ask ─┬─► Approval (Review)
+//!                                              └─► ssh-keygen ─► FILE
 //! ```
+
+use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -15,6 +18,7 @@ use crate::{
     cli::{
         commands::{
             ask, completion,
+            offline_sign::{Detached, SshKey},
             resolve::{self, suggested},
             sign::{params, signer},
         },
@@ -46,6 +50,12 @@ pub struct ReviewArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
+    /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ssh_key: Option<PathBuf>,
+    /// File for the signed decision; it counts after any user applies it
+    #[arg(long, value_name = "FILE", requires = "ssh_key")]
+    to: Option<PathBuf>,
 }
 
 /// Shows the incident, asks for confirmation, and records the review.
@@ -58,9 +68,16 @@ pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
     let due = due.ok_or_else(|| too_early(session, &found))?;
     let (version, digest) = subject(&found)?;
     let roles: Vec<&str> = required.iter().map(|required| required.role.as_str()).collect();
-    let role = role(session, &found, &roles, args).await?;
-    let user = rbac::myself(&session.client).await?.user;
-    anstream::print!("{}", page(&found, args, &role, &due, Timestamp::now()));
+    let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key: SshKey(key), to });
+    let (role, user) = match &by {
+        Some(by) => {
+            let keys = &found.record.keys;
+            let (role, key) = by.key.role(keys, &roles, args.role.as_deref(), Timestamp::now())?;
+            (role, key.approver.user)
+        }
+        None => (role(session, &found, &roles, args).await?, rbac::myself(&session.client).await?.user),
+    };
+    anstream::print!("{}", page(&found, args, (&role, &user), &due, Timestamp::now()));
     confirm(session, &found, args, &role)?;
     let decision = DecisionOnIncident {
         found: &found,
@@ -71,6 +88,9 @@ pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
         role: role.clone(),
         reason: Some(args.reason.clone()),
     };
+    if let Some(by) = by {
+        return by.finish(decision.approval(None), &found.record, &user);
+    }
     let api = Api::<Approval>::namespaced(session.client.clone(), &session.namespace);
     let created = api.create(&params(false), &decision.approval(signer(session).await?)).await;
     let created = created.map_err(|source| Error::Api {
@@ -136,10 +156,16 @@ async fn role(
     resolve::held_role(session, &found.record, roles, (Decision::Review, "review an incident")).await
 }
 
-fn page(found: &IncidentRecord, args: &ReviewArgs, role: &str, due: &DueReview, now: Timestamp) -> String {
+fn page(
+    found: &IncidentRecord,
+    args: &ReviewArgs,
+    (role, user): (&str, &str),
+    due: &DueReview,
+    now: Timestamp,
+) -> String {
     let mut page = Page::default();
     page.say(STRONG, &format!("You are about to review incident/{} of {}", found.name(), found.record.name));
-    page.say(PLAIN, &format!("in role {role}, with the outcome {:?}", args.outcome));
+    page.say(PLAIN, &format!("as {user}, in role {role}, with the outcome {:?}", args.outcome));
     page.prose("reason", &args.reason);
     page.prose("event", &found.incident.spec.description);
     page.field("due", &in_words(due.due, now));
@@ -165,8 +191,15 @@ fn confirm(session: &Session, found: &IncidentRecord, args: &ReviewArgs, role: &
         return ask::for_yes(&format!("Review incident/{}", found.name()));
     }
     let outcome = format!("{:?}", args.outcome);
-    let given =
-        suggested(&[("--outcome", Some(&outcome)), ("--reason", Some(&args.reason)), ("--role", Some(role))]);
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let (key, to) = (path(&args.ssh_key), path(&args.to));
+    let given = suggested(&[
+        ("--outcome", Some(&outcome)),
+        ("--reason", Some(&args.reason)),
+        ("--role", Some(role)),
+        ("--ssh-key", key.as_deref()),
+        ("--to", to.as_deref()),
+    ]);
     let command = format!(
         "kubectl assent incident review {}{given} -n {}{} --yes",
         found.name(),

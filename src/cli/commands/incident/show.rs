@@ -91,6 +91,9 @@ impl Shown<'_> {
             &time(spec.aware_at.as_ref().map(|at| at.0).or_else(|| recorded_at(self.incident))),
         );
         page.field("opened by", spec.opened_by.as_ref().map_or("not known", |person| &person.user));
+        if let Some(monitor) = &spec.monitor {
+            page.field("because of", &format!("monitor/{monitor}"));
+        }
         say_notes(&mut page, &self.found.record, self.incident, now);
         self.say_decisions(&mut page, now);
         self.say_deadlines(&mut page, now);

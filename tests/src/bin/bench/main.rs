@@ -5,9 +5,11 @@
 //! main ─┬─ create    the time that admission adds to a request for a pod  ┐
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
+//!       ├─ hold      from an incident to the Clearance and the first pod  │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
 //!       ├─ scale     the operator's memory, idle cost and start           │
-//!       └─ evidence  the operator's cost of results and expressions       ┘
+//!       ├─ evidence  the operator's cost of results and expressions       │
+//!       └─ monitors  the operator's cost of queries to Prometheus         ┘
 //! ```
 
 #![forbid(unsafe_code)]
@@ -16,8 +18,10 @@ mod chart;
 mod create;
 mod evidence;
 mod expire;
+mod hold;
 mod leave;
 mod machine;
+mod monitors;
 mod release;
 mod report;
 mod rest;
@@ -51,7 +55,7 @@ struct Arguments {
     /// The number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The number of AI systems for the parts `scale` and `evidence`.
+    /// The number of AI systems for the parts `scale`, `evidence` and `monitors`.
     #[arg(long, env = "ASSENT_BENCH_SYSTEMS")]
     systems: Option<usize>,
     /// The number of pods for the part `scale`.
@@ -73,9 +77,11 @@ enum Measure {
     Create,
     Release,
     Revoke,
+    Hold,
     Expire,
     Scale,
     Evidence,
+    Monitors,
 }
 
 /// The size of each part.
@@ -182,9 +188,11 @@ async fn measure(cluster: &ControlPlane, part: Measure, scale: &Scale) -> Result
         Measure::Create => create::measure(cluster, scale).await,
         Measure::Release => release::measure(cluster, &assent, scale).await,
         Measure::Revoke => revoke::measure(cluster, &assent, scale).await,
+        Measure::Hold => hold::measure(cluster, &assent, scale).await,
         Measure::Expire => expire::measure(cluster, &assent, scale).await,
         Measure::Scale => scale::measure(cluster, &assent, scale).await,
         Measure::Evidence => evidence::measure(cluster, &assent, scale).await,
+        Measure::Monitors => monitors::measure(cluster, &assent, scale).await,
     };
     measured
         .with_context(|| format!("The last lines of the operator's log:\n{}", assent.operator().log_tail(20)))

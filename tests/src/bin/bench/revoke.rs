@@ -36,7 +36,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     let (mut floor, mut evictions, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
-        let digest = clear(&admin, &alice, round).await?;
+        let digest = clear(&admin, &alice, GOVERNED, round).await?;
         // The three measures run one after the other, because each needs the whole machine. The order changes with the
         // round.
         for turn in 0..3 {
@@ -66,15 +66,16 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::Value> {
+/// Creates a system with an approved version. Returns the digest of the version.
+pub async fn clear(admin: &Rest, alice: &Rest, namespace: &str, round: usize) -> Result<serde_json::Value> {
     let (system, version) = (world::system_name(round), world::version_name(round, 0));
-    admin.create(&world::ours(GOVERNED, "aisystems"), &world::ai_system(&system, "limited")).await?;
+    admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&system, "limited")).await?;
     let manifest = world::model_version(&system, &version);
-    admin.create(&world::ours(GOVERNED, "modelversions"), &manifest).await?;
-    let digest = world::judged(admin, GOVERNED, &version).await?;
+    admin.create(&world::ours(namespace, "modelversions"), &manifest).await?;
+    let digest = world::judged(admin, namespace, &version).await?;
     let approval = world::decision("Approve", &system, &version, &digest);
-    alice.create(&world::ours(GOVERNED, "approvals"), &approval).await?;
-    world::admitted(admin, GOVERNED, &world::pod(&system, &version), false).await?;
+    alice.create(&world::ours(namespace, "approvals"), &approval).await?;
+    world::admitted(admin, namespace, &world::pod(&system, &version), false).await?;
     Ok(digest)
 }
 
@@ -111,7 +112,14 @@ async fn revoke(
     until_gone(admin, GOVERNED, count, from_end(alice.create(&approvals, &revocation))).await
 }
 
-async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, count: usize) -> Result<()> {
+/// Creates `count` pods of the version, and waits until they run and the operator is quiet.
+pub async fn populate(
+    admin: &Rest,
+    assent: &Assent,
+    namespace: &str,
+    round: usize,
+    count: usize,
+) -> Result<()> {
     let config_map = json!({ "metadata": { "generateName": "controller-" } });
     let config_maps = format!("/api/v1/namespaces/{namespace}/configmaps");
     let controller = admin.create(&config_maps, &config_map).await?;

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::stage::{Attempt, CV_SCREENER, Stage, ensure_contains, manifest};
+use crate::stage::{Attempt, CV_SCREENER, Stage, manifest};
 
 /// Tries edits that are refused. Then makes edits that are allowed and stop the workload.
 pub async fn change_after_approval(stage: &Stage<'_>) -> Result<()> {
@@ -70,13 +70,13 @@ async fn lowered(stage: &Stage<'_>) -> Result<()> {
     let what = "lowers the risk level to limited: dev may assign it, and carol alone could approve it";
     stage.run_and_show(&stage.dev, what, &level("limited")).await?;
     let stopped = async {
-        let message = stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10").await?;
+        let message =
+            stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10", "awaiting approval").await?;
         stage.wait_for_pods(&CV_SCREENER, 0, 1).await?;
         Ok(message)
     };
     let what = "stops the pod, because nobody approved the system at this level; the new pod is held";
     let message = stage.time.expect("assent", what, stopped).await?;
-    ensure_contains(&message, "awaiting approval")?;
     stage.time.quote(&message);
     stage.run_and_show(&stage.dev, "restores the level", &level("high")).await?;
     let back = stage.wait_for_pods(&CV_SCREENER, 1, 0);
@@ -101,11 +101,10 @@ async fn replaced(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("dev", what, replace).await?;
     let stopped = async {
         stage.wait_for_pods(&CV_SCREENER, 0, 1).await?;
-        stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10").await
+        stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10", "awaiting approval").await
     };
     let what = "stops the pod, because an approval is for the content and not for the name";
     let message = stage.time.expect("assent", what, stopped).await?;
-    ensure_contains(&message, "awaiting approval")?;
     stage.time.quote(&message);
     let restore = "kubectl replace --force -f examples/oci-image-volume/modelversion.yaml";
     stage.run_and_show(&stage.gitops, "restores the ModelVersion from Git", restore).await?;

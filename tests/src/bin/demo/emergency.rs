@@ -30,6 +30,11 @@ pub async fn override_and_review(stage: &Stage<'_>) -> Result<()> {
     };
     stage.time.expect("assent", "stops the pod at the end of the override", ended).await?;
 
+    let due = r#"kubectl wait override/lab-down -n cards --for=jsonpath={.status.conditions[?(@.type=="Reviewed")].reason}=Due --timeout=30s"#;
+    stage.run(&stage.admin, due, None).await?.ok()?;
+    let status = "kubectl assent status card-scorer -n cards";
+    stage.run_and_show(&stage.bob, "sees that the override asks for its review", status).await?;
+
     let review = "kubectl assent override review lab-down --outcome Justified \
                   --reason 'the results were six months old and good' -n cards --yes";
     let own = stage.run(&stage.alice, &format!("{review} --role ethics-board"), None).await?.denied()?;

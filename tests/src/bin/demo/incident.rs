@@ -16,8 +16,8 @@ pub async fn hold_and_resume(stage: &Stage<'_>) -> Result<()> {
                  --reason 'Applicants over 60 are refused twice as often' --criterion FundamentalRights -n lending --yes";
     stage.decide(&stage.dev, "is on call and holds v1", pause).await?;
     let stopped = async {
-        let message = stage.wait_until_withheld(&CREDIT_SCORER, "credit-scorer-v1").await?;
-        ensure_contains(&message, "held by incident/applicants-over-60 of dev")?;
+        let held = "held by incident/applicants-over-60 of dev";
+        stage.wait_until_withheld(&CREDIT_SCORER, "credit-scorer-v1", held).await?;
         stage.wait_until_gone(&CREDIT_SCORER, running).await?;
         stage.wait_for_pods(&CREDIT_SCORER, 0, 3).await
     };
@@ -46,29 +46,4 @@ pub async fn hold_and_resume(stage: &Stage<'_>) -> Result<()> {
     stage.time.line("assent", &format!("releases the pods {} after bob's signature", milliseconds(took)));
     let show = "kubectl assent incident show applicants-over-60 -n lending";
     stage.run_and_show(&stage.alice, "reads the incident, with the deadline of the EU AI Act", show).await
-}
-
-/// Shows that an unacknowledged incident names the next role, and writes the review.
-pub async fn escalate_and_review(stage: &Stage<'_>) -> Result<()> {
-    stage.time.step(
-        "The incident escalates, and people review it",
-        "An incident that nobody acknowledges reaches the next role of the risk level. After it, a person who was not \
-         alone in charge reviews it. A missed review can hold the versions.",
-    );
-    let rules = r#"{"spec":{"incidents":{"escalation":[{"after":"1s","role":"risk-officer"},{"after":"2h","role":"ethics-board"}],"review":{"within":"336h","roles":[{"role":"risk-officer"}],"onMissed":"Hold"}}}}"#;
-    let govern = format!("kubectl patch risklevel high --type=merge -p '{rules}'");
-    stage.run(&stage.admin, &govern, None).await?.ok()?;
-    let escalated = "kubectl wait incident/applicants-over-60 --for=jsonpath={.status.escalation.role}=risk-officer \
-                     --timeout=30s -n lending";
-    stage.run(&stage.admin, escalated, None).await?.ok()?;
-    let list = "kubectl assent incident list -n lending";
-    stage.run_and_show(&stage.alice, "sees that it is the turn of the risk officers", list).await?;
-    let acknowledge = "kubectl assent incident acknowledge applicants-over-60 -n lending";
-    stage.decide(&stage.alice, "acknowledges the incident", acknowledge).await?;
-    let review = "kubectl assent incident review applicants-over-60 --reason 'Tests by age are required now' -n lending --yes";
-    stage.decide(&stage.alice, "writes the review", review).await?;
-    let close =
-        "kubectl assent incident close applicants-over-60 --reason 'Reported as case 4711' -n lending";
-    stage.decide(&stage.bob, "closes the incident, which dev opened", close).await?;
-    Ok(())
 }

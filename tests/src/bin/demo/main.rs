@@ -16,6 +16,7 @@ mod expiry;
 mod gate;
 mod incident;
 mod install;
+mod monitor;
 mod outage;
 mod release;
 mod retirement;
@@ -81,7 +82,7 @@ async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     release::new_version(&stage).await?;
     release::revoke(&stage).await?;
     incident::hold_and_resume(&stage).await?;
-    incident::escalate_and_review(&stage).await?;
+    Box::pin(monitor::drift_and_review(&stage)).await?;
     retirement::retire(&stage).await?;
     retirement::final_state(&stage).await
 }

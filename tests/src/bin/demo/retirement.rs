@@ -40,11 +40,10 @@ pub async fn retire(stage: &Stage<'_>) -> Result<()> {
             if done { Ok(()) } else { Err(format!("{status:?}")) }
         };
         stage.systems.until("cv-screener to be decommissioned", probe).await?;
-        stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10").await
+        stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10", "decommissioned since").await
     };
     let what = "stops the pod at that date; the replacement is held";
     let message = stage.time.expect("assent", what, retired).await?;
-    ensure_contains(&message, "decommissioned since")?;
     stage.time.quote(&message);
     let undo = r#"kubectl patch aisystem cv-screener -n recruiting --type=json -p '[{"op": "remove", "path": "/spec/decommission"}]'"#;
     let delete = "kubectl delete aisystem cv-screener -n recruiting";

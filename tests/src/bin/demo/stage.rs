@@ -283,19 +283,21 @@ impl Stage<'_> {
         self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
     }
 
-    /// Waits until a version has the condition `Cleared=False`. Returns the message.
-    pub async fn wait_until_withheld(&self, system: &System, version: &str) -> Result<String> {
+    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`. Returns the message.
+    pub async fn wait_until_withheld(&self, system: &System, version: &str, because: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), version.to_owned());
         let probe = |versions: &Objects<ModelVersion>| {
             let status = versions.get(&key).and_then(|version| version.status.as_ref());
             let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
             match conditions.iter().find(|condition| condition.type_ == "Cleared") {
-                Some(cleared) if cleared.status == "False" => Ok(cleared.message.clone()),
+                Some(cleared) if cleared.status == "False" && cleared.message.contains(because) => {
+                    Ok(cleared.message.clone())
+                }
                 other => Err(format!("{other:?}")),
             }
         };
         self.versions
-            .until(&format!("{version} to be withheld"), probe)
+            .until(&format!("{version} to be withheld because: {because}"), probe)
             .await
             .map(|(message, _)| message.to_string())
     }

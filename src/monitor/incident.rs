@@ -1,0 +1,130 @@
+//! Opens the incident of a breach, exactly once.
+//!
+//! ```text
+//!  UID of the monitor, time of the breach ─► name ─► create ─┬─ created
+//!                                              ▲             ├─ exists, from this monitor: the same breach
+//!                                              └── next ◄────┴─ exists, from somebody else
+//! ```
+//!
+//! A retry and a second operator get the same name. A user who creates an incident with this name first does not
+//! prevent the hold, because only the operator may set `spec.monitor`.
+
+use std::sync::Arc;
+
+use k8s_openapi::{api::authentication::v1::SelfSubjectReview, jiff::Timestamp};
+use kube::{Api, Client, api::PostParams};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::entry::Place;
+use crate::{
+    api::{Approver, Digest, Incident, IncidentEffect, IncidentSpec, MonitorSpec, OnBreach},
+    truncate::{plain, shorten},
+    watch::request,
+};
+
+/// The maximum number of names that are tried in a row.
+const NAMES: u32 = 16;
+
+/// A breach without an incident.
+pub(super) struct Unopened {
+    pub(super) uid: String,
+    pub(super) since: Timestamp,
+    pub(super) cause: String,
+    pub(super) spec: Arc<MonitorSpec>,
+}
+
+/// Opens incidents as the operator.
+pub(super) struct Opener {
+    client: Client,
+    /// The operator itself, as the API server knows it.
+    operator: OnceCell<Approver>,
+}
+
+impl Opener {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, operator: OnceCell::new() }
+    }
+
+    /// Opens the incident of a breach. Returns its name.
+    pub(super) async fn open(&self, (namespace, monitor): &Place, breach: &Unopened) -> kube::Result<String> {
+        let api = Api::<Incident>::namespaced(self.client.clone(), namespace);
+        let operator = self.operator.get_or_try_init(|| self.myself()).await?;
+        let spec = incident(monitor, breach, operator.clone());
+        let mut refused = None;
+        for attempt in 0..NAMES {
+            let name = name(monitor, breach, attempt);
+            match request::put(&api, &PostParams::default(), &Incident::new(&name, spec.clone())).await {
+                Ok(()) => return Ok(name),
+                Err(kube::Error::Api(answer)) if answer.code == 409 => {
+                    let existing = request::get_opt(&api, &name).await?;
+                    if existing.is_some_and(|incident| incident.spec.monitor.as_deref() == Some(monitor)) {
+                        return Ok(name);
+                    }
+                    refused = Some(kube::Error::Api(answer));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refused.map_or_else(|| Ok(name(monitor, breach, 0)), Err)
+    }
+
+    async fn myself(&self) -> kube::Result<Approver> {
+        let api = Api::<SelfSubjectReview>::all(self.client.clone());
+        let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+        Ok(review.status.and_then(|status| status.user_info).unwrap_or_default().into())
+    }
+}
+
+/// The name of the incident. It depends only on the breach.
+fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
+    let text = format!("{} {} {attempt}", breach.uid, breach.since.as_second());
+    let digest = Digest::from_sha256(Sha256::digest(text).into());
+    let start = monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-']);
+    format!("{start}-{}", digest.eight())
+}
+
+fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpec {
+    let MonitorSpec { system, metric, severity, on_breach, .. } = &*breach.spec;
+    let severity = severity.map(|severity| format!(" (severity {severity})")).unwrap_or_default();
+    let description = format!("monitor/{monitor}{severity}: {metric}: {} at {}", breach.cause, breach.since);
+    IncidentSpec {
+        system: system.clone(),
+        model_versions: Vec::new(),
+        effect: if *on_breach == OnBreach::Hold { IncidentEffect::Hold } else { IncidentEffect::None },
+        except: None,
+        description: shorten(plain(&description).into_owned(), 4096),
+        criteria: Vec::new(),
+        affected: None,
+        // The clocks of the operator and of the API server can differ, so the description states the time.
+        occurred_at: None,
+        aware_at: None,
+        monitor: Some(monitor.into()),
+        opened_by: Some(operator),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breach(second: i64) -> Unopened {
+        let spec = serde_json::json!({ "system": "scorer", "metric": "spd", "query": "x",
+            "breach": { "above": "1" }, "noData": { "after": "1h", "then": "Unknown" } });
+        Unopened {
+            uid: "u".to_owned(),
+            since: Timestamp::from_second(second).expect("a time"),
+            cause: "2 is above 1".to_owned(),
+            spec: Arc::new(serde_json::from_value(spec).expect("a spec")),
+        }
+    }
+
+    #[test]
+    fn each_breach_has_one_name() {
+        assert_eq!(name("drift", &breach(1), 0), name("drift", &breach(1), 0));
+        assert_ne!(name("drift", &breach(1), 0), name("drift", &breach(2), 0));
+        assert_ne!(name("drift", &breach(1), 0), name("drift", &breach(1), 1));
+        let long = name(&"a".repeat(253), &breach(1), 0);
+        assert!(long.len() <= 253, "{long}");
+    }
+}

@@ -1,0 +1,293 @@
+//! The Prometheus servers of the configuration, and a small client for their instant queries.
+//!
+//! ```text
+//!  query ─► backing off? ─► POST /api/v1/query ─► at most 10 s, at most 64 KiB, no redirect ─► Measured
+//!              ▲                    │
+//!              └── 1 s … 1 min ◄── no connection
+//! ```
+//!
+//! Only the configuration of the operator names addresses. A namespaced object selects one of them by name.
+
+use std::{
+    collections::HashMap,
+    str::FromStr,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use http::{Method, Request, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kube::{Client, Config, client::Body};
+use serde::Deserialize;
+
+use super::{
+    answer::{SIZE, measurement},
+    lock,
+};
+use crate::policy::Measurement;
+
+/// The maximum time of a query.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum time to connect.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The minimum and maximum time without an attempt after a failure to connect.
+const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+
+/// The configuration of the monitors: the Prometheus servers, and the label that names a namespace.
+#[derive(Clone, Debug)]
+pub struct MonitorOptions {
+    /// The servers.
+    pub sources: SourceList,
+    /// The label of all series that contains the namespace.
+    pub label: String,
+}
+
+/// The Prometheus servers, as a JSON list of `{name, url, caFile, tokenFile}`.
+#[derive(Clone, Debug, Default)]
+pub struct SourceList(Vec<(String, Config)>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Described {
+    name: String,
+    url: String,
+    ca_file: Option<String>,
+    token_file: Option<String>,
+}
+
+/// The error for a list of servers that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSources(String);
+
+impl FromStr for SourceList {
+    type Err = InvalidSources;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSources> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let described: Vec<Described> = serde_json::from_str(text).map_err(|error| {
+            InvalidSources(format!("the list of Prometheus servers is not valid JSON: {error}"))
+        })?;
+        described
+            .into_iter()
+            .map(|one| Ok((one.name.clone(), configured(one)?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+fn configured(source: Described) -> Result<Config, InvalidSources> {
+    let Described { name, url, ca_file, token_file } = source;
+    let invalid = |why: &str| InvalidSources(format!("the url of Prometheus {name} {why}"));
+    let url: http::Uri = url.parse().map_err(|_| invalid("is not valid"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(invalid("must begin with http:// or https://"));
+    }
+    // The address is part of error texts.
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(invalid("contains a password: use tokenFile"));
+    }
+    let mut config = Config::new(url);
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(TIMEOUT);
+    config.default_retry = false;
+    config.root_cert_file = ca_file.map(Into::into);
+    config.auth_info.token_file = token_file;
+    Ok(config)
+}
+
+impl MonitorOptions {
+    /// The clients, by name. The log reports a server whose client cannot be created.
+    pub(super) fn sources(&self) -> HashMap<String, Source> {
+        let source = |(name, config): &(String, Config)| match Client::try_from(config.clone()) {
+            Ok(client) => Some((name.clone(), Source { client, outage: Mutex::default() })),
+            Err(error) => {
+                tracing::error!(source = name, "monitors cannot use this Prometheus: {error}");
+                None
+            }
+        };
+        self.sources.0.iter().filter_map(source).collect()
+    }
+}
+
+/// A Prometheus server.
+pub(super) struct Source {
+    client: Client,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// A time without a connection.
+#[derive(Clone)]
+struct Outage {
+    why: String,
+    wait: Duration,
+    next: Instant,
+}
+
+impl Source {
+    /// Runs an instant query.
+    pub(super) async fn query(&self, query: &str) -> Measurement {
+        if let Some(outage) = self.outage_at(Instant::now()) {
+            return Measurement::NoAnswer(outage);
+        }
+        match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
+            // A slow query of one tenant does not stop the queries of the others.
+            Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),
+            Ok(Ok(measured)) => {
+                *lock(&self.outage) = None;
+                measured
+            }
+            Ok(Err(error)) => Measurement::NoAnswer(self.failed(&error, Instant::now())),
+        }
+    }
+
+    /// The text of an outage, until the next attempt. One query makes the attempt, and the others wait.
+    fn outage_at(&self, now: Instant) -> Option<String> {
+        let mut outage = lock(&self.outage);
+        let outage = outage.as_mut()?;
+        if now < outage.next {
+            return Some(outage.why.clone());
+        }
+        outage.next = now + CONNECT;
+        None
+    }
+
+    fn failed(&self, error: &kube::Error, now: Instant) -> String {
+        let [min, max] = BACKOFF;
+        let mut outage = lock(&self.outage);
+        let wait = outage.as_ref().map_or(min, |outage| (outage.wait * 2).min(max));
+        let why = format!("no connection: {}", causes(error));
+        *outage = Some(Outage { why: why.clone(), wait, next: now + wait });
+        why
+    }
+
+    async fn ask(&self, query: &str) -> Result<Measurement, kube::Error> {
+        let timeout = format!("{}s", TIMEOUT.as_secs());
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", query)
+            .append_pair("timeout", &timeout)
+            .finish();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/api/v1/query")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.into_bytes()))
+            .map_err(kube::Error::HttpError)?;
+        let (parts, body) = self.client.send(request).await?.into_parts();
+        let body = match Limited::new(body, SIZE).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Ok(Measurement::NoValue(format!("the answer is larger than {} KiB", SIZE >> 10)));
+            }
+            Err(error) => return Ok(Measurement::NoAnswer(format!("the answer broke off: {error}"))),
+        };
+        Ok(measurement(parts.status, &body))
+    }
+}
+
+/// The innermost cause of an error. The outer ones repeat it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    crate::truncate::shorten(inner.to_string(), 256)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that gives the same answer to each request, and counts the requests.
+    async fn server(answer: String) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let counted = Arc::<AtomicUsize>::default();
+        let counting = Arc::clone(&counted);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counting.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (address, counted)
+    }
+
+    fn source(address: &str) -> Source {
+        let list = format!(r#"[{{"name":"default","url":"http://{address}"}}]"#);
+        let sources: SourceList = list.parse().expect("a list");
+        let options = MonitorOptions { sources, label: "namespace".to_owned() };
+        options.sources().remove("default").expect("a client")
+    }
+
+    fn http(head: &str, body: &str) -> String {
+        format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    #[tokio::test]
+    async fn redirect_is_not_followed() {
+        let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}"#;
+        let (target, reached) = server(http("200 OK", body)).await;
+        let (address, _) =
+            server(http(&format!("307 Temporary Redirect\r\nLocation: http://{target}/"), "")).await;
+        let measured = source(&address).query("up").await;
+        assert!(matches!(&measured, Measurement::NoAnswer(why) if why.contains("redirect")), "{measured:?}");
+        assert_eq!(reached.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn large_answer_is_not_read() {
+        let (address, _) = server(http("200 OK", &" ".repeat(1 << 20))).await;
+        let measured = source(&address).query("up").await;
+        assert!(matches!(&measured, Measurement::NoValue(why) if why.contains("larger")), "{measured:?}");
+    }
+
+    #[tokio::test]
+    async fn source_without_a_connection_is_not_asked_by_every_monitor() {
+        let port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let source = source(&port.to_string());
+        for _ in 0..1000 {
+            let measured = source.query("up").await;
+            assert!(
+                matches!(&measured, Measurement::NoAnswer(why) if why.contains("no connection")),
+                "{measured:?}"
+            );
+        }
+        let outage = lock(&source.outage).clone().expect("an outage");
+        assert!(outage.wait <= BACKOFF[0] * 2, "{:?}: the other queries did not connect", outage.wait);
+    }
+
+    #[test]
+    fn list_of_servers_is_read_and_passwords_in_addresses_are_refused() {
+        let read = |text: &str| SourceList::from_str(text).map(|list| list.0.len());
+        assert_eq!(read("").ok(), Some(0));
+        assert_eq!(read(r#"[{"name":"default","url":"http://prometheus:9090/prefix"}]"#).ok(), Some(1));
+        let full = r#"[{"name":"a","url":"https://p","caFile":"/ca.crt","tokenFile":"/token"}]"#;
+        assert_eq!(read(full).ok(), Some(1));
+        for (bad, why) in [
+            ("{}", "not valid JSON"),
+            (r#"[{"name":"a","url":"ftp://p"}]"#, "must begin with http"),
+            (r#"[{"name":"a","url":"p:9090"}]"#, "must begin with http"),
+            (r#"[{"name":"a","url":"http://user:secret@p"}]"#, "tokenFile"),
+            (r#"[{"name":"a","url":"http://p","token":"secret"}]"#, "unknown field"),
+        ] {
+            let error = read(bad).expect_err(bad).to_string();
+            assert!(error.contains(why) && !error.contains("secret"), "{error}");
+        }
+    }
+}

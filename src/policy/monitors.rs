@@ -1,0 +1,384 @@
+//! Computes the state of a monitor from its measurements, and the required monitors that a system lacks.
+//!
+//! ```text
+//!              beyond the limit for `for`
+//!   Within ───────────────────────────────► Breached ──┐ no usable value: it stays breached
+//!     ▲  ▲     no data for `after`, if then is Breach  ◄┘
+//!     │  └───────────────────────────────────── │
+//!     │        within the limit of `clear` for its `for`
+//!     └──► Unknown: no usable value. This time does not count, and does not start a time again
+//! ```
+//!
+//! A breach ends only the condition. It does not end an incident, and does not lift a hold.
+
+use std::{fmt, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{
+    BreachBar, Digest, MonitorSpec, MonitorState, NoData, NoDataEffect, RequiredMonitor, RiskLevelSpec,
+};
+
+/// The result of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// A finite number.
+    Value(f64),
+    /// Prometheus answered, and the answer has no usable value.
+    NoValue(String),
+    /// Prometheus did not answer the query. This time never leads to a breach.
+    NoAnswer(String),
+}
+
+/// A value relative to the limits of a monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Beyond the limit of `breach`.
+    Beyond,
+    /// Neither beyond the limit of `breach`, nor within the limit of `clear`.
+    Between,
+    /// Within the limit of `clear`.
+    Clear,
+    /// Prometheus answered without a usable value.
+    NoValue,
+    /// Prometheus did not answer.
+    NoAnswer,
+}
+
+/// The limits and times of a monitor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonitorRules {
+    bar: Bar,
+    clear: f64,
+    for_: Duration,
+    clear_for: Duration,
+    no_data: Option<Duration>,
+    /// The longest time between two measurements that counts. After a longer gap, nobody knows the values between.
+    gap: Duration,
+}
+
+/// The limit of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bar {
+    Above(f64),
+    Below(f64),
+}
+
+/// The number of intervals between two measurements that counts.
+const GAP_INTERVALS: u32 = 3;
+
+impl From<&MonitorSpec> for MonitorRules {
+    fn from(spec: &MonitorSpec) -> Self {
+        let BreachBar { above, below, for_ } = &spec.breach;
+        // A monitor of an alert counts the firing alerts.
+        let bar = match (above, below) {
+            (Some(above), _) => Bar::Above(above.to_f64()),
+            (None, Some(below)) => Bar::Below(below.to_f64()),
+            (None, None) => Bar::Above(0.0),
+        };
+        let end = spec.clear.clone().unwrap_or_default();
+        let (Bar::Above(limit) | Bar::Below(limit)) = bar;
+        Self {
+            bar,
+            clear: end.below.or(end.above).map_or(limit, crate::api::Decimal::to_f64),
+            for_: unsigned(for_),
+            clear_for: unsigned(&end.for_),
+            no_data: (spec.no_data.then == NoDataEffect::Breach).then(|| unsigned(&spec.no_data.after)),
+            gap: unsigned(&spec.interval) * GAP_INTERVALS,
+        }
+    }
+}
+
+fn unsigned(duration: &kube::core::Duration) -> Duration {
+    std::time::Duration::from(*duration)
+}
+
+impl MonitorRules {
+    fn place(&self, measured: &Measured) -> Place {
+        let value = match measured {
+            Measured::Value(value) => *value,
+            Measured::NoValue(_) => return Place::NoValue,
+            Measured::NoAnswer(_) => return Place::NoAnswer,
+        };
+        let (beyond, clear) = match self.bar {
+            Bar::Above(limit) => (value > limit, value <= self.clear),
+            Bar::Below(limit) => (value < limit, value >= self.clear),
+        };
+        match (beyond, clear) {
+            (true, _) => Place::Beyond,
+            (false, true) => Place::Clear,
+            (false, false) => Place::Between,
+        }
+    }
+
+    /// Whether a measurement is beyond the limit.
+    pub fn is_beyond(&self, measured: &Measured) -> bool {
+        self.place(measured) == Place::Beyond
+    }
+
+    /// The cause of a breach, for people.
+    fn cause(&self, measured: &Measured) -> String {
+        let long =
+            |time: Duration| if time.is_zero() { String::new() } else { format!(" for {}", words(time)) };
+        match (measured, self.bar) {
+            (Measured::Value(value), Bar::Above(limit)) => {
+                format!("{value} is above {limit}{}", long(self.for_))
+            }
+            (Measured::Value(value), Bar::Below(limit)) => {
+                format!("{value} is below {limit}{}", long(self.for_))
+            }
+            (Measured::NoValue(why) | Measured::NoAnswer(why), _) => {
+                format!("no value{}: {why}", long(self.no_data.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// A duration in words, such as `30m` or `1h30m`.
+fn words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if parts.is_empty() { format!("{}ms", time.as_millis()) } else { parts }
+}
+
+/// A breach that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorBreach {
+    /// The time of the breach, in whole seconds.
+    pub since: Timestamp,
+    /// The cause in words.
+    pub cause: String,
+}
+
+/// The state of a monitor, with the times that it counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MonitorTrack {
+    /// The breach that is not over.
+    pub breach: Option<MonitorBreach>,
+    /// The time for which the value is beyond the limit.
+    pub beyond: Duration,
+    /// The time for which the value is within the limit of `clear`, during a breach.
+    pub clear: Duration,
+    /// The time without a usable value, while Prometheus answered.
+    pub no_data: Duration,
+    /// The last measurement.
+    pub last: Option<(Timestamp, Measured)>,
+}
+
+impl MonitorTrack {
+    /// The state after the last measurement.
+    pub fn state(&self) -> MonitorState {
+        match (&self.breach, &self.last) {
+            (Some(_), _) => MonitorState::Breached,
+            (None, Some((_, Measured::Value(_)))) => MonitorState::Within,
+            (None, _) => MonitorState::Unknown,
+        }
+    }
+
+    /// Starts the counted times again, because the monitor measures something else now. A breach stays.
+    pub fn measures_something_else(&mut self) {
+        *self = Self { breach: self.breach.take(), ..Self::default() };
+    }
+
+    /// Adds a measurement at `at`.
+    pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measured) {
+        let place = rules.place(&measured);
+        let since_last = self.last.as_ref().filter(|(_, last)| rules.place(last) == place);
+        let elapsed = since_last.and_then(|(last, _)| Duration::try_from(at.duration_since(*last)).ok());
+        let counted = elapsed.filter(|elapsed| *elapsed <= rules.gap).unwrap_or_default();
+        match place {
+            Place::NoAnswer => {}
+            Place::NoValue => self.no_data += counted,
+            Place::Beyond => {
+                (self.beyond, self.clear, self.no_data) =
+                    (self.beyond + counted, Duration::ZERO, Duration::ZERO);
+            }
+            Place::Between => *self = Self { breach: self.breach.take(), ..Self::default() },
+            Place::Clear => {
+                (self.beyond, self.clear, self.no_data) =
+                    (Duration::ZERO, self.clear + counted, Duration::ZERO);
+            }
+        }
+        self.decide(rules, place, at, &measured);
+        self.last = Some((at, measured));
+    }
+
+    fn decide(&mut self, rules: &MonitorRules, place: Place, at: Timestamp, measured: &Measured) {
+        let begins = match place {
+            Place::Beyond => self.beyond >= rules.for_,
+            Place::NoValue => rules.no_data.is_some_and(|after| self.no_data >= after),
+            Place::Between | Place::Clear | Place::NoAnswer => false,
+        };
+        if self.breach.is_none() {
+            self.clear = Duration::ZERO;
+            let since = Timestamp::from_second(at.as_second()).unwrap_or(at);
+            self.breach = begins.then(|| MonitorBreach { since, cause: rules.cause(measured) });
+        } else if place == Place::Clear && self.clear >= rules.clear_for {
+            (self.breach, self.clear) = (None, Duration::ZERO);
+        }
+    }
+}
+
+/// The maximum number of monitors of a namespace that count, in the order of their names. The operator queries no others. A
+/// Clearance has room for 256 systems.
+pub const MONITORS_OF_NAMESPACE: usize = 512;
+
+/// A monitor of the system of the judged version.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordedMonitor<'a> {
+    /// The name of the `Monitor`.
+    pub name: &'a str,
+    /// The content of the monitor.
+    pub spec: &'a MonitorSpec,
+    /// The digest of what gave the last value. `None` if the monitor never had a value.
+    pub measured: Option<&'a Digest>,
+}
+
+/// A monitor that the level requires and the system lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissingMonitor {
+    /// The name of the requirement in the level.
+    pub requirement: String,
+    /// The required metric.
+    pub metric: String,
+    /// The gap of the monitor that is nearest to the requirement.
+    pub gap: MonitorGap,
+}
+
+/// The difference between a requirement and the nearest monitor, from the smallest to the largest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MonitorGap {
+    /// The monitor never had a value of the required query.
+    NotMeasured {
+        /// The name of the `Monitor`.
+        monitor: String,
+    },
+    /// The monitor is looser than the level allows.
+    Looser {
+        /// The name of the `Monitor`.
+        monitor: String,
+        /// The field that is looser.
+        field: &'static str,
+    },
+    /// The monitor has another query, other samples or another source.
+    Differs {
+        /// The name of the `Monitor`.
+        monitor: String,
+        /// The field that differs.
+        field: &'static str,
+    },
+    /// No monitor of the system has the metric.
+    Absent,
+}
+
+impl MissingMonitor {
+    /// The next step, with the command.
+    pub(super) fn remedy(&self, namespace: &str, system: &str) -> String {
+        match &self.gap {
+            MonitorGap::Absent => format!(
+                "apply a Monitor with system {system} and metric {}: kubectl explain monitor.spec",
+                self.metric
+            ),
+            MonitorGap::NotMeasured { monitor } => {
+                format!("see its state: kubectl describe monitor/{monitor} -n {namespace}")
+            }
+            MonitorGap::Looser { monitor, .. } | MonitorGap::Differs { monitor, .. } => {
+                format!("correct it: kubectl edit monitor/{monitor} -n {namespace}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for MissingMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requirement, metric, gap } = self;
+        write!(f, "requirement {requirement}: ")?;
+        match gap {
+            MonitorGap::Absent => write!(f, "no monitor of the system has the metric {metric}"),
+            MonitorGap::NotMeasured { monitor } => {
+                write!(f, "monitor/{monitor} has not measured {metric} yet")
+            }
+            MonitorGap::Looser { monitor, field } => {
+                write!(f, "{field} of monitor/{monitor} is looser than the risk level allows")
+            }
+            MonitorGap::Differs { monitor, field } => {
+                write!(f, "{field} of monitor/{monitor} differs from the risk level")
+            }
+        }
+    }
+}
+
+/// The monitors that the level requires and that `monitors` of the system do not meet, in the order of the level.
+pub fn missing_monitors<'a>(
+    level: &RiskLevelSpec,
+    monitors: impl Iterator<Item = RecordedMonitor<'a>> + Clone,
+) -> Vec<MissingMonitor> {
+    let missing = |required: &RequiredMonitor| {
+        let with_metric = monitors.clone().filter(|monitor| *monitor.spec.metric == *required.metric);
+        let gaps: Vec<_> = with_metric.map(|monitor| gap(required, monitor)).collect();
+        if gaps.iter().any(Option::is_none) {
+            return None;
+        }
+        let nearest = gaps.into_iter().flatten().min().unwrap_or(MonitorGap::Absent);
+        Some(MissingMonitor {
+            requirement: required.name.clone(),
+            metric: required.metric.clone(),
+            gap: nearest,
+        })
+    };
+    level.monitors.iter().filter_map(missing).collect()
+}
+
+fn gap(required: &RequiredMonitor, monitor: RecordedMonitor<'_>) -> Option<MonitorGap> {
+    let (name, spec) = (monitor.name.to_owned(), monitor.spec);
+    if let Some(field) = differing(required, spec) {
+        return Some(MonitorGap::Differs { monitor: name, field });
+    }
+    if let Some(field) = looser(required, spec) {
+        return Some(MonitorGap::Looser { monitor: name, field });
+    }
+    // A stored digest proves that exactly this query had a value.
+    let has_measured = match (monitor.measured, &required.query) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(digest), Some(_)) => *digest == spec.measured_digest(),
+    };
+    (!has_measured).then_some(MonitorGap::NotMeasured { monitor: name })
+}
+
+/// The first field that differs from what the level states. A level without a query states none of these fields.
+fn differing(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str> {
+    let query = required.query.as_ref()?;
+    if spec.query.as_ref() != Some(query) {
+        Some("query")
+    } else if spec.samples != required.samples {
+        Some("samples")
+    } else {
+        (spec.source != required.source).then_some("source")
+    }
+}
+
+/// The first field that is looser than the level allows.
+fn looser(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str> {
+    let has_limit = match (&required.breach.above, &required.breach.below) {
+        (Some(loosest), _) => spec.breach.above.is_some_and(|above| above <= *loosest),
+        (None, Some(loosest)) => spec.breach.below.is_some_and(|below| below >= *loosest),
+        (None, None) => true,
+    };
+    let is_longer =
+        |time: &kube::core::Duration, longest: &kube::core::Duration| unsigned(time) > unsigned(longest);
+    let no_data = |loosest: &NoData| {
+        spec.no_data.then < loosest.then
+            || (loosest.then == NoDataEffect::Breach && is_longer(&spec.no_data.after, &loosest.after))
+    };
+    if !has_limit {
+        Some("breach")
+    } else if is_longer(&spec.breach.for_, &required.breach.for_) {
+        Some("breach.for")
+    } else if spec.on_breach < required.on_breach {
+        Some("onBreach")
+    } else {
+        required.no_data.as_ref().is_some_and(no_data).then_some("noData")
+    }
+}

@@ -1,0 +1,225 @@
+//! Limits a PromQL query to the series of one namespace.
+//!
+//! ```text
+//!  text ─► parse ─► add namespace="…" to every selector ─► print ─► parse again: every selector has it ─► text
+//!    └─ too long, too deep, unknown or experimental syntax, names that are not plain ─► refused
+//! ```
+//!
+//! Prometheus joins the matchers of a selector with AND. So a second matcher for the namespace in the text of a tenant
+//! makes the result empty, and does not widen it.
+
+use promql_parser::{
+    label::{Labels, MatchOp, Matcher},
+    parser::{
+        AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse,
+    },
+};
+
+use crate::api::{ExistingAlert, MonitorSpec};
+
+/// The label that contains the namespace, unless the configuration of the operator names another one.
+pub const NAMESPACE_LABEL: &str = "namespace";
+
+/// The maximum length of a query, in bytes.
+const LENGTH: usize = 8192;
+
+/// The maximum number of operators and brackets. Each can add a level to the syntax tree, and the functions that walk
+/// the tree call themselves for each level.
+const DEPTH: usize = 256;
+
+/// The words that are operators.
+const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
+
+/// The reason why a query is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The text is too long.
+    #[error("the query is longer than {LENGTH} bytes: shorten it, or record a rule in Prometheus")]
+    Long,
+    /// The text has too many operators or brackets.
+    #[error("the query has more than {DEPTH} operators and brackets: record a part as a rule in Prometheus")]
+    Deep,
+    /// The text is not PromQL.
+    #[error("the query is not valid PromQL: {0}")]
+    Syntax(String),
+    /// The query has a part that cannot be limited to a namespace.
+    #[error("the query uses {0}, which Assent cannot limit to a namespace: rewrite the query without it")]
+    Unlimited(String),
+}
+
+/// Adds a matcher for `namespace` to every selector of `query`. The matcher is for the label `label`.
+///
+/// # Errors
+/// The query is not valid, or has a part that cannot be limited.
+pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String, Refused> {
+    check_size(query)?;
+    let mut expression = parse(query).map_err(Refused::Syntax)?;
+    let matcher = Matcher::new(MatchOp::Equal, label, namespace);
+    each_selector(&mut expression, &mut |selector| {
+        selector.matchers.matchers.push(matcher.clone());
+        Ok(())
+    })?;
+    let limited = expression.to_string();
+    // A difference between the printer and the parser must not remove a matcher.
+    let mut again = parse(&limited).map_err(|_| changed())?;
+    each_selector(&mut again, &mut |selector| {
+        if selector.matchers.matchers.contains(&matcher) { Ok(()) } else { Err(changed()) }
+    })?;
+    if again.to_string() == limited { Ok(limited) } else { Err(changed()) }
+}
+
+fn changed() -> Refused {
+    Refused::Unlimited("syntax with more than one meaning".to_owned())
+}
+
+fn check_size(query: &str) -> Result<(), Refused> {
+    if query.len() > LENGTH {
+        return Err(Refused::Long);
+    }
+    let is_control = |c: char| c.is_control() && !c.is_ascii_whitespace();
+    if query.chars().any(is_control) {
+        return Err(Refused::Syntax("it contains a control character".to_owned()));
+    }
+    let signs = query.chars().filter(|c| "+-*/%^<>=!([{,".contains(*c)).count();
+    let lower = query.to_ascii_lowercase();
+    let words: usize = WORDS.iter().map(|word| lower.matches(word).count()).sum();
+    if signs + words > DEPTH { Err(Refused::Deep) } else { Ok(()) }
+}
+
+/// Checks the name of the label that contains the namespace.
+///
+/// # Errors
+/// The text is not the name of a label.
+pub fn namespace_label(text: &str) -> Result<String, Refused> {
+    plain("label", text).map(|()| text.to_owned())
+}
+
+/// Whether the text is a plain name of a metric or a label. Only such names have one meaning in every parser.
+fn is_plain(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || "_:".contains(c))
+        && chars.all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+}
+
+fn plain(kind: &str, name: &str) -> Result<(), Refused> {
+    if is_plain(name) {
+        return Ok(());
+    }
+    Err(Refused::Unlimited(format!("the {kind} {name:?}, which needs quotes")))
+}
+
+fn plain_labels(labels: &Labels) -> Result<(), Refused> {
+    labels.labels.iter().try_for_each(|label| plain("label", label))
+}
+
+fn plain_modifier(modifier: Option<&LabelModifier>) -> Result<(), Refused> {
+    match modifier {
+        Some(LabelModifier::Include(labels) | LabelModifier::Exclude(labels)) => plain_labels(labels),
+        None => Ok(()),
+    }
+}
+
+fn plain_selector(selector: &VectorSelector) -> Result<(), Refused> {
+    if !selector.matchers.or_matchers.is_empty() {
+        return Err(Refused::Unlimited("\"or\" between matchers".to_owned()));
+    }
+    selector.name.iter().try_for_each(|name| plain("metric name", name))?;
+    selector.matchers.matchers.iter().try_for_each(|matcher| plain("label", &matcher.name))
+}
+
+fn plain_call(call: &Call) -> Result<(), Refused> {
+    // `info` reads the series target_info without a selector.
+    if call.func.experimental || call.func.name == "info" {
+        return Err(Refused::Unlimited(format!("the experimental function {}()", call.func.name)));
+    }
+    Ok(())
+}
+
+fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused> {
+    let Some(modifier) = modifier else { return Ok(()) };
+    plain_modifier(modifier.matching.as_ref())?;
+    match &modifier.card {
+        VectorMatchCardinality::ManyToOne(labels) | VectorMatchCardinality::OneToMany(labels) => {
+            plain_labels(labels)
+        }
+        VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => Ok(()),
+    }
+}
+
+/// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace.
+///
+/// The visitors of the parser do not fit, because they leave out the parameters of aggregations, such as the one of
+/// `topk`.
+fn each_selector(
+    expression: &mut Expr,
+    act: &mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    match expression {
+        Expr::VectorSelector(selector) => plain_selector(selector).and_then(|()| act(selector)),
+        Expr::MatrixSelector(matrix) => plain_selector(&matrix.vs).and_then(|()| act(&mut matrix.vs)),
+        Expr::Call(call) => {
+            plain_call(call)?;
+            call.args.args.iter_mut().try_for_each(|argument| each_selector(argument, act))
+        }
+        Expr::Aggregate(AggregateExpr { expr, param, modifier, .. }) => {
+            plain_modifier(modifier.as_ref())?;
+            param.iter_mut().try_for_each(|param| each_selector(param, act))?;
+            each_selector(expr, act)
+        }
+        Expr::Binary(binary) => {
+            plain_binary(binary)?;
+            each_selector(&mut binary.lhs, act)?;
+            each_selector(&mut binary.rhs, act)
+        }
+        Expr::Unary(unary) => each_selector(&mut unary.expr, act),
+        Expr::Paren(parentheses) => each_selector(&mut parentheses.expr, act),
+        Expr::Subquery(subquery) => each_selector(&mut subquery.expr, act),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) => Ok(()),
+        Expr::Extension(_) => Err(Refused::Unlimited("an extension of PromQL".to_owned())),
+    }
+}
+
+/// The queries of a monitor, limited to its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitedQueries {
+    /// The query for the value.
+    pub value: String,
+    /// The query for the number of samples, if the monitor requires samples.
+    pub samples: Option<String>,
+}
+
+impl LimitedQueries {
+    /// The queries of the monitor `spec` in `namespace`.
+    ///
+    /// # Errors
+    /// A query cannot be limited to the namespace.
+    pub fn of(spec: &MonitorSpec, label: &str, namespace: &str) -> Result<Self, Refused> {
+        let value = match (&spec.query, &spec.alert) {
+            (Some(query), _) => query.clone(),
+            (None, Some(alert)) => firing(alert)?,
+            (None, None) => {
+                return Err(Refused::Syntax("the monitor has neither query nor alert".to_owned()));
+            }
+        };
+        let limited = |query: &str| in_namespace(query, label, namespace);
+        let samples = spec.samples.as_ref().map(|samples| limited(&samples.query)).transpose()?;
+        Ok(Self { value: limited(&value)?, samples })
+    }
+}
+
+/// The query for the number of firing alerts.
+fn firing(alert: &ExistingAlert) -> Result<String, Refused> {
+    let mut matchers = vec![
+        Matcher::new(MatchOp::Equal, "alertname", &alert.name),
+        Matcher::new(MatchOp::Equal, "alertstate", "firing"),
+    ];
+    for (label, value) in &alert.labels {
+        plain("label", label)?;
+        matchers.push(Matcher::new(MatchOp::Equal, label, value));
+    }
+    let matchers: Vec<_> = matchers.iter().map(ToString::to_string).collect();
+    Ok(format!("count(ALERTS{{{}}}) or vector(0)", matchers.join(",")))
+}
+
+#[cfg(test)]
+mod tests;

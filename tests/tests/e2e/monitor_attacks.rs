@@ -1,0 +1,140 @@
+//! Attacks on monitors: a flood, series that hide a breach, and values that flap, become NaN or appear twice.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Prometheus, Scenario, container, until};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::monitors::{incident, incidents, series, set, within};
+use Person::{Admin, Dev};
+
+type Monitors = Api<assent::api::Monitor>;
+
+/// The number of monitors of the hostile tenant: four times as many as the operator queries. A unit test has 10,000.
+const FLOOD: usize = 2_000;
+
+/// The time to the first value and to the hold, on a loaded machine. The statuses of the flood take longer.
+const SOON: Duration = Duration::from_secs(20);
+
+/// The number of clients of the hostile tenant.
+const CLIENTS: usize = 16;
+
+pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlane) -> Result<()> {
+    let prometheus = Prometheus::shared(cluster).await?;
+    let flood = Scenario::new(cluster, "monitor-flood", "limited").await?;
+    let calm = Scenario::new(cluster, "monitor-calm", "limited").await?;
+    calm.clear("v1", &container("v1")).await?;
+    set(prometheus, &calm, "spd", "0.03").await?;
+    let api: Monitors = Api::namespaced(cluster.client(Dev)?, &flood.namespace);
+    let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &json!({ "onBreach": "Warn" })));
+    let create = |manifest| {
+        let api = api.clone();
+        async move {
+            let object = serde_json::from_value(manifest)?;
+            let created = api.create(&PostParams::default(), &object).await;
+            // The API server closes idle connections, so the client can lose one. A repeated request then finds the object.
+            let created =
+                if created.is_err() { api.create(&PostParams::default(), &object).await } else { created };
+            match created {
+                Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
+                created => anyhow::Ok(drop(created?)),
+            }
+        }
+    };
+    stream::iter(many).map(create).buffer_unordered(CLIENTS).try_collect::<Vec<()>>().await?;
+
+    // The operator still has most of the flood before it.
+    let begin = Instant::now();
+    calm.apply(Admin, &calm.monitor("drift", &json!({}))).await?;
+    within(&calm, "drift", "True", "Within").await?;
+    ensure!(begin.elapsed() < SOON, "the first value took {:?}", begin.elapsed());
+    set(prometheus, &calm, "spd", "0.2").await?;
+    let begin = Instant::now();
+    calm.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
+    ensure!(begin.elapsed() < SOON, "the hold took {:?}", begin.elapsed());
+
+    // The first 512 of the flood are queried, and the others are not.
+    within(&flood, "flood-00000", "Unknown", "NoValue").await?;
+    let message = within(&flood, "flood-00512", "Unknown", "TooManyMonitors").await?;
+    ensure!(message.contains("more than 512 monitors"), "{message}");
+    // Other trials share the operator, so the flood must not stay.
+    let admin: Monitors = Api::namespaced(cluster.client(Admin)?, &flood.namespace);
+    admin.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    Ok(())
+}
+
+pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let prometheus = Prometheus::shared(cluster).await?;
+    let scene = Scenario::new(cluster, "monitor-mask", "limited").await?;
+    let good = format!("spd{{namespace=\"{}\",pod=\"good\"}}", scene.namespace);
+    let bad = format!("spd{{namespace=\"{}\",pod=\"bad\"}}", scene.namespace);
+    prometheus.set(&bad, "0.2");
+    // The owner of the metrics adds a series with a good value beside the bad one.
+    prometheus.set(&good, "0.01");
+    prometheus.has(&format!("spd{{namespace=\"{}\"}}", scene.namespace), 2).await?;
+    let silent = json!({ "after": "3s", "then": "Breach" });
+    scene
+        .apply(
+            Admin,
+            &scene.monitor("worst", &json!({ "query": "max(abs(spd))", "onBreach": "OpenIncident" })),
+        )
+        .await?;
+    scene
+        .apply(Admin, &scene.monitor("both", &json!({ "noData": silent, "onBreach": "OpenIncident" })))
+        .await?;
+    let message = within(&scene, "worst", "False", "Breached").await?;
+    ensure!(message.contains("0.2 is above 0.1"), "{message}");
+    let message = within(&scene, "both", "False", "Breached").await?;
+    ensure!(message.contains("2 series"), "{message}");
+    let opened = incident(&scene, "worst").await?;
+
+    // The bad series becomes NaN, and then both vanish. A breach is not over without a value.
+    prometheus.remove(&good);
+    prometheus.set(&bad, "NaN");
+    for why in ["NaN", "no series"] {
+        // The operator writes a new reason within a minute, if the state is the same.
+        until(Duration::from_secs(150), &format!("the breach without a value: {why}"), async || {
+            let message = within(&scene, "worst", "False", "Breached").await?;
+            ensure!(message.contains(why), "{message}");
+            Ok(Some(()))
+        })
+        .await?;
+        prometheus.remove(&bad);
+    }
+    ensure!(incident(&scene, "worst").await? == opened, "another incident");
+    Ok(())
+}
+
+pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlane) -> Result<()> {
+    let prometheus = Prometheus::shared(cluster).await?;
+    let scene = Scenario::new(cluster, "monitor-flap", "limited").await?;
+    set(prometheus, &scene, "spd", "0.01").await?;
+    // `patient` needs the limit to be exceeded for longer than one flap. `hysteresis` stays breached between its limits.
+    let patient = json!({ "breach": { "above": "0.1", "for": "20s" }, "onBreach": "OpenIncident" });
+    let hysteresis = json!({ "clear": { "below": "0.05", "for": "1s" }, "onBreach": "OpenIncident" });
+    scene.apply(Admin, &scene.monitor("patient", &patient)).await?;
+    scene.apply(Admin, &scene.monitor("hysteresis", &hysteresis)).await?;
+    for name in ["patient", "hysteresis"] {
+        within(&scene, name, "True", "Within").await?;
+    }
+    for value in ["0.2", "0.07", "0.2", "0.07"] {
+        set(prometheus, &scene, "spd", value).await?;
+        // Each value lasts longer than an interval, so each monitor measures it.
+        sleep(Duration::from_secs(7)).await;
+    }
+    ensure!(incidents(&scene, "patient").await?.is_empty(), "a flap is no breach");
+    let open = incidents(&scene, "hysteresis").await?;
+    ensure!(open.len() == 1, "{open:?}");
+    let name = series(&scene, "spd");
+    prometheus.remove(&name);
+    within(&scene, "hysteresis", "False", "Breached").await?;
+    set(prometheus, &scene, "spd", "0.01").await?;
+    within(&scene, "hysteresis", "True", "Within").await.map(drop)
+}
