@@ -1,5 +1,7 @@
 //! The `Monitor` resource: a condition on a metric of a system, and the action when the metric breaches it.
 
+#![allow(clippy::struct_field_names, reason = "the names of counted times state the unit")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -52,10 +52,12 @@ pub(super) fn measurement(status: StatusCode, body: &[u8]) -> Measurement {
         let warning = shorten(warning.clone(), TEXT);
         return Measurement::NoValue(format!("the answer can be incomplete, Prometheus warns: {warning}"));
     }
-    answer.data.map_or_else(|| Measurement::NoValue("the answer has no data".to_owned()), number)
+    answer
+        .data
+        .map_or_else(|| Measurement::NoValue("the answer has no data".to_owned()), |data| number(&data))
 }
 
-fn number(data: Data) -> Measurement {
+fn number(data: &Data) -> Measurement {
     let sample = match (&*data.result_type, &data.result) {
         ("scalar", sample) => sample,
         ("vector", Value::Array(series)) => match &series[..] {

@@ -100,12 +100,12 @@ impl Entry {
     }
 
     /// Takes over a change of the spec. A change of what is measured starts the counted times again.
-    fn change(&mut self, metadata: ObjectMeta, spec: MonitorSpec, now: Timestamp) {
+    fn change(&mut self, generation: Option<i64>, spec: MonitorSpec, now: Timestamp) {
         if spec.measured_digest() != self.spec.measured_digest() {
             self.track.measures_something_else();
         }
         (self.rules, self.spec) = (MonitorRules::from(&spec), Arc::new(spec));
-        (self.generation, self.queries, self.due) = (metadata.generation, None, now);
+        (self.generation, self.queries, self.due) = (generation, None, now);
     }
 
     /// Whether the last value is beyond the limit.
@@ -230,7 +230,9 @@ impl Entries {
             }
             Change::Listed(keys) => {
                 let gone: Vec<_> = self.0.keys().filter(|place| !keys.contains(*place)).cloned().collect();
-                gone.iter().for_each(|place| drop(self.0.remove(place)));
+                for place in &gone {
+                    self.0.remove(place);
+                }
                 gone
             }
         }
@@ -245,7 +247,7 @@ impl Entries {
             entry.resource_version.clone_from(&metadata.resource_version);
             let is_changed = entry.generation != metadata.generation;
             if is_changed {
-                entry.change(metadata, spec, now);
+                entry.change(metadata.generation, spec, now);
             }
             return is_changed;
         }

@@ -138,7 +138,8 @@ impl MonitorRules {
 fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let parts: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}"));
+    let parts = parts.collect::<Vec<_>>().concat();
     if parts.is_empty() { format!("{}ms", time.as_millis()) } else { parts }
 }
 
@@ -310,6 +311,7 @@ impl fmt::Display for MissingMonitor {
 }
 
 /// The monitors that the level requires and that `monitors` of the system do not meet, in the order of the level.
+#[allow(clippy::needless_pass_by_value, reason = "the iterator is cloned for each requirement")]
 pub fn missing_monitors<'a>(
     level: &RiskLevelSpec,
     monitors: impl Iterator<Item = RecordedMonitor<'a>> + Clone,

@@ -109,7 +109,7 @@ fn text_of_a_value_does_not_become_a_selector() {
     }
 }
 
-fn monitor(spec: serde_json::Value) -> MonitorSpec {
+fn monitor(spec: &serde_json::Value) -> MonitorSpec {
     let mut monitor = json!({ "system": "scorer", "metric": "m", "breach": {}, "noData": { "after": "1h", "then": "Unknown" } });
     for (field, value) in spec.as_object().into_iter().flatten() {
         monitor[field] = value.clone();
@@ -120,7 +120,7 @@ fn monitor(spec: serde_json::Value) -> MonitorSpec {
 #[test]
 fn alert_and_samples_are_limited_too() {
     let spec = monitor(
-        json!({ "alert": { "name": "Drift\"} or secret{a=\"", "labels": { "severity": "critical" } },
+        &json!({ "alert": { "name": "Drift\"} or secret{a=\"", "labels": { "severity": "critical" } },
         "samples": { "query": "sum(n)", "atLeast": "5" } }),
     );
     let queries = LimitedQueries::of(&spec, "namespace", "credit").expect("an alert");
@@ -129,7 +129,7 @@ fn alert_and_samples_are_limited_too() {
         r#"count(ALERTS{alertname="Drift\"} or secret{a=\"",alertstate="firing",namespace="credit",severity="critical"}) or vector(0)"#
     );
     assert_eq!(queries.samples.as_deref(), Some(r#"sum(n{namespace="credit"})"#));
-    let quoted = monitor(json!({ "alert": { "name": "Drift", "labels": { "a=\"\"} or x{b": "c" } } }));
+    let quoted = monitor(&json!({ "alert": { "name": "Drift", "labels": { "a=\"\"} or x{b": "c" } } }));
     assert!(LimitedQueries::of(&quoted, "namespace", "credit").is_err());
 }
 

@@ -376,6 +376,7 @@ fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styli
 
 /// The columns of the table of systems that are not always there.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a group of columns")]
 struct Shown {
     everywhere: bool,
     wide: bool,
