@@ -365,7 +365,7 @@ impl Metrics {
         self.monitor_success.get_or_create(&labels).set(at.as_second() as f64);
     }
 
-    /// Counts a query of a monitor.
+    /// Counts a query of a monitor, and records its duration.
     pub fn monitor_queried(&self, measured: &Measurement, took: Duration) {
         let result = match measured {
             Measurement::Value(_) => "value",
@@ -376,7 +376,7 @@ impl Metrics {
         self.monitor_query_seconds.observe(took.as_secs_f64());
     }
 
-    /// Removes the metrics of a deleted monitor.
+    /// Removes the metrics of a monitor that is deleted, or that the operator does not query.
     pub fn monitor_gone(&self, namespace: &str, monitor: &str) {
         let (namespace, monitor) = (namespace.to_owned(), monitor.to_owned());
         for state in [MonitorState::Within, MonitorState::Breached, MonitorState::Unknown] {

@@ -5,8 +5,8 @@
 //!    └─ too long, too deep, unknown or experimental syntax, names that are not plain ─► refused
 //! ```
 //!
-//! Prometheus joins the matchers of a selector with AND. So a second matcher for the namespace in the text of a tenant
-//! makes the result empty, and does not widen it.
+//! Prometheus joins the matchers of a selector with AND. If a tenant writes a matcher for another namespace, the
+//! selector has both matchers, and its result is empty.
 
 use promql_parser::{
     label::{Labels, MatchOp, Matcher},
@@ -23,11 +23,11 @@ pub const NAMESPACE_LABEL: &str = "namespace";
 /// The maximum length of a query, in bytes.
 const LENGTH: usize = 8192;
 
-/// The maximum number of operators and brackets. Each can add a level to the syntax tree, and the functions that walk
-/// the tree call themselves for each level.
+/// The maximum number of operators and brackets. Each can add a level to the syntax tree. The functions that walk the
+/// tree call themselves for each level, so a deep tree could overflow the stack.
 const DEPTH: usize = 256;
 
-/// The words that are operators.
+/// The operators that are words.
 const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
 
 /// The reason why a query is refused.
@@ -47,7 +47,7 @@ pub enum Refused {
     Unlimited(String),
 }
 
-/// Adds a matcher for `namespace` to every selector of `query`. The matcher is for the label `label`.
+/// Adds the matcher `LABEL="NAMESPACE"` to every selector of `query`.
 ///
 /// # Errors
 /// The query is not valid, or has a part that cannot be limited.
@@ -60,7 +60,8 @@ pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String,
         Ok(())
     })?;
     let limited = expression.to_string();
-    // A difference between the printer and the parser must not remove a matcher.
+    // The printer and the parser can differ. So the printed query is parsed again, and each selector must have the
+    // matcher.
     let mut again = parse(&limited).map_err(|_| changed())?;
     each_selector(&mut again, &mut |selector| {
         if selector.matchers.matchers.contains(&matcher) { Ok(()) } else { Err(changed()) }
@@ -128,7 +129,7 @@ fn plain_selector(selector: &VectorSelector) -> Result<(), Refused> {
 }
 
 fn plain_call(call: &Call) -> Result<(), Refused> {
-    // `info` reads the series target_info without a selector.
+    // `info` reads the series target_info without a selector, so no matcher can limit it.
     if call.func.experimental || call.func.name == "info" {
         return Err(Refused::Unlimited(format!("the experimental function {}()", call.func.name)));
     }
@@ -148,8 +149,8 @@ fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused>
 
 /// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace.
 ///
-/// The visitors of the parser do not fit, because they leave out the parameters of aggregations, such as the one of
-/// `topk`.
+/// The visitors of the parser library cannot replace this function. They skip the parameters of aggregations, such as
+/// the first argument of `topk`.
 fn each_selector(
     expression: &mut Expr,
     act: &mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,

@@ -117,7 +117,7 @@ fn incidents(operator: &Operator) -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ': open the incident without a hold (effect: None), or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
         },
         Rule {
-            // The operator recognises its own incidents by this field.
+            // The operator recognises its own incidents by this field, so nobody else may set it.
             holds: on("CREATE", &format!("!has(object.spec.monitor) || {}", operator.asks())),
             else_say: "'spec.monitor is set by Assent only: leave it out'".to_owned(),
         },
@@ -135,8 +135,8 @@ fn incidents(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Requires the verb `hold` for a monitor that can hold a system. The operator opens its incidents with its own
-/// permissions, so without this rule a monitor would be a way around the verb.
+/// Requires the verb `hold` for a monitor that can hold a system. The operator opens the incidents of monitors with its
+/// own permissions. Without this rule, a user without the verb could hold a system through a monitor.
 fn monitors() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["monitors"], operations: &["CREATE", "UPDATE"], ..RECORDS };
     let rules = vec![
@@ -145,7 +145,8 @@ fn monitors() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ', so this monitor may not either: set onBreach to OpenIncident, or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
         },
         Rule {
-            // Without this rule, a monitor of another system could take over the breach of the first one.
+            // Without this rule, a user could change the system during a breach. The breach would then count for the
+            // other system.
             holds: on("UPDATE", "object.spec.system == oldObject.spec.system"),
             else_say: "'monitor ' + object.metadata.name + ' is for AI system ' + oldObject.spec.system + ': create another Monitor for ' + object.spec.system".to_owned(),
         },

@@ -62,15 +62,18 @@ pub struct MonitorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<ExistingAlert>,
 
-    /// Limit of the value, and the time after which a value beyond it is a breach. Example: `{ above: "0.1", for: 30m }`.
+    /// Limit of the value, and the time after which a value beyond it is a breach.
+    /// Example: `{ above: "0.1", for: 30m }`.
     pub breach: BreachBar,
 
-    /// Limit and time after which a breach is over, so that a later one opens a new incident. It never lifts a hold.
-    /// Default: the limit of `breach`, for ten minutes. Example: `{ below: "0.08", for: 2h }`.
+    /// Limit of the value, and the time after which a value within it ends a breach. A later breach opens a new
+    /// incident. The end of a breach never lifts a hold. Default: the limit of `breach`, for ten minutes.
+    /// Example: `{ below: "0.08", for: 2h }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clear: Option<ClearBar>,
 
-    /// Number of samples without which the value does not count. Default: none, so every value counts.
+    /// Query for the number of samples, and the smallest number with which a value counts. Default: none, so every
+    /// value counts.
     /// Example: `{ query: sum(increase(predictions_total[1d])), atLeast: "500" }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<RequiredSamples>,
@@ -168,16 +171,16 @@ fn no_time() -> Duration {
     std::time::Duration::ZERO.into()
 }
 
-/// The limit and the time after which a breach is over.
+/// The limit of a value, and the time after which a value within it ends a breach.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClearBar {
-    /// Limit in quotes. The breach ends at values up to it. Default: none, so the limit of `breach` counts.
+    /// Limit in quotes. A value at or above it is within the limit. Default: none, so the limit of `breach` counts.
     /// Example: `"0.85"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub above: Option<Decimal>,
 
-    /// Limit in quotes. The breach ends at values down to it. Default: none, so the limit of `breach` counts.
+    /// Limit in quotes. A value at or below it is within the limit. Default: none, so the limit of `breach` counts.
     /// Example: `"0.08"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Decimal>,
@@ -207,7 +210,7 @@ impl Default for ClearBar {
     }
 }
 
-/// The number of samples without which a value does not count.
+/// The query for the number of samples, and the smallest number with which a value counts.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredSamples {
@@ -270,8 +273,9 @@ pub struct RequiredMonitor {
     #[schemars(length(min = 1, max = 128))]
     pub metric: String,
 
-    /// Query that the monitor must have, with the same text. Then its `samples` and its `source` must be equal too.
-    /// Default: none, so the owner of the system chooses the query, and the level proves less.
+    /// Query that the monitor must have, with the same text. Then the `samples` and the `source` of the monitor must
+    /// also equal those of the level. Default: none, so the owner of the system chooses the query, and the level proves
+    /// less.
     /// Example: `max(abs(trustyai_spd))`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -334,7 +338,7 @@ pub struct MonitorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 
-    /// Time of the last value that the status records. Absent before the first value. Example: `2026-09-01T10:00:00Z`.
+    /// Time at which Prometheus gave `value`. Absent before the first value. Example: `2026-09-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Time>,
 

@@ -137,7 +137,7 @@ pub enum WaiverType {
     Risk,
     /// An overdue review of a risk or a document.
     Review,
-    /// A monitor that is missing, is looser than the risk level allows, or never had a value.
+    /// A monitor that is missing, differs from the risk level, is looser than it allows, or never had a value.
     Monitor,
 }
 

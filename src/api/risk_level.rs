@@ -315,9 +315,8 @@ pub struct RiskLevelStatus {
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Required approvals, results, expressions and monitors as text, or `nobody` if the level requires none of them. Absent
-    /// before the first status.
-    /// Example: `1 risk-officer, 2 ethics-board`.
+    /// Required approvals, results, expressions and monitors as text, or `nobody` if the level requires none of them.
+    /// Absent before the first status. Example: `1 risk-officer, 2 ethics-board`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub requires: Option<String>,

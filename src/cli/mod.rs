@@ -345,7 +345,8 @@ enum Command {
     /// Check monitors before they are applied
     ///
     /// A monitor queries Prometheus. The operator limits each query to the series of the namespace of the monitor, and
-    /// refuses a query that it cannot limit. To see the state of a monitor in the cluster, use kubectl describe monitor.
+    /// refuses a query that it cannot limit. To see the state of a monitor in the cluster, use kubectl describe
+    /// monitor.
     #[command(
         subcommand,
         after_help = "Examples:

@@ -255,7 +255,7 @@ impl From<IncidentNote> for CachedNote {
 pub struct CachedMonitor {
     pub generation: Option<i64>,
     pub spec: MonitorSpec,
-    /// The digest of what gave the last value. The operator writes it, and a policy refuses other writers.
+    /// The digest of the query, samples and source that gave the last value. Only the operator can write it.
     pub measured: Option<Digest>,
 }
 
@@ -265,7 +265,7 @@ impl From<Monitor> for CachedMonitor {
     }
 }
 
-/// The rules for reading monitors. A measurement starts a compile only if it is the first of its query.
+/// The rules for reading monitors. A measurement starts a compile only if it is the first value of its query.
 fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     let version = |monitor: &CachedMonitor| {
         let digest = fingerprint(&(monitor.generation, &monitor.measured));

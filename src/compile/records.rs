@@ -66,7 +66,7 @@ fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
 }
 
-/// The monitors that the level of each system requires and the system lacks.
+/// The required monitors that each system lacks. The key is the name of the system.
 pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
 
 fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {

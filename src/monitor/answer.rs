@@ -1,4 +1,4 @@
-//! Reads one number from the answer of Prometheus. Everything else has no value, with the reason in words.
+//! Reads one number from the answer of Prometheus. Any other answer gives no value, and the reason in words.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -30,7 +30,8 @@ struct Data {
     result: Value,
 }
 
-/// The measurement in an answer. Only an answer of Prometheus is quoted, and no other body.
+/// The measurement in an answer. Quotes a body only if it has the format of Prometheus, because the answer of another
+/// server could contain secrets.
 pub(super) fn measurement(status: StatusCode, body: &[u8]) -> Measurement {
     if status.is_redirection() {
         return Measurement::NoAnswer("it answered with a redirect, which Assent does not follow".to_owned());

@@ -30,10 +30,11 @@ use crate::{
 /// The namespace and name of a monitor.
 pub(super) type Place = (String, String);
 
-/// The pause before another look at a monitor without a query.
+/// The pause before another look at a monitor that the operator cannot query. Also the minimum pause between two writes
+/// of the status of a quiet monitor.
 const LATER: Duration = Duration::from_mins(10);
 
-/// The number of measurements in a status.
+/// The maximum number of measurements in a status.
 const MEASUREMENTS: usize = 10;
 
 /// A monitor with its state.
@@ -43,12 +44,13 @@ pub(super) struct Entry {
     pub(super) resource_version: Option<String>,
     pub(super) spec: Arc<MonitorSpec>,
     rules: MonitorRules,
-    /// The queries with the matcher for the namespace, or the error. `None` before the first look.
+    /// The queries with the matcher for the namespace, or the reason why they are refused. `None` until they are
+    /// needed.
     pub(super) queries: Option<Result<LimitedQueries, String>>,
-    /// Whether the namespace has too many monitors.
+    /// Whether the monitor is not queried, because its namespace has too many monitors.
     pub(super) is_surplus: bool,
     pub(super) track: MonitorTrack,
-    /// The digest of what gave the last value.
+    /// The digest of the query, samples and source that gave the last value.
     pub(super) measured: Option<Digest>,
     pub(super) value: Option<f64>,
     pub(super) last_success: Option<Timestamp>,
@@ -99,7 +101,7 @@ impl Entry {
         }
     }
 
-    /// Takes over a change of the spec. A change of what is measured starts the counted times again.
+    /// Applies a new spec. If the monitor then measures something else, the counted times start again.
     fn change(&mut self, generation: Option<i64>, spec: MonitorSpec, now: Timestamp) {
         if spec.measured_digest() != self.spec.measured_digest() {
             self.track.measures_something_else();
@@ -154,7 +156,8 @@ impl Entry {
     }
 
     /// Whether the wanted status must be written now. Changes of the state are written at once, and other changes at
-    /// most once a minute. A quiet monitor refreshes its value every 10 to 20 minutes, not at the same time as others.
+    /// most once a minute. If the value is within the limit, the pause is 10 to 20 minutes. It depends on the UID, so
+    /// that many monitors do not write at the same time.
     fn is_write_due(&self, wanted: &MonitorStatus) -> bool {
         let Some((significant, at)) = self.written else { return true };
         let mut hasher = DefaultHasher::new();
@@ -165,7 +168,7 @@ impl Entry {
     }
 }
 
-/// A query to run, with what is needed to match its result with the monitor.
+/// A query to run. The UID and the generation show later whether the result still belongs to the monitor.
 pub(super) struct Query {
     uid: String,
     generation: Option<i64>,
@@ -185,7 +188,7 @@ impl Query {
 pub(super) enum Task {
     /// The monitor was deleted. `is_last`: its namespace has no other monitor.
     Gone { is_last: bool },
-    /// The monitor is due after this time.
+    /// The next query is due after this time.
     Wait(Duration),
     /// Run a query.
     Query(Query),
@@ -193,7 +196,7 @@ pub(super) enum Task {
     Report(Duration),
 }
 
-/// The Event of a change.
+/// An Event about a monitor, such as the start or the end of a breach.
 pub(super) struct Begun {
     pub(super) uid: String,
     pub(super) reason: &'static str,
@@ -203,18 +206,18 @@ pub(super) struct Begun {
 /// The status that a monitor should have, and the incident that it should open.
 pub(super) struct Wanted {
     pub(super) state: MonitorState,
-    /// Whether the monitor is among those that are queried.
+    /// Whether the monitor is among the first ones of its namespace, which the operator queries.
     pub(super) is_queried: bool,
     pub(super) write: Option<StatusWrite>,
     pub(super) unopened: Option<Unopened>,
 }
 
-/// All monitors.
+/// All monitors, by namespace and name.
 #[derive(Default)]
 pub(super) struct Entries(BTreeMap<Place, Entry>);
 
 impl Entries {
-    /// Applies a change. Returns the monitors to look at. A change of the status alone needs no look.
+    /// Applies a change from the watch. Returns the monitors that are new, deleted or have another spec.
     pub(super) fn apply(&mut self, change: Change<Place, Monitor>, now: Timestamp) -> Vec<Place> {
         match change {
             Change::Apply { key, object, listing } => {
@@ -251,7 +254,8 @@ impl Entries {
             }
             return is_changed;
         }
-        // After a start, a known monitor waits for its turn in the interval.
+        // After a start of the operator, a monitor that had a value before waits for its turn in the interval. So the
+        // monitors do not all query at the same time.
         let is_known = listing && status.as_ref().is_some_and(|status| status.measured.is_some());
         let wait = until_next(metadata.uid.as_deref().unwrap_or_default(), spec.interval.into(), now);
         let due = if is_known { now + wait } else { now };
@@ -263,7 +267,8 @@ impl Entries {
     pub(super) fn task(&mut self, place: &Place, label: &str, now: Timestamp) -> Task {
         let of_namespace =
             || self.0.range((place.0.clone(), String::new())..).take_while(|(p, _)| p.0 == place.0);
-        // Monitors of one namespace that sort before it, so a tenant displaces only its own.
+        // The operator queries only the first monitors of a namespace, by name. So a tenant with too many monitors
+        // displaces only its own.
         let is_surplus = of_namespace().take(MONITORS_OF_NAMESPACE).all(|(p, _)| p != place);
         let is_last = of_namespace().next().is_none();
         let Some(entry) = self.0.get_mut(place) else { return Task::Gone { is_last } };
@@ -294,7 +299,7 @@ impl Entries {
         })
     }
 
-    /// Adds a measurement, if the monitor is still the same. Returns the Event that it causes.
+    /// Adds a measurement, unless the monitor changed since the query was made. Returns the Event that it causes.
     pub(super) fn add(
         &mut self,
         place: &Place,

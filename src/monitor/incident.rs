@@ -6,8 +6,8 @@
 //!                                              └── next ◄────┴─ exists, from somebody else
 //! ```
 //!
-//! A retry and a second operator get the same name. A user who creates an incident with this name first does not
-//! prevent the hold, because only the operator may set `spec.monitor`.
+//! A retry and a second operator get the same name. A user can create an incident with this name first. It has no
+//! `spec.monitor`, because only the operator may set this field. So the operator takes the next name.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     watch::request,
 };
 
-/// The maximum number of names that are tried in a row.
+/// The maximum number of names to try for an incident, before the attempt fails.
 const NAMES: u32 = 16;
 
 /// A breach without an incident.
@@ -37,7 +37,7 @@ pub(super) struct Unopened {
 /// Opens incidents as the operator.
 pub(super) struct Opener {
     client: Client,
-    /// The operator itself, as the API server knows it.
+    /// The user of the operator, as the API server states it. The incidents name it as their opener.
     operator: OnceCell<Approver>,
 }
 
@@ -76,7 +76,7 @@ impl Opener {
     }
 }
 
-/// The name of the incident. It depends only on the breach.
+/// The name of the incident. It depends only on the breach and the attempt, so a retry gets the same name.
 fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
     let text = format!("{} {} {attempt}", breach.uid, breach.since.as_second());
     let digest = Digest::from_sha256(Sha256::digest(text).into());

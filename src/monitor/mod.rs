@@ -4,13 +4,13 @@
 //!  watch ──► Entries ──► Queue: one query for each monitor and interval, spread evenly
 //!                          │
 //!                          ▼  at most 2 at a time for a namespace, 64 in total
-//!                        Source (Prometheus, from the configuration) ──► Measured ──► policy::MonitorTrack
-//!                                                                                       │
-//!                             Incident (None or Hold) ◄── breach ◄── status, Event ◄────┘
+//!                        Source (Prometheus, from the configuration) ──► Measurement ──► policy::MonitorTrack
+//!                                                                                          │
+//!                                Incident (None or Hold) ◄── breach ◄── status, Event ◄────┘
 //! ```
 //!
-//! Nothing here clears a version or lifts a hold. If the process ends, the next leader continues with the times in the
-//! statuses.
+//! Nothing here clears a version or lifts a hold. If the process ends, the next leader continues with the counted times
+//! in the statuses.
 
 mod answer;
 mod entry;
@@ -56,7 +56,7 @@ const CONCURRENCY: usize = 64;
 /// The maximum number of queries at the same time for one namespace. Slow queries of one tenant leave room for others.
 const OF_NAMESPACE: usize = 2;
 
-/// The pause before a retry of a write.
+/// The pause before the next query, if a write conflicted or an incident could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
 
 struct Context {
@@ -71,7 +71,7 @@ struct Context {
     turns_of: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// Queries until `shutdown`. Writes that have begun are finished.
+/// Queries the monitors until `shutdown`, and then finishes the runs in progress.
 pub(crate) async fn run(
     client: Client,
     options: MonitorOptions,
@@ -95,7 +95,7 @@ pub(crate) async fn run(
     Queue::default().run(changed, |place| context.work(place), shutdown).await;
 }
 
-/// Updates the entries from the watch. The stream yields the monitors to query.
+/// Updates the entries from the watch. The stream yields the monitors that are new, changed or deleted.
 fn feed(
     entries: &Arc<Mutex<Entries>>,
     watches: &Arc<Watches>,
@@ -118,7 +118,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Context {
-    /// Queries the monitor at `place` if it is due.
+    /// Queries the monitor at `place` if it is due. If the monitor was deleted, removes its metrics.
     async fn work(&self, place: Place) -> Option<Outcome> {
         let turn_of = self.turn_of(&place.0);
         let own = turn_of.acquire().await;
@@ -133,7 +133,7 @@ impl Context {
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,
-            // The future is boxed, because thousands of monitors can wait for their turn.
+            // Thousands of monitors can wait at the same time. The box keeps the future of each of them small.
             Task::Query(query) => Box::pin(self.query(&place, query)).await,
             Task::Report(again) => {
                 Box::pin(self.report(&place)).await;
@@ -165,7 +165,7 @@ impl Context {
         if self.report(place).await { query.until_next(Timestamp::now()) } else { RETRY }
     }
 
-    /// Queries the samples and the value.
+    /// Queries the number of samples, if the monitor requires samples, and then the value.
     async fn measure(&self, query: &entry::Query) -> Measurement {
         let Some(source) = self.sources.get(&query.source) else {
             return Measurement::NoAnswer(format!("the operator has no Prometheus named {}", query.source));
@@ -193,7 +193,8 @@ impl Context {
     }
 
     /// Writes the status if it is due, and opens the incident of a breach. Returns false if the next attempt must come
-    /// soon. A status that could not be written waits for the next query, because many monitors can fail together.
+    /// soon. A failed write is tried again only at the next query, because the writes of many monitors can fail
+    /// together.
     async fn report(&self, place: &Place) -> bool {
         let Some(wanted) = lock(&self.entries).status(place, &self.sources, Timestamp::now()) else {
             return true;
@@ -201,14 +202,14 @@ impl Context {
         if wanted.is_queried {
             self.metrics.monitor_state(&place.0, &place.1, wanted.state);
         } else {
-            // A flood of monitors gets no series.
+            // Without this, thousands of monitors in one namespace would add thousands of series.
             self.metrics.monitor_gone(&place.0, &place.1);
         }
         if let Some(status) = &wanted.write {
             let wrote = write(&self.client, place, status).await;
             lock(&self.entries).wrote(place, &wrote);
             if let Wrote::Conflict = wrote {
-                // Another writer changed the object, such as a second operator. It can have opened the incident.
+                // Another writer changed the object. A second operator can have opened the incident already.
                 return false;
             }
         }

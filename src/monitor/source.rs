@@ -1,12 +1,12 @@
 //! The Prometheus servers of the configuration, and a small client for their instant queries.
 //!
 //! ```text
-//!  query ─► backing off? ─► POST /api/v1/query ─► at most 10 s, at most 64 KiB, no redirect ─► Measured
+//!  query ─► backing off? ─► POST /api/v1/query ─► at most 10 s, at most 64 KiB, no redirect ─► Measurement
 //!              ▲                    │
 //!              └── 1 s … 1 min ◄── no connection
 //! ```
 //!
-//! Only the configuration of the operator names addresses. A namespaced object selects one of them by name.
+//! Only the configuration of the operator contains addresses. A monitor selects one of them by name.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The minimum and maximum time without an attempt after a failure to connect.
+/// The minimum and maximum pause after a failure to connect. During the pause, the server gets no query.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// The configuration of the monitors: the Prometheus servers, and the label that names a namespace.
@@ -40,7 +40,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 pub struct MonitorOptions {
     /// The servers.
     pub sources: SourceList,
-    /// The label of all series that contains the namespace.
+    /// The label with which each series names its namespace.
     pub label: String,
 }
 
@@ -87,7 +87,7 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err(invalid("must begin with http:// or https://"));
     }
-    // The address is part of error texts.
+    // Error texts contain the address, so it must not contain a password.
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(invalid("contains a password: use tokenFile"));
     }
@@ -120,7 +120,7 @@ pub(super) struct Source {
     outage: Mutex<Option<Outage>>,
 }
 
-/// A time without a connection.
+/// A period in which the operator cannot connect to the server.
 #[derive(Clone)]
 struct Outage {
     why: String,
@@ -135,7 +135,7 @@ impl Source {
             return Measurement::NoAnswer(outage);
         }
         match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
-            // A slow query of one tenant does not stop the queries of the others.
+            // A timeout starts no outage, so a slow query of one tenant does not stop the queries of the others.
             Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),
             Ok(Ok(measured)) => {
                 *lock(&self.outage) = None;
@@ -145,7 +145,8 @@ impl Source {
         }
     }
 
-    /// The text of an outage, until the next attempt. One query makes the attempt, and the others wait.
+    /// The reason for an outage, if this query must not be sent. After each pause, one query is sent as an attempt, and
+    /// the others still get the reason.
     fn outage_at(&self, now: Instant) -> Option<String> {
         let mut outage = lock(&self.outage);
         let outage = outage.as_mut()?;

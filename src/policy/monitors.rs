@@ -1,15 +1,15 @@
 //! Computes the state of a monitor from its measurements, and the required monitors that a system lacks.
 //!
 //! ```text
-//!              beyond the limit for `for`
-//!   Within ───────────────────────────────► Breached ──┐ no usable value: it stays breached
-//!     ▲  ▲     no data for `after`, if then is Breach  ◄┘
-//!     │  └───────────────────────────────────── │
-//!     │        within the limit of `clear` for its `for`
-//!     └──► Unknown: no usable value. This time does not count, and does not start a time again
+//!  Within or Unknown ─┬─ beyond the limit for `breach.for` ─────────────────────────────┬─► Breached
+//!                     └─ no usable value for `noData.after`, if `noData.then` is Breach ┘
+//!  Breached ──────────── within the limit of `clear` for `clear.for` ─────────────────────► Within
 //! ```
 //!
-//! A breach ends only the condition. It does not end an incident, and does not lift a hold.
+//! Without a usable value, the state is `Unknown`, but a breach stays. Time without a value does not count for
+//! `breach.for` and `clear.for`, and does not start them again.
+//!
+//! The end of a breach changes only the state. It does not end an incident, and does not lift a hold.
 
 use std::{fmt, time::Duration};
 
@@ -26,11 +26,11 @@ pub enum Measured {
     Value(f64),
     /// Prometheus answered, and the answer has no usable value.
     NoValue(String),
-    /// Prometheus did not answer the query. This time never leads to a breach.
+    /// Prometheus did not answer the query. Time without an answer never leads to a breach.
     NoAnswer(String),
 }
 
-/// A value relative to the limits of a monitor.
+/// A measurement relative to the limits of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Beyond the limit of `breach`.
@@ -53,7 +53,7 @@ pub struct MonitorRules {
     for_: Duration,
     clear_for: Duration,
     no_data: Option<Duration>,
-    /// The longest time between two measurements that counts. After a longer gap, nobody knows the values between.
+    /// The longest time between two measurements that counts. In a longer gap, the value can have changed unseen.
     gap: Duration,
 }
 
@@ -64,13 +64,13 @@ enum Bar {
     Below(f64),
 }
 
-/// The number of intervals between two measurements that counts.
+/// The longest time between two measurements that counts, in intervals of the monitor.
 const GAP_INTERVALS: u32 = 3;
 
 impl From<&MonitorSpec> for MonitorRules {
     fn from(spec: &MonitorSpec) -> Self {
         let BreachBar { above, below, for_ } = &spec.breach;
-        // A monitor of an alert counts the firing alerts.
+        // The query of an alert gives the number of firing alerts, so the limit is 0.
         let bar = match (above, below) {
             (Some(above), _) => Bar::Above(above.to_f64()),
             (None, Some(below)) => Bar::Below(below.to_f64()),
@@ -146,7 +146,7 @@ fn words(time: Duration) -> String {
 /// A breach that is not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitorBreach {
-    /// The time of the breach, in whole seconds.
+    /// The time at which the breach began, in whole seconds.
     pub since: Timestamp,
     /// The cause in words.
     pub cause: String,
@@ -221,8 +221,8 @@ impl MonitorTrack {
     }
 }
 
-/// The maximum number of monitors of a namespace that count, in the order of their names. The operator queries no others. A
-/// Clearance has room for 256 systems.
+/// The maximum number of monitors of a namespace that count: the first ones by name. The operator does not query the
+/// others. A Clearance has room for 256 systems, so each system can have two monitors.
 pub const MONITORS_OF_NAMESPACE: usize = 512;
 
 /// A monitor of the system of the judged version.
@@ -232,7 +232,7 @@ pub struct RecordedMonitor<'a> {
     pub name: &'a str,
     /// The content of the monitor.
     pub spec: &'a MonitorSpec,
-    /// The digest of what gave the last value. `None` if the monitor never had a value.
+    /// The digest of the query, samples and source that gave the last value. `None` if the monitor never had a value.
     pub measured: Option<&'a Digest>,
 }
 

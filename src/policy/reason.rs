@@ -130,7 +130,8 @@ pub enum Reason {
         /// The missing part.
         evidence: Evidence,
     },
-    /// A monitor that the level requires is missing, is looser than the level allows, or never had a value.
+    /// A monitor that the level requires is missing, differs from the level, is looser than it allows, or never had a
+    /// value.
     MonitorMissing(MissingMonitor),
     /// The provider of the system or of a hosted model does not hold a required certification, or the certification has
     /// ended.

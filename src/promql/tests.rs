@@ -1,4 +1,4 @@
-//! Tests that every selector of a limited query reads only its own namespace.
+//! Tests that every selector of a limited query has the matcher for the namespace.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -9,7 +9,8 @@ fn limited(query: &str) -> Result<String, Refused> {
     in_namespace(query, "namespace", "credit")
 }
 
-/// The selectors in a printed query, found in the text without the parser. A selector is a name and braces.
+/// The number of selectors in a printed query, and how many of them have the matcher. Counts the braces in the text,
+/// without the parser.
 fn selectors_in_text(query: &str) -> (usize, usize) {
     let (mut open, mut with_matcher, mut quoted, mut escaped) = (0, 0, false, false);
     let mut selector = String::new();
@@ -64,7 +65,7 @@ fn every_selector_gets_the_matcher() {
     }
 }
 
-/// The visitors of the parser do not visit these.
+/// The visitors of the parser library skip these parameters.
 #[test]
 fn selectors_in_parameters_of_aggregations_get_the_matcher() {
     for query in [
@@ -142,7 +143,7 @@ fn another_label_can_name_the_namespace() {
     assert!(namespace_label("a b").is_err() && namespace_label("tenant").is_ok());
 }
 
-/// Expressions of PromQL.
+/// Random PromQL expressions.
 fn expression() -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("up"), Just("spd"), Just("http:errors"), Just("_x")];
     let value = prop_oneof![Just("a"), Just("other"), Just(r"a\\.b"), Just(r#"q\"} or z{"#), Just("ü")];

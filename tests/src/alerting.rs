@@ -1,5 +1,5 @@
-//! Runs a real Prometheus with the rules of `examples/alerting`, and a real Alertmanager with its routes. A receiver
-//! collects the alerts by the path of their webhook.
+//! Runs a real Prometheus and a real Alertmanager with the rules and the routes of `examples/alerting`. A server
+//! receives the alerts. The path of each webhook names the receiver of the route.
 //!
 //! ```text
 //!  operator (/metrics) ◄── Prometheus ── alerts ──► Alertmanager ── webhook ──► Receiver
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::prometheus::{Additions, Prometheus};
 use crate::{Assent, ControlPlane, Process, binaries, installation::root, ports, until};
 
-/// The received alerts, by the name of the receiver.
+/// The received alerts. The key is the receiver of the route, such as `on-call`.
 type Received = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
 
 /// A Prometheus, an Alertmanager and a receiver.
@@ -85,7 +85,7 @@ impl Drop for Alerting {
     }
 }
 
-/// Starts the receiver. Returns its alerts and its address.
+/// Starts the server that receives the alerts. Returns the received alerts, its address and its task.
 async fn receiver() -> Result<(Received, String, JoinHandle<()>)> {
     let received = Received::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -108,7 +108,7 @@ async fn receive(
     collected.lock().unwrap_or_else(PoisonError::into_inner).entry(receiver).or_default().extend(firing);
 }
 
-/// Writes the routes of the example with the address of the receiver, and without its waits.
+/// Writes the routes of the example with the address of the server, and with shorter waits.
 fn write_routes(to: &Path, receiver: &str) -> Result<()> {
     let example = std::fs::read_to_string(root().join("examples/alerting/alertmanager.yaml"))?;
     let own = example.replace("https://alerts.example.org", &format!("http://{receiver}"));

@@ -20,11 +20,11 @@ use tokio::task::JoinHandle;
 
 use crate::{ControlPlane, Process, binaries, ports, until};
 
-/// The file of a control plane with the port of its Prometheus. The operator gets the address before a test starts the
-/// server.
+/// The file in the directory of a control plane with the port of its Prometheus. The port is chosen early, because the
+/// operator gets the address before a test starts the server.
 const PORT_FILE: &str = "prometheus-port";
 
-/// The series with their values, by the text of the series.
+/// The value of each series. The key is the text of the series, such as `spd{namespace="a"}`.
 type Series = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// The additions of a test to the configuration of Prometheus.
@@ -47,7 +47,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// The address of the Prometheus of a control plane. The server may not run yet.
+    /// The address of the Prometheus of a control plane. The server need not run yet.
     pub fn address(cluster: &ControlPlane) -> Result<String> {
         let file = cluster.directory().join(PORT_FILE);
         let port = match std::fs::read_to_string(&file) {
@@ -170,7 +170,7 @@ groups:
       - { alert: CreditDrift, expr: 'drift_alarm > 0', labels: { severity: critical } }
 ";
 
-/// The configuration, as JSON. Each JSON text is valid YAML.
+/// The configuration of Prometheus, as JSON. Prometheus reads YAML, and each JSON text is valid YAML.
 fn configuration(exporter: &str, additions: &Additions) -> serde_json::Value {
     let Additions { scraped, rules, alertmanager } = additions;
     let job = |name: &str, target: &str| json!({ "job_name": name, "honor_labels": name == "tests", "static_configs": [{ "targets": [target] }] });

@@ -1,4 +1,5 @@
-//! Checks monitors in files, without a cluster: the queries as the operator sends them, or the reason why it refuses them.
+//! Checks monitors in files, without a cluster. Shows the queries as the operator sends them, or the reason why it
+//! refuses them.
 //!
 //! ```text
 //!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
@@ -41,7 +42,7 @@ pub struct CheckArgs {
     /// Also read subdirectories
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Label of all series that contains the namespace, as in the chart value monitoring.namespaceLabel
+    /// Label with which each series names its namespace, as in the chart value monitoring.namespaceLabel
     #[arg(long, value_name = "LABEL", default_value = NAMESPACE_LABEL, value_parser = label)]
     namespace_label: String,
     /// Output format
@@ -75,8 +76,8 @@ struct CheckedMonitor {
     error: Option<String>,
 }
 
-/// Checks the monitors in files and prints the results. `namespace` is that of objects without a namespace. Fails if the
-/// operator refuses a query.
+/// Checks the monitors in files and prints the results. An object that names no namespace counts as one of `namespace`.
+/// Fails if the operator would refuse a query.
 pub fn check(args: &CheckArgs, namespace: &str) -> Result<()> {
     let manifests = manifests::read(&args.paths, args.recursive)?;
     let is_monitor = |manifest: &&Manifest| manifest.is_of_assent() && manifest.text("/kind") == "Monitor";

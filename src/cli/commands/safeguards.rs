@@ -1,5 +1,5 @@
-//! The monitors and the overrides of a system, as `status` and `explain` show them. Both show the statuses that the operator
-//! wrote.
+//! The monitors and the overrides of a system, as `status` and `explain` show them. Both commands show the statuses
+//! that the operator wrote.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;

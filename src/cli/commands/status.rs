@@ -1,5 +1,5 @@
-//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, the monitors, the overrides,
-//! and the missing approvals of the other versions.
+//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, the monitors, the
+//! overrides, and the missing approvals of the other versions.
 //!
 //! ```text
 //!  AISystem.status ───────────────────┐

@@ -322,7 +322,8 @@ impl SystemRecord {
         })
     }
 
-    /// Sets the monitors to those of this system that count. `None` if the user may not list them.
+    /// Sets the monitors to those of this system. Leaves out monitors of the namespace over the maximum number, because
+    /// they do not count. `None` if the user may not list monitors.
     pub fn with_monitors<'a>(mut self, monitors: Option<impl IntoIterator<Item = &'a Monitor>>) -> Self {
         let here = |monitor: &&Monitor| monitor.namespace().as_ref() == Some(&self.namespace);
         let is_of_system = |monitor: &&Monitor| *monitor.spec.system == *self.name;
@@ -675,8 +676,8 @@ async fn read_incidents(
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// Reads the monitors in `namespace`, or in any namespace if `None`. `None` if the user may not list them. If one of
-/// `levels` requires monitors, a warning then says that missing ones are not known, and the command continues.
+/// Reads the monitors in `namespace`, or in all namespaces. Returns `None` if the user may not list them. If one of
+/// `levels` requires monitors, it then also prints a warning, because a version can lack a required monitor.
 async fn read_monitors(
     client: &Client,
     namespace: Option<&str>,

@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// A monitor with breaches above 10 for a minute, which ends at 5 for 30 s. Silence of two minutes is a breach.
+/// A monitor. A value above 10 for one minute is a breach. A value of at most 5 for 30 s ends it. No usable value for
+/// two minutes is a breach too.
 fn monitor(more: &Value) -> MonitorSpec {
     let mut spec = json!({ "system": "scorer", "metric": "spd", "query": "spd", "interval": "10s",
         "breach": { "above": "10", "for": "1m" }, "clear": { "below": "5", "for": "30s" },
@@ -41,7 +42,7 @@ fn down() -> Measurement {
     Measurement::NoAnswer("no connection".to_owned())
 }
 
-/// The states after each measurement. A measurement comes every 10 s.
+/// The state after each measurement. A measurement comes every 10 s.
 fn states(spec: &MonitorSpec, measured: &[Measurement]) -> Vec<MonitorState> {
     let (rules, mut track) = (MonitorRules::from(spec), MonitorTrack::default());
     let mut states = Vec::new();
@@ -138,7 +139,7 @@ fn naive(measured: &[Measurement]) -> MonitorState {
     let pairs = |text: &str, pair: &str| {
         text.as_bytes().windows(2).filter(|window| *window == pair.as_bytes()).count() * 10
     };
-    // The text since the last measurement that starts a time again.
+    // The part of the history after the last measurement that starts the counted time again.
     let since = |text: &str, restarts: &[char]| text.rsplit(restarts).next().unwrap_or_default().to_owned();
     let mut breach = None;
     for end in 1..=history.len() {
@@ -234,7 +235,7 @@ fn required_monitor_must_exist_be_as_strict_and_have_measured() {
         let spec = strict(&more);
         assert_eq!(met(&spec), Some(MonitorGap::Looser { monitor: drift(), field }), "{more}");
     }
-    // A number of samples that is never reached would hide every breach.
+    // Another query, or a number of samples that is never reached, would hide every breach.
     for (more, field) in [
         (json!({ "query": "spd * 0" }), "query"),
         (json!({ "query": null, "alert": { "name": "Drift" } }), "query"),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// The text of a series of the namespace.
+/// The text of the series of `metric` in the namespace of the test.
 pub fn series(scene: &Scenario<'_>, metric: &str) -> String {
     format!("{metric}{{namespace=\"{}\"}}", scene.namespace)
 }
@@ -237,7 +237,8 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
             Ok((is_asked || status["measurements"][0].is_object()).then_some(status))
         })
         .await?;
-        // Only the absence of a series in the own namespace gives this number.
+        // The own namespace has no series `secret`, so `absent(secret)` has a value. The number 4242 is then from the
+        // query.
         let is_harmless = query.starts_with("absent");
         ensure!(is_harmless || !status.to_string().contains("4242\""), "{query}: {status}");
         let limited = status["query"].as_str().unwrap_or_default();
@@ -326,7 +327,8 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(status.contains("1 within") && status.contains("MONITOR "), "{status}");
     let explained = scene.assent(Dev, &["explain", "modelversion/v1"]).await?.ok()?;
     ensure!(explained.contains("drift (drift) is Within"), "{explained}");
-    // A person who may not list monitors does not know whether one is missing. Like a role that is older than the kind.
+    // A person who may not list monitors does not know whether one is missing. For example, the role of this person is
+    // older than the kind Monitor.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
         "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
     let pods = json!({ "apiGroups": [""], "verbs": ["get", "list"], "resources": ["pods", "namespaces"] });
@@ -339,7 +341,7 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(said.stderr.contains("You may not list monitors.assent.dev"), "{said:?}");
     let said = said.ok()?;
     ensure!(said.contains("v1 is cleared") && !said.contains("no monitor of the system"), "{said}");
-    // The series vanishes. A version that was measured stays cleared.
+    // The series vanishes. A version stays cleared, because its monitor has measured once.
     prometheus.remove(&series(&scene, "spd"));
     within(&scene, "drift", "Unknown", "NoValue").await?;
     scene.is_cleared("v1").await?;

@@ -15,7 +15,7 @@ use crate::rest::Rest;
 use crate::world::{self, SYSTEMS_PER_NAMESPACE};
 use crate::{Scale, machine, progress};
 
-/// The timeout until all monitors have measured.
+/// The maximum time until all monitors have measured.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The number of seconds in which the queries are counted.
@@ -24,7 +24,8 @@ const SAMPLES: u32 = 30;
 /// The number of monitors of a system.
 const MONITORS: usize = 2;
 
-/// Measures the memory and the processor time of the operator. Returns the rows of the report.
+/// Measures the memory and the processor time of the operator, and the queries in each second. Returns the rows of the
+/// report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (rest, prometheus) = (Rest::of(cluster, Person::Admin)?, Prometheus::start(cluster).await?);
     let monitors = scale.systems * MONITORS;
@@ -70,7 +71,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-/// The numbers of queries in successive seconds.
+/// The number of queries in each of [`SAMPLES`] successive seconds.
 async fn each_second(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     progress(&format!("counting {} monitors for {SAMPLES} seconds", scale.systems * MONITORS));
     let (mut seconds, mut before) = (Vec::new(), queries(assent).await?);

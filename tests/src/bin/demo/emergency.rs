@@ -7,7 +7,7 @@ use crate::stage::{CARD_SCORER, Stage, ensure_contains, milliseconds};
 /// The duration of the override in this demo.
 const SECONDS: u64 = 6;
 
-/// Runs the version of card-scorer, whose results are too old, for some seconds.
+/// Lets the version of card-scorer run for some seconds with an override, because its test results are too old.
 pub async fn override_and_review(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An override in an emergency",

@@ -10,7 +10,7 @@ use crate::stage::{CARD_SCORER, Stage, milliseconds};
 /// The rules of the risk level for incidents in this demo.
 const RULES: &str = r#"{"escalation":[{"after":"1s","role":"risk-officer"},{"after":"2h","role":"ethics-board"}],"resume":[{"role":"risk-officer"},{"role":"ethics-board"}],"review":{"within":"336h","roles":[{"role":"risk-officer"}],"onMissed":"Hold"}}"#;
 
-/// The series of the metric.
+/// The series that the monitor of this demo queries.
 const SERIES: &str = "trustyai_spd{namespace=\"cards\"}";
 
 /// Lets a metric of card-scorer drift, and lets people resume the system.
@@ -31,7 +31,8 @@ async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> R
         "The operator asks a Prometheus for one metric of the system. The query reads only the series of its own \
          namespace. A monitor never clears anything: only people let the system run again.",
     );
-    // The results of card-scorer are too old for the shorter age of this demo, so its pod is held.
+    // An earlier step shortened `maxAge` in the risk level. The results of card-scorer are too old for it, so the pod
+    // is held.
     let age =
         |n: usize| format!(r#"{{"op":"replace","path":"/spec/assessments/{n}/maxAge","value":"4320h"}}"#);
     let rules = format!(r#"{{"op":"add","path":"/spec/incidents","value":{RULES}}}"#);
