@@ -13,7 +13,9 @@ use promql_parser::{
     parser::{
         AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse,
     },
+    util::unquote_string,
 };
+use regex::RegexBuilder;
 
 use crate::api::{ExistingAlert, MonitorSpec};
 
@@ -27,6 +29,11 @@ const LENGTH: usize = 8192;
 /// tree call themselves for each level, so a deep tree could overflow the stack.
 const DEPTH: usize = 256;
 
+/// The maximum number of regular expressions, and the maximum memory of each. The parser compiles them, and has a limit
+/// of 10 MiB for each of its programs.
+const REGEXES: usize = 16;
+const REGEX_MEMORY: usize = 256 << 10;
+
 /// The operators that are words.
 const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
 
@@ -39,6 +46,11 @@ pub enum Refused {
     /// The text has too many operators or brackets.
     #[error("the query has more than {DEPTH} operators and brackets: record a part as a rule in Prometheus")]
     Deep,
+    /// The regular expressions need too much memory.
+    #[error(
+        "the query has more than {REGEXES} regular expressions, or one that needs more than 256 KiB: use shorter ones"
+    )]
+    Regex,
     /// The text is not PromQL.
     #[error("the query is not valid PromQL: {0}")]
     Syntax(String),
@@ -53,6 +65,7 @@ pub enum Refused {
 /// The query is not valid, or has a part that cannot be limited.
 pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String, Refused> {
     check_size(query)?;
+    check_regexes(query)?;
     let mut expression = parse(query).map_err(Refused::Syntax)?;
     let matcher = Matcher::new(MatchOp::Equal, label, namespace);
     each_selector(&mut expression, &mut |selector| {
@@ -60,6 +73,7 @@ pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String,
         Ok(())
     })?;
     let limited = expression.to_string();
+    drop(expression);
     // The printer and the parser can differ. So the printed query is parsed again, and each selector must have the
     // matcher.
     let mut again = parse(&limited).map_err(|_| changed())?;
@@ -85,6 +99,47 @@ fn check_size(query: &str) -> Result<(), Refused> {
     let lower = query.to_ascii_lowercase();
     let words: usize = WORDS.iter().map(|word| lower.matches(word).count()).sum();
     if signs + words > DEPTH { Err(Refused::Deep) } else { Ok(()) }
+}
+
+/// Refuses regular expressions that need too much memory, before the parser compiles them. A text is checked if it could
+/// be a regular expression: the query then has `=~` or `!~` somewhere.
+fn check_regexes(query: &str) -> Result<(), Refused> {
+    let operators = query.matches("=~").count() + query.matches("!~").count();
+    if operators > REGEXES {
+        return Err(Refused::Regex);
+    }
+    let fits = |text: &String| {
+        let built = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_MEMORY).build();
+        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
+    };
+    if operators == 0 || texts(query).iter().all(fits) { Ok(()) } else { Err(Refused::Regex) }
+}
+
+/// The values of the quoted texts of a query. A comment ends at the end of its line.
+fn texts(query: &str) -> Vec<String> {
+    let (mut texts, mut rest) = (Vec::new(), query);
+    while let Some(begin) = rest.find(['"', '\'', '`', '#']) {
+        let quoted = &rest[begin..];
+        let Some(quote) = quoted.chars().next() else { break };
+        let end = if quote == '#' { quoted.find('\n') } else { closing(quoted, quote) };
+        let Some(end) = end else { break };
+        if quote != '#' {
+            texts.extend(unquote_string(&quoted[..=end]));
+        }
+        rest = &quoted[end + 1..];
+    }
+    texts
+}
+
+/// The position of the quote that closes a quoted text. A backslash escapes the next character, except between
+/// backticks.
+fn closing(quoted: &str, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    quoted.char_indices().skip(1).find_map(|(at, c)| {
+        let closes = c == quote && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped && quote != '`';
+        closes.then_some(at)
+    })
 }
 
 /// Checks the name of the label that contains the namespace.

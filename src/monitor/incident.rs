@@ -7,12 +7,13 @@
 //! ```
 //!
 //! A retry and a second operator get the same name. A user can create an incident with this name first. It has no
-//! `spec.monitor`, because only the operator may set this field. So the operator takes the next name.
+//! `spec.monitor`, because only the operator may set this field. So the operator takes the next name. If a user created
+//! incidents with all these names, the API server generates a name, which nobody can predict.
 
 use std::sync::Arc;
 
 use k8s_openapi::{api::authentication::v1::SelfSubjectReview, jiff::Timestamp};
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
@@ -23,7 +24,7 @@ use crate::{
     watch::request,
 };
 
-/// The maximum number of names to try for an incident, before the attempt fails.
+/// The number of names that the operator tries before it asks for a generated name.
 const NAMES: u32 = 16;
 
 /// A breach without an incident.
@@ -51,7 +52,6 @@ impl Opener {
         let api = Api::<Incident>::namespaced(self.client.clone(), namespace);
         let operator = self.operator.get_or_try_init(|| self.myself()).await?;
         let spec = incident(monitor, breach, operator.clone());
-        let mut refused = None;
         for attempt in 0..NAMES {
             let name = name(monitor, breach, attempt);
             match request::put(&api, &PostParams::default(), &Incident::new(&name, spec.clone())).await {
@@ -61,12 +61,14 @@ impl Opener {
                     if existing.is_some_and(|incident| incident.spec.monitor.as_deref() == Some(monitor)) {
                         return Ok(name);
                     }
-                    refused = Some(kube::Error::Api(answer));
                 }
                 Err(error) => return Err(error),
             }
         }
-        refused.map_or_else(|| Ok(name(monitor, breach, 0)), Err)
+        let mut generated = Incident::new("", spec);
+        generated.metadata.name = None;
+        generated.metadata.generate_name = Some(format!("{}-", start(monitor)));
+        api.create(&PostParams::default(), &generated).await.map(|incident| incident.name_any())
     }
 
     async fn myself(&self) -> kube::Result<Approver> {
@@ -80,8 +82,12 @@ impl Opener {
 fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
     let text = format!("{} {} {attempt}", breach.uid, breach.since.as_second());
     let digest = Digest::from_sha256(Sha256::digest(text).into());
-    let start = monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-']);
-    format!("{start}-{}", digest.eight())
+    format!("{}-{}", start(monitor), digest.eight())
+}
+
+/// The start of the names of a monitor's incidents.
+fn start(monitor: &str) -> &str {
+    monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-'])
 }
 
 fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpec {

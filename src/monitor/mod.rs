@@ -71,7 +71,8 @@ struct Context {
     turns_of: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// Queries the monitors until `shutdown`, and then finishes the runs in progress.
+/// Queries the monitors until `shutdown`. It does not wait for queries in progress, because a slow query would delay the
+/// release of the Lease. A measurement that is dropped changes nothing.
 pub(crate) async fn run(
     client: Client,
     options: MonitorOptions,
@@ -92,7 +93,16 @@ pub(crate) async fn run(
         turns_of: Mutex::default(),
     };
     let changed = feed(&entries, &watches);
-    Queue::default().run(changed, |place| context.work(place), shutdown).await;
+    let work = |place| {
+        let (work, shutdown) = (context.work(place), shutdown.clone());
+        async {
+            tokio::select! {
+                outcome = work => outcome,
+                () = shutdown => None,
+            }
+        }
+    };
+    Queue::default().run(changed, work, shutdown.clone()).await;
 }
 
 /// Updates the entries from the watch. The stream yields the monitors that are new, changed or deleted.
@@ -127,9 +137,13 @@ impl Context {
             Task::Gone { is_last } => {
                 self.metrics.monitor_gone(&place.0, &place.1);
                 drop(own);
-                if is_last {
-                    lock(&self.turns_of).remove(&place.0);
+                // A query of a deleted monitor can still hold a permit. Without this check, the next monitor of the
+                // namespace would get new permits.
+                let mut turns_of = lock(&self.turns_of);
+                if is_last && Arc::strong_count(&turn_of) == 2 {
+                    turns_of.remove(&place.0);
                 }
+                drop(turns_of);
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,

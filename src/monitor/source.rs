@@ -93,7 +93,8 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     }
     let mut config = Config::new(url);
     config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(TIMEOUT);
+    // A read timeout would count the time in which a connection is idle. The timeout of a query is in `query`.
+    config.read_timeout = None;
     config.default_retry = false;
     config.root_cert_file = ca_file.map(Into::into);
     config.auth_info.token_file = token_file;
@@ -125,6 +126,8 @@ pub(super) struct Source {
 struct Outage {
     why: String,
     wait: Duration,
+    /// The time of the last failure that changed `wait`.
+    at: Instant,
     next: Instant,
 }
 
@@ -134,6 +137,7 @@ impl Source {
         if let Some(outage) = self.outage_at(Instant::now()) {
             return Measurement::NoAnswer(outage);
         }
+        let begun = Instant::now();
         match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
             // A timeout starts no outage, so a slow query of one tenant does not stop the queries of the others.
             Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),
@@ -141,7 +145,7 @@ impl Source {
                 *lock(&self.outage) = None;
                 measured
             }
-            Ok(Err(error)) => Measurement::NoAnswer(self.failed(&error, Instant::now())),
+            Ok(Err(error)) => Measurement::NoAnswer(self.failed(&error, begun, Instant::now())),
         }
     }
 
@@ -157,12 +161,17 @@ impl Source {
         None
     }
 
-    fn failed(&self, error: &kube::Error, now: Instant) -> String {
+    /// Records a failure and returns its reason. Queries that began before the last failure do not extend the pause,
+    /// because they failed for the same reason.
+    fn failed(&self, error: &kube::Error, begun: Instant, now: Instant) -> String {
         let [min, max] = BACKOFF;
         let mut outage = lock(&self.outage);
+        if let Some(known) = outage.as_ref().filter(|outage| begun <= outage.at) {
+            return known.why.clone();
+        }
         let wait = outage.as_ref().map_or(min, |outage| (outage.wait * 2).min(max));
         let why = format!("no connection: {}", causes(error));
-        *outage = Some(Outage { why: why.clone(), wait, next: now + wait });
+        *outage = Some(Outage { why: why.clone(), wait, at: now, next: now + wait });
         why
     }
 
@@ -271,6 +280,19 @@ mod tests {
         }
         let outage = lock(&source.outage).clone().expect("an outage");
         assert!(outage.wait <= BACKOFF[0] * 2, "{:?}: the other queries did not connect", outage.wait);
+    }
+
+    #[tokio::test]
+    async fn failures_in_flight_together_pause_the_queries_once() {
+        let port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let source = source(&port.to_string());
+        let error = source.ask("up").await.expect_err("no server");
+        let begun = Instant::now();
+        for _ in 0..64 {
+            source.failed(&error, begun, Instant::now());
+        }
+        let outage = lock(&source.outage).clone().expect("an outage");
+        assert_eq!(outage.wait, BACKOFF[0]);
     }
 
     #[test]

@@ -58,20 +58,26 @@ pub(super) fn significant(status: &MonitorStatus) -> u64 {
     hasher.finish()
 }
 
+/// A value as text. A value with many zeros, such as 3.1e-70, has an exponent, because the field has a maximum length.
+fn number(value: f64) -> String {
+    let text = value.to_string();
+    if text.len() <= 32 { text } else { format!("{value:e}") }
+}
+
 /// The status of a monitor.
 pub(super) fn of(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) -> MonitorStatus {
     let queries = entry.queries.as_ref().and_then(|queries| queries.as_ref().ok());
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let measurement = |(at, value): &(Timestamp, Option<f64>)| StoredMeasurement {
         at: in_seconds(*at),
-        value: value.map(|value| value.to_string()),
+        value: value.map(number),
     };
     MonitorStatus {
         observed_generation: entry.generation,
         conditions: conditions(entry, place, has_source, now),
         state: Some(entry.track.state()),
-        query: queries.map(|queries| queries.value.clone()),
-        value: entry.value.map(|value| value.to_string()),
+        query: queries.map(|queries| plain(&queries.value).into_owned()),
+        value: entry.value.map(number),
         since: entry.since.map(|(_, since)| in_seconds(since)),
         last_success: entry.last_success.map(in_seconds),
         measured: entry.measured.clone(),
@@ -212,4 +218,18 @@ fn version_of(stored: &str) -> Option<String> {
         resource_version: Option<String>,
     }
     serde_json::from_str::<Stored>(stored).ok()?.metadata.resource_version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_every_value_fits_its_field_and_reads_back() {
+        for value in [0.25, 3.1e-70, 1e70, f64::MIN_POSITIVE, f64::MAX, -1.0 / 3.0, 1e20] {
+            let text = number(value);
+            assert!(text.len() <= 64 && text.parse() == Ok(value), "{value}: {text}");
+        }
+        assert_eq!(number(0.031), "0.031");
+    }
 }

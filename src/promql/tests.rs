@@ -202,6 +202,26 @@ proptest! {
     }
 }
 
+/// Without a limit, the parser needs more memory for such a query than the operator has.
+#[test]
+fn regular_expressions_that_need_much_memory_are_refused() {
+    let large = r#"a=~"\\w{100}""#;
+    for query in [
+        format!("x{{{large}}}"),
+        format!("x{{b=~\"c\",{large}}}"),
+        format!("x{{b=~'it\\'s',{large}}}"),
+        format!("# a comment with \" and '\nx{{{large}}}"),
+        format!("x{{b=`\\`,{large}}}"),
+        r"x{a=~`\w{100}`}".to_owned(),
+        format!("x{{{}}}", vec![r#"a=~"b""#; 17].join(",")),
+    ] {
+        assert_eq!(limited(&query), Err(Refused::Regex), "{query}");
+    }
+    for query in [r#"x{a=~"\\w+"}"#, r#"x{a!~"prod-.*|test-.*"}"#, r#"x{a="\\w{100}"}"#] {
+        assert!(limited(query).is_ok(), "{query}: {:?}", limited(query));
+    }
+}
+
 /// The objects in a YAML file of the examples.
 fn examples(file: &str) -> Vec<serde_json::Value> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitors").join(file);
