@@ -139,11 +139,11 @@ impl Context {
                 drop(own);
                 // A query of a deleted monitor can still hold a permit. Without this check, the next monitor of the
                 // namespace would get new permits.
-                let mut turns_of = lock(&self.turns_of);
+                let mut semaphores = lock(&self.turns_of);
                 if is_last && Arc::strong_count(&turn_of) == 2 {
-                    turns_of.remove(&place.0);
+                    semaphores.remove(&place.0);
                 }
-                drop(turns_of);
+                drop(semaphores);
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,
