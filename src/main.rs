@@ -34,6 +34,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "a process has one value of this type")]
 enum Command {
     /// Run the operator.
     Operator {

@@ -50,13 +50,12 @@ impl Prometheus {
     /// The address of the Prometheus of a control plane. The server need not run yet.
     pub fn address(cluster: &ControlPlane) -> Result<String> {
         let file = cluster.directory().join(PORT_FILE);
-        let port = match std::fs::read_to_string(&file) {
-            Ok(port) => port,
-            Err(_) => {
-                let port = ports::free_port().context("no free port")?.to_string();
-                std::fs::write(&file, &port)?;
-                port
-            }
+        let port = if let Ok(port) = std::fs::read_to_string(&file) {
+            port
+        } else {
+            let port = ports::free_port().context("no free port")?.to_string();
+            std::fs::write(&file, &port)?;
+            port
         };
         Ok(format!("127.0.0.1:{port}"))
     }
@@ -158,7 +157,8 @@ impl Prometheus {
 
 async fn metrics(State(series): State<Series>) -> String {
     let series = series.lock().unwrap_or_else(PoisonError::into_inner);
-    series.iter().map(|(series, value)| format!("{series} {value}\n")).collect()
+    let lines = series.iter().map(|(series, value)| format!("{series} {value}"));
+    lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 
 /// An alert that fires for each namespace whose metric `drift_alarm` is above 0.
