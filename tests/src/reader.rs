@@ -58,7 +58,8 @@ impl Reader {
             let discovered = Discovery::new(self.client.clone()).run_aggregated().await?;
             let kinds =
                 |(resource, capabilities): (ApiResource, ApiCapabilities)| (resource, capabilities.scope);
-            let kinds = discovered.groups().flat_map(|group| {
+            // The core group is first, so that `events` are those of the core group.
+            let kinds = discovered.groups_alphabetical().into_iter().flat_map(|group| {
                 group.versions().flat_map(|version| group.versioned_resources(version)).map(kinds)
             });
             *self.kinds() = kinds.collect();
