@@ -7,9 +7,8 @@
 //!                           RiskLevel ─ requirement┘
 //! ```
 //!
-//! Of the signed results, the result of the assessment that was performed last decides. So an older good result does
-//! not hide a newer bad result. A bad result stays in effect until a person signs a newer result. Unsigned results
-//! never decide.
+//! Only signed results count. The newest assessment decides, so an older good result does not hide a newer bad result.
+//! A bad result stays in effect until a person signs a newer result.
 
 use std::{
     cmp::Reverse,
