@@ -11,7 +11,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,8 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 use serde_json::json;
+
+use crate::lock::lock;
 
 /// The name in `reportingController`.
 const CONTROLLER: &str = "assent.dev/operator";
@@ -117,13 +119,13 @@ impl EventRecorder {
     }
 
     fn known(&self, key: u64) -> Option<Series> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = lock(&self.cache);
         cache.series.get(&key).filter(|series| series.last.elapsed() < SERIES_TTL).cloned()
     }
 
     fn remember(&self, key: u64, name: String, count: i32) {
         let now = Instant::now();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.cache);
         if cache.cleaned.elapsed() > CLEANUP {
             cache.series.retain(|_, series| series.last.elapsed() < SERIES_TTL);
             cache.cleaned = now;

@@ -25,6 +25,7 @@ pub mod expression;
 pub mod guard;
 pub mod images;
 pub mod leader;
+mod lock;
 pub mod metrics;
 pub mod monitor;
 mod nearest;

@@ -344,13 +344,17 @@ impl Metrics {
 
     /// Sets the state of a monitor.
     pub fn monitor_state(&self, namespace: &str, monitor: &str, state: MonitorState) {
-        for other in [MonitorState::Within, MonitorState::Breached, MonitorState::Unknown] {
+        self.set_monitor_state(namespace, monitor, Some(state));
+    }
+
+    fn set_monitor_state(&self, namespace: &str, monitor: &str, state: Option<MonitorState>) {
+        for other in MonitorState::ALL {
             let labels = MonitorStateLabels {
                 namespace: namespace.to_owned(),
                 monitor: monitor.to_owned(),
                 state: other.name(),
             };
-            if other == state {
+            if Some(other) == state {
                 self.monitor_states.get_or_create(&labels).set(1);
             } else {
                 self.monitor_states.remove(&labels);
@@ -378,16 +382,9 @@ impl Metrics {
 
     /// Removes the metrics of a monitor that is deleted, or that the operator does not query.
     pub fn monitor_gone(&self, namespace: &str, monitor: &str) {
-        let (namespace, monitor) = (namespace.to_owned(), monitor.to_owned());
-        for state in [MonitorState::Within, MonitorState::Breached, MonitorState::Unknown] {
-            let labels = MonitorStateLabels {
-                namespace: namespace.clone(),
-                monitor: monitor.clone(),
-                state: state.name(),
-            };
-            self.monitor_states.remove(&labels);
-        }
-        self.monitor_success.remove(&MonitorLabels { namespace, monitor });
+        self.set_monitor_state(namespace, monitor, None);
+        let labels = MonitorLabels { namespace: namespace.to_owned(), monitor: monitor.to_owned() };
+        self.monitor_success.remove(&labels);
     }
 
     /// Counts a compile of a namespace at `now`.

@@ -29,10 +29,11 @@ const LENGTH: usize = 8192;
 /// tree call themselves for each level, so a deep tree could overflow the stack.
 const DEPTH: usize = 256;
 
-/// The maximum number of regular expressions, and the maximum memory of each. The parser compiles them, and has a limit
-/// of 10 MiB for each of its programs.
+/// The maximum number of regular expressions.
 const REGEXES: usize = 16;
-const REGEX_MEMORY: usize = 256 << 10;
+
+/// The maximum memory of a compiled regular expression, in KiB. The parser itself allows 10 MiB.
+const REGEX_KIB: usize = 256;
 
 /// The operators that are words.
 const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
@@ -48,7 +49,7 @@ pub enum Refused {
     Deep,
     /// The regular expressions need too much memory.
     #[error(
-        "the query has more than {REGEXES} regular expressions, or one that needs more than 256 KiB: use shorter ones"
+        "the query has more than {REGEXES} regular expressions, or one that needs more than {REGEX_KIB} KiB: use shorter ones"
     )]
     Regex,
     /// The text is not PromQL.
@@ -109,7 +110,7 @@ fn check_regexes(query: &str) -> Result<(), Refused> {
         return Err(Refused::Regex);
     }
     let fits = |text: &String| {
-        let built = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_MEMORY).build();
+        let built = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_KIB << 10).build();
         !matches!(built, Err(regex::Error::CompiledTooBig(_)))
     };
     if operators == 0 || texts(query).iter().all(fits) { Ok(()) } else { Err(Refused::Regex) }

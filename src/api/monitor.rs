@@ -373,6 +373,9 @@ pub enum MonitorState {
 }
 
 impl MonitorState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Within, Self::Breached, Self::Unknown];
+
     /// The stable word for programs.
     pub const fn name(self) -> &'static str {
         match self {

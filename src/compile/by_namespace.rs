@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
+
+use crate::lock::lock;
 
 /// The state of a step, by namespace. The queue compiles each namespace in one task at a time. So a task can take the
 /// state out, change it without a lock, and put it back.
@@ -32,6 +34,6 @@ impl<T: Default> ByNamespace<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

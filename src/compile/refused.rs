@@ -7,12 +7,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use super::{fingerprint::fingerprint, room::Room};
-use crate::truncate::{plain, shorten};
+use crate::{
+    lock::lock,
+    truncate::{plain, shorten},
+};
 
 /// The time before a refused object is resent.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
@@ -51,10 +54,6 @@ impl Refused {
     pub fn note_status(&self, object: &str, status: &str) {
         lock(&self.statuses).insert(object.to_owned(), (fingerprint(status), Instant::now()));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the API server refused the content of the object, so that a retry fails too. If an object is too large for

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -17,6 +17,8 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
+
+use crate::lock::lock;
 
 /// A queue with a separate line of items for each namespace.
 pub(super) struct FairQueue<T> {
@@ -79,7 +81,7 @@ impl<T> FairQueue<T> {
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines<T>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::Hash,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Mutex, atomic::AtomicU64},
 };
 
 use k8s_openapi::jiff::Timestamp;
@@ -14,6 +14,7 @@ use prometheus_client::{
 };
 
 use super::NamespaceLabel;
+use crate::lock::lock;
 
 /// The labels of the gauges of one incident.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -113,7 +114,7 @@ impl IncidentMetrics {
     /// Replaces the gauges of `namespace`.
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
     pub fn set(&self, namespace: &str, wanted: IncidentGauges) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.now);
         let before = now.remove(namespace).unwrap_or_default();
         let seconds = |time: &Timestamp| time.as_second() as f64;
         replace(&self.tiers, &before.tiers, &wanted.tiers, |gauge, tier| {

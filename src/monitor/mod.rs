@@ -21,7 +21,7 @@ mod status;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,7 @@ use self::{
 use crate::{
     api::{Monitor, OnBreach},
     event_recorder::EventRecorder,
+    lock::lock,
     metrics::Metrics,
     policy::Measurement,
     truncate::{NOTE_BYTES, plain, shorten},
@@ -121,10 +122,6 @@ fn feed(
 
 fn namespace(object: &impl kube::Resource) -> String {
     object.meta().namespace.clone().unwrap_or_default()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {

@@ -20,11 +20,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::{Client, Config, client::Body};
 use serde::Deserialize;
 
-use super::{
-    answer::{SIZE, measurement},
-    lock,
-};
-use crate::policy::Measurement;
+use super::answer::{SIZE, measurement};
+use crate::{lock::lock, policy::Measurement};
 
 /// The maximum time of a query.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,8 +90,6 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     }
     let mut config = Config::new(url);
     config.connect_timeout = Some(CONNECT);
-    // A read timeout would count the time in which a connection is idle. The timeout of a query is in `query`.
-    config.read_timeout = None;
     config.default_retry = false;
     config.root_cert_file = ca_file.map(Into::into);
     config.auth_info.token_file = token_file;
@@ -138,6 +133,7 @@ impl Source {
             return Measurement::NoAnswer(outage);
         }
         let begun = Instant::now();
+        // The read timeout of the client would also count the time in which a connection is idle.
         match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
             // A timeout starts no outage, so a slow query of one tenant does not stop the queries of the others.
             Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),

@@ -21,7 +21,7 @@ use crate::{
         Condition, ConditionState, Measurement as StoredMeasurement, Monitor, MonitorProgress, MonitorStatus,
         OnBreach, OpenBreach, condition_of,
     },
-    policy::Measurement,
+    policy::{MONITORS_OF_NAMESPACE, Measurement},
     truncate::{plain, shorten},
 };
 
@@ -105,8 +105,9 @@ fn defect(entry: &Entry, (namespace, name): &Place, has_source: bool) -> Option<
     match &entry.queries {
         _ if entry.is_surplus => Some((
             "TooManyMonitors",
-            "the namespace has more than 512 monitors, and this one is not among the first: delete others"
-                .to_owned(),
+            format!(
+                "the namespace has more than {MONITORS_OF_NAMESPACE} monitors, and this one is not among the first: delete others"
+            ),
         )),
         Some(Err(why)) => {
             Some(("QueryInvalid", format!("{why}; kubectl edit monitor/{name} -n {namespace}")))

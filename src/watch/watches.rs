@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -27,7 +27,10 @@ use super::{
     Lenient, Unreadable,
     stream::{describe, watch_all},
 };
-use crate::metrics::{KindLabel, Metrics};
+use crate::{
+    lock::lock,
+    metrics::{KindLabel, Metrics},
+};
 
 /// The maximum time of the first list. After this time, the watch is reported as a problem.
 const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -173,7 +176,7 @@ impl Watches {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn failed(&self, id: usize, kind: &str, error: &watcher::Error) {

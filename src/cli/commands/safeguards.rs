@@ -73,8 +73,6 @@ impl Safeguards {
         let (breached, within) = (count(Some(MonitorState::Breached)), count(Some(MonitorState::Within)));
         let unknown = monitors.len() - breached - within;
         let counts = [(breached, "breached"), (unknown, "unknown"), (within, "within")];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let text = counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ");
         let style = if breached > 0 {
             BAD
         } else if unknown > 0 {
@@ -82,16 +80,14 @@ impl Safeguards {
         } else {
             PLAIN
         };
-        Cell::new(style, &text)
+        Cell::new(style, &in_short(&counts))
     }
 
     /// The numbers of overrides by state, such as `1 in effect`. Empty without overrides.
     pub fn overrides_in_short(&self) -> Cell {
         let active = self.overrides.iter().filter(|about| about.active).count();
         let waiting = self.overrides.len() - active;
-        let counts =
-            [(active, "in effect"), (waiting, "waiting")].into_iter().filter(|(count, _)| *count > 0);
-        let text = counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ");
+        let text = in_short(&[(active, "in effect"), (waiting, "waiting")]);
         Cell::new(if self.overrides.is_empty() { PLAIN } else { LOOK }, &text)
     }
 
@@ -109,6 +105,12 @@ impl Safeguards {
         };
         heads.into_iter().map(of).collect()
     }
+}
+
+/// The numbers with their states, such as `1 breached, 2 within`. Leaves out zero.
+fn in_short(counts: &[(usize, &str)]) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
 impl MonitorLine {
