@@ -65,8 +65,13 @@ pub async fn an_unacknowledged_incident_escalates_and_then_holds_until_somebody_
             && message.contains("incident acknowledge complaint"),
         "{message}"
     );
-    let listed = scene.assent(Dev, &["incident", "list"]).await?.ok()?;
-    ensure!(listed.contains("Escalated to ethics-board"), "{listed}");
+    // The operator writes the status of the incident after the condition of the version.
+    until(Duration::from_secs(30), "the list to name the escalation", async || {
+        let listed = scene.assent(Dev, &["incident", "list"]).await?.ok()?;
+        ensure!(listed.contains("Escalated to ethics-board"), "{listed}");
+        Ok(Some(()))
+    })
+    .await?;
     let refused = scene.assent(Alice, &["resume", "scorer", "--yes"]).await?.denied()?;
     ensure!(refused.contains("incident acknowledge complaint"), "{refused}");
 
