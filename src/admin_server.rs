@@ -19,7 +19,7 @@ use crate::{metrics::Metrics, watch::Watches};
 
 /// The state of the operator from which [`Self::readiness`] makes the response to `/readyz`.
 pub(crate) struct Health {
-    /// The operator has started, as a leader or as a standby.
+    /// Whether the operator has started, as a leader or as a standby.
     ready: AtomicBool,
     leading: AtomicBool,
     watches: Arc<Watches>,

@@ -35,14 +35,14 @@ use crate::lock::lock;
 /// The name in `reportingController`.
 const CONTROLLER: &str = "assent.dev/operator";
 
-/// The time after which a repeated Event is a new object, as in client-go.
+/// If an Event repeats after this time, it becomes a new object, as in client-go.
 const SERIES_TTL: Duration = Duration::from_mins(6);
 
 /// The time between two removals of old series from the cache.
 const CLEANUP: Duration = Duration::from_mins(1);
 
-/// The maximum length of the object name at the start of an Event's name. A time follows. The whole name may have at
-/// most 253 characters.
+/// The maximum length of the object's name in the name of an Event. The time of the Event follows this name.
+/// The whole name may have at most 253 characters.
 const NAME: usize = 230;
 
 /// The namespace for Events about objects without a namespace.

@@ -28,8 +28,8 @@ const DURATION: Duration = Duration::from_secs(25);
 /// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease
-/// before it tries to take the lease.
+/// The wait before a retry, and the timeout of a renewal. If the lease does not change, a standby waits at
+/// least this long before it tries to take the lease.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// A leader that cannot renew the lease stops leading this long before the end of the lease.
@@ -108,7 +108,7 @@ impl Leadership {
         }
         warn!(
             identity = self.identity,
-            "another operator holds the lease, or it could not be renewed; no longer leading"
+            "another operator holds the lease, or the renewal failed; this operator no longer leads"
         );
     }
 
@@ -139,8 +139,8 @@ impl Leadership {
         }
     }
 
-    /// Takes or renews the lease at the resource version that was read or written last. If two operators try, one gets
-    /// a conflict.
+    /// Takes or renews the lease. The write names the resource version that this operator read or wrote last.
+    /// So if two operators try at once, one gets a conflict.
     async fn take(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
         let current = match observed.written.take() {

@@ -54,16 +54,16 @@ enum Command {
         /// image or use an accelerator, and belong to no AI system.
         #[arg(long, env = "ASSENT_IMAGE_PATTERNS", default_value = "")]
         image_patterns: ImagePatterns,
-        /// More signs of accelerators, one per line, such as `resource example.com/npu`. Namespaces with the
-        /// scope accelerated govern the pods with such a sign. Signs: resource, `runtimeClass`, variable,
-        /// annotation.
+        /// More signs of accelerators, one per line, such as `resource example.com/npu`. In namespaces with
+        /// the scope accelerated, Assent governs the pods with such a sign. Kinds of signs: resource,
+        /// `runtimeClass`, variable, annotation.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
         /// Optional variables of the expressions of risk levels, with commas between them: networkPolicies, claims.
         #[arg(long, env = "ASSENT_EXPRESSION_VARIABLES", default_value = "", value_parser = ClusterVariable::list)]
         expression_variables: BTreeSet<ClusterVariable>,
-        /// Prometheus servers that monitors may query, as a JSON list of name, url, caFile and tokenFile. A monitor
-        /// selects one by name. Without a server, no monitor measures.
+        /// Prometheus servers that monitors may query, as a JSON list of objects with name, url, caFile and
+        /// tokenFile. A monitor selects a server by name. Without a server, no monitor measures.
         #[arg(long, env = "ASSENT_PROMETHEUS", default_value = "")]
         prometheus: SourceList,
         /// Label with which the series of all Prometheus servers name their namespace. A monitor reads only the series

@@ -153,7 +153,8 @@ pub struct Metrics {
     last_compile: Gauge<f64, AtomicU64>,
     /// Failed compiles.
     pub compile_errors: Counter,
-    /// Clearances and statuses that the API server refused. The operator wrote a smaller one instead.
+    /// Clearances and statuses that the API server refused. The operator then writes a smaller Clearance or
+    /// status.
     refused_writes: Family<KindLabel, Counter>,
     /// Failures of watches.
     pub watch_errors: Counter,
@@ -171,13 +172,13 @@ pub struct Metrics {
     pub policies_restored: Family<PolicyLabels, Counter>,
     /// Clearances that were restored after another user deleted or changed them.
     pub clearances_restored: Counter,
-    /// Pods in namespaces that warn or audit, which would stop if the namespace enforced.
+    /// Pods that would stop if their namespace enforced. Their namespace warns or audits now.
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Cleared versions that lose their clearance soon.
     clearances_expiring: Family<ExpiringLabels, Gauge>,
     /// Overrides that are in effect.
     override_active: Family<SystemLabels, Gauge>,
-    /// Overrides that wait for their review.
+    /// Ended overrides without a review.
     override_reviews: Family<ReviewLabels, Gauge>,
     /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
@@ -245,7 +246,7 @@ impl Metrics {
         registry.register("compile_errors", "Failed compiles of namespaces", self.compile_errors.clone());
         registry.register(
             "refused_writes",
-            "Clearances and statuses that the API server refused to store as a whole",
+            "Clearances and statuses that the API server refused, so that the operator wrote a smaller one",
             self.refused_writes.clone(),
         );
         registry.register("watch_errors", "Failures of watches", self.watch_errors.clone());
@@ -409,8 +410,9 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the overrides of `namespace`: for each system the number in effect, then the numbers of due and
-    /// overdue reviews. Removes a gauge whose number is zero.
+    /// Sets the gauges of the overrides of `namespace`. `active` is the number of overrides in effect, by
+    /// system. `due` and `overdue` are the numbers of overrides whose review is due or overdue. Removes a
+    /// gauge whose number is zero.
     pub fn overrides(&self, namespace: &str, active: &BTreeMap<&str, usize>, [due, overdue]: [usize; 2]) {
         for (system, count) in active {
             let labels = SystemLabels { namespace: namespace.to_owned(), system: (*system).to_owned() };

@@ -6,9 +6,9 @@
 //!                                   └─ also a standby, but without writes    └─► lease lost: exit, restart
 //! ```
 //!
-//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby can lag. From old
-//! facts, the new leader could restore a clearance that the previous leader has withdrawn. A standby may watch pods,
-//! because the API server checks every release.
+//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby could lag.
+//! From old facts, the new leader could restore a clearance that the previous leader has withdrawn. But a
+//! standby may watch pods, because the API server checks every release.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -40,7 +40,7 @@ pub struct Options {
     pub account: admission::Operator,
     /// The holder name in the Lease: the name of the pod.
     pub identity: String,
-    /// The images of AI workloads.
+    /// The image patterns of AI workloads.
     pub images: ImagePatterns,
     /// The optional variables of expressions.
     pub variables: BTreeSet<ClusterVariable>,
@@ -58,7 +58,7 @@ pub enum Error {
     #[error("the API server cannot be reached: {0}")]
     Client(#[from] kube::Error),
     /// The address for health and metrics is not available.
-    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
         /// The requested address.
         address: SocketAddr,
@@ -76,7 +76,8 @@ pub enum Error {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// There is no cluster, the address is in use, or the lease was lost.
+/// See the variants of [`Error`]: no cluster configuration, a failed request, an address that is not
+/// available, no signal handlers, or a lost lease.
 pub async fn run(options: Options) -> Result<(), Error> {
     let client = client().await?;
     let metrics = Arc::new(Metrics::default());

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// allows 1024.
 pub const NOTE_BYTES: usize = 300;
 
-/// Cuts `text` to `bytes` between two characters, and marks the cut with an ellipsis.
+/// Cuts `text` to at most `bytes` bytes, between two characters, and marks the cut with an ellipsis.
 pub fn shorten(text: String, bytes: usize) -> String {
     if text.len() <= bytes {
         return text;

@@ -38,7 +38,8 @@ fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The kinds of signs that a pod uses an accelerator, each with the chart value that adds names to its list.
+/// The kinds of signs that a pod uses an accelerator, each with the chart value that adds names to the list
+/// of this kind.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),
@@ -51,7 +52,8 @@ const PLACEHOLDER: &str = "added-";
 
 #[test]
 fn the_policies_of_the_chart_are_current() {
-    // Helm renders the policies before YAML reads them. YAML does not escape back quotes, so Helm can read them.
+    // Helm evaluates these templates before it parses the YAML. The templates quote text with back quotes,
+    // because YAML would escape double quotes.
     let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACEHOLDER}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),

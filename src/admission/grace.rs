@@ -71,8 +71,9 @@ pub(super) fn bounded(pod: &str) -> Rule {
     }
 }
 
-/// The policies on deletions and evictions. Both policies admit a request that the API server cannot judge. For half a
-/// minute after its start, the API server may not find the `Clearance`. The deletion of pods must work then too.
+/// The policies on deletions and evictions. Both policies admit a request that the API server cannot judge,
+/// because pods must be able to end at any time. For half a minute after its start, the API server may not
+/// find the `Clearance`.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }

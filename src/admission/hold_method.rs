@@ -10,7 +10,7 @@ pub enum HoldMethod {
     /// The pod gets a scheduling gate.
     Gate,
     /// The pod is refused, and its controller retries. Before Kubernetes 1.36 the API server has no
-    /// `MutatingAdmissionPolicy` v1, which would add the gate.
+    /// `MutatingAdmissionPolicy` v1. Only such a policy could add the gate.
     Refuse,
 }
 

@@ -84,8 +84,8 @@ fn suspend(
     mutating(name, &scope, &[("not-cleared", condition)], patch, "Never")
 }
 
-/// Whether a party other than the user, such as a queue or a controller, sets `spec.suspend` of the Job. The result is
-/// false exactly if `policy::Suspender` is `User`.
+/// Whether a party other than the user, such as a queue or a controller, sets `spec.suspend` of the Job. The
+/// result must be false exactly if `policy::Suspender` is `User`.
 fn suspended_by_others() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(

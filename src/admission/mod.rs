@@ -1,9 +1,9 @@
-//! The CEL admission policies. With these policies, the API server enforces without a webhook. The chart, the operator
-//! and the tests use this source.
+//! The CEL admission policies. With these policies, the API server itself holds and refuses pods, without a
+//! webhook. The chart, the operator and the tests use this source.
 //!
 //! ```text
-//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label. Matches after webhooks:
-//!                                            remove both. Cut the termination grace period
+//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label. One matches after
+//!                                            webhooks: remove both. Cut the termination grace period
 //!     held    ─► assent-pod-held             label only with the gate
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend.
@@ -28,6 +28,7 @@
 //!  Monitor    ─► assent-monitors             a hold only with a permission, always for the same system
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
+//!  AISystem, ModelVersion ─► assent-evidence not deleted while an open incident concerns it
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           weaker governance only with a permission
 //!  Clearance, statuses ─► assent-operator-only
@@ -40,9 +41,9 @@
 //!  UPDATE or DELETE of an object that clears pods ─► assent-stop-…     warns of pods that stop
 //! ```
 //!
-//! CREATE and UPDATE of pods have separate policies. If a binding denies requests without its parameter, the API server
-//! denies them before it evaluates the match conditions. So the policy for updates has no parameter. An update of a pod
-//! that is not held must never depend on a `Clearance`.
+//! CREATE and UPDATE of pods have separate policies. If a binding requires a parameter that is missing, the
+//! API server denies the request before it evaluates the match conditions. But an update of a pod that is not
+//! held must never depend on a `Clearance`. So the policy for updates has no parameter.
 //!
 //! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can add the gate. So
 //! assent-pod-create refuses each uncleared pod whose manifest does not contain gate and label. The client of the
@@ -69,7 +70,7 @@ pub use policy_object::{Key, PolicyObject};
 
 use crate::{api::Digest, policy::Accelerators};
 
-/// The service account of the operator. Only it may write clearances and lift gates.
+/// The service account of the operator. Only this account may write clearances and lift gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     /// The namespace of the service account.
@@ -97,14 +98,13 @@ impl Operator {
     }
 }
 
-/// The field manager for the release of pods, and for nothing else. Its entry in `managedFields` contains the API
-/// server's time of the release.
+/// The field manager for the release of pods, and for nothing else. The entry of this manager in
+/// `managedFields` contains the time of the release, which the API server sets.
 pub const RELEASE_MANAGER: &str = "assent-release";
 
 /// The message for a release whose time is unknown. Either the API server tracks no field managers of the pod, or the
 /// request used another field manager.
-pub const RELEASE_WITHOUT_TIME: &str =
-    "the gate is lifted by the field manager assent-release only, in a pod whose field managers are tracked";
+pub const RELEASE_WITHOUT_TIME: &str = "only the field manager assent-release may lift the gate, and the API server must track the field managers of the pod";
 
 /// All policies and bindings.
 pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
@@ -121,10 +121,10 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of the
-/// policies without added accelerators and without the operator's name. If `accelerators` adds names, the second part
-/// is a hash of these names. The chart computes the second part itself, as the first digits of the SHA-256 of their
-/// text.
+/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of
+/// the policies without added accelerators and without the operator's name. If `accelerators` adds names, the
+/// second part is a hash of the text of these names. The chart computes the second part itself, as the first
+/// digits of the SHA-256 of this text.
 ///
 /// # Panics
 /// Never: policies serialise.

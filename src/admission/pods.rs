@@ -59,13 +59,13 @@ const PODS: MatchScope = MatchScope {
     params: ParamUse::Required,
 };
 
-/// Holds uncleared pods, and cuts termination grace periods that are too long. The whole decision is in one match
-/// condition. So the API server computes no patch for a pod that needs no change.
+/// Holds uncleared pods, and cuts termination grace periods that are too long. One match condition contains
+/// the whole decision. So the API server computes no patch for a pod that needs no change.
 ///
-/// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other policies have
-/// added their parts. A pod that is cleared with these additions loses gate and label again, so it starts without the
-/// operator. If the first call did not patch a pod, there is no second call. assent-pod-create checks such a pod after
-/// all mutations.
+/// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other
+/// policies have made their changes. A pod that is cleared with these changes loses gate and label again, so
+/// it starts without the operator. If the first call did not patch a pod, there is no second call.
+/// assent-pod-create checks such a pod after all mutations.
 ///
 /// The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
 /// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
@@ -84,7 +84,8 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
     );
-    // The API server refuses a gate on a pod that names its node. assent-pod-create explains that to the user.
+    // The API server refuses a gate on a pod that names its node. assent-pod-create then tells the user to
+    // leave out the node.
     // A pod with gate and label: patch if cleared. A pod with neither: patch if not cleared. A pod with the gate only:
     // add the label. A pod with the label only: no patch, and assent-pod-held refuses the pod.
     let changes = format!(
@@ -127,7 +128,7 @@ fn create(operator: &Operator) -> [PolicyObject; 2] {
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
   : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
   : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
-  : ' is not what was approved for AI system ' + variables.system + ': something changed it after Assent checked it; if the cluster added a sidecar, governance can trust it: kubectl get trustedsidecars')
+  : ' is not what was approved for AI system ' + variables.system + ': a webhook or a policy changed it after Assent checked it; if the cluster added a sidecar, governance can trust the sidecar: kubectl get trustedsidecars')
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
     };
@@ -145,7 +146,7 @@ fn label_follows_gate() -> Rule {
         holds: format!("{} == {}", gated("object"), held("object")),
         else_say: format!(
             "variables.name + ({} ? ': the gate {GATE} needs the label {HELD_LABEL}=true beside it: set both in the pod template, or neither'
-  : ': label {HELD_LABEL} is set by Assent on pods that it holds: remove it from the pod template')",
+  : ': only Assent may set label {HELD_LABEL}, on pods that it holds: remove the label from the pod template')",
             gated("object")
         ),
     }

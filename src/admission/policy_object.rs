@@ -263,16 +263,17 @@ pub(super) fn mutating(
     [PolicyObject::Mutating(policy), PolicyObject::MutatingBinding(binding)]
 }
 
-/// A match condition that is true if one of `rules` is broken. The condition saves time for frequent requests. The API
-/// server evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. The API
-/// server evaluates a match condition only once, and stops early. Match conditions have no variables, so the conditions
-/// of these rules must not use variables.
+/// A match condition that is true if one of `rules` is broken. The condition saves time for frequent
+/// requests. The API server evaluates all rules and all messages of a matching policy, each with its own copy
+/// of the `Clearance`. The API server evaluates a match condition only once, and stops early. A match
+/// condition has no variables, so `holds` of these rules must not use variables.
 pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     let all: Vec<_> = rules.iter().map(|rule| format!("({})", rule.holds)).collect();
     format!("!({})", all.join("\n&& "))
 }
 
-/// The responses to two kinds of request: one that breaks a rule, and one that the API server cannot judge.
+/// The responses to a request that breaks a rule, and to a request that the API server cannot judge, because
+/// an expression fails or the parameter cannot be read.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     /// Refuse a request that breaks a rule, and a request that cannot be judged.

@@ -1,5 +1,5 @@
-//! Policies on the objects of Assent and on namespaces. They restrict the users and the changes, and set the authors of
-//! decisions, incidents and notes.
+//! Policies on the objects of Assent and on namespaces. They limit who may write the objects and which
+//! changes are allowed. They also set the authors of decisions, incidents, notes and overrides.
 
 use super::{
     Operator, PolicyObject,
@@ -90,7 +90,7 @@ fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
                 "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0"
                     .to_owned(),
             else_say: format!(
-                "'the {kind} must have no ownerReferences: it stays when its system is deleted'"
+                "'the {kind} must have no ownerReferences, so that it stays when its system is deleted'"
             ),
         },
         Rule {
@@ -102,8 +102,9 @@ fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
     ]
 }
 
-/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it
-/// stops a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
+/// To open an incident, an account needs only the permission to create incidents. A hold needs one more
+/// permission, because it stops a system. Nobody can change an incident, so nobody can extend or end a hold
+/// with an edit.
 fn incidents(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidents"], ..RECORDS };
     let mut rules = vec![
@@ -122,7 +123,7 @@ fn incidents(operator: &Operator) -> [PolicyObject; 2] {
             else_say: "'spec.monitor is set by Assent only: leave it out'".to_owned(),
         },
         Rule {
-            // The API server's time has whole seconds.
+            // The creation time has whole seconds, so any time within the same second is allowed.
             holds: on("CREATE", "!has(object.spec.awareAt) || timestamp(object.spec.awareAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.awareAt ' + string(object.spec.awareAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': state the time at which the organisation became aware'".to_owned(),
         },
@@ -157,8 +158,9 @@ fn monitors() -> [PolicyObject; 2] {
 /// The verb that the type of a note needs, as a CEL expression. Types that need no verb give an empty string.
 const VERB_OF_NOTE: &str = "{'Acknowledgement': 'acknowledge', 'Report': 'report', 'Notified': 'report', 'Closing': 'close'}[?object.spec.type].orValue('')";
 
-/// Lets any account with the permission to create a note add what it learned. Notes that end the escalation, meet
-/// deadlines or close the incident come from people with one more permission.
+/// To add a fact, a root cause, an action or a verification, an account needs only the permission to create
+/// notes. To end the escalation, meet deadlines or close the incident, a person needs one more
+/// permission.
 fn incident_notes() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidentnotes"], ..RECORDS };
     let variables = [("verb", format!("request.operation == 'CREATE' ? {VERB_OF_NOTE} : ''"))];
@@ -181,8 +183,9 @@ fn incident_notes() -> [PolicyObject; 2] {
     validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
-/// Lets any account with the permission to create an override request it. Only the decisions of people make it count.
-/// The policy cannot read the risk level, so it limits the end to a fixed time.
+/// To request an override, an account needs only the permission to create overrides. An override has an
+/// effect only after people grant it. The policy cannot read the risk level, so every override has the same
+/// maximum time.
 fn overrides() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["overrides"], ..RECORDS };
     let mut rules = vec![
@@ -206,7 +209,8 @@ fn overrides() -> [PolicyObject; 2] {
 
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
-    // The operator verifies signed decisions. Their approver is the signer, not the user of the request.
+    // The operator verifies signed decisions. The approver of such a decision is the signer, not the user of
+    // the request.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
     let mut rules = vec![
         Rule {
@@ -227,14 +231,16 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
         },
         Rule {
-            // A signed approval in Git is applied to a new cluster again, even if it has expired.
+            // This rule does not apply to signed approvals, because a new cluster gets them from Git even
+            // after they expired.
             holds: on_create("!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
             // Without this rule, a person could keep an approval with a future date, and use it after a later
             // revocation. The same is possible with `Resume` after a later hold, and with `Override` and `Review`.
-            // Other decisions may have any date. The API server's time has whole seconds.
+            // Other decisions may have any date. The creation time has whole seconds, so any time within the
+            // same second is allowed.
             holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
@@ -249,14 +255,14 @@ fn approvals() -> [PolicyObject; 2] {
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Lets any account with the permission to create an assessment record results, but not change them. Only the signature
-/// of a person makes the results count.
+/// To record results, an account needs only the permission to create assessments. Nobody can change the
+/// results. They count only after a person signs them.
 fn assessments() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["assessments"], ..RECORDS };
     let mut rules = vec![
         Rule {
-            // A result with a future date would stay the newest result, and hide later results. The API server's time
-            // has whole seconds.
+            // A result with a future date would stay the newest result, and hide later results. The creation
+            // time has whole seconds, so any time within the same second is allowed.
             holds: on("CREATE", "timestamp(object.spec.performedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.performedAt ' + string(object.spec.performedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': state the time at which the assessment was performed'".to_owned(),
         },
@@ -298,7 +304,8 @@ fn systems() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not assign risk level ' + object.spec.riskLevel + ' to AI system ' + object.metadata.name + ': ask governance for it, or for the verb use on risklevels.assent.dev/' + object.spec.riskLevel".to_owned(),
         },
         Rule {
-            // After the deletion of a decommissioned system, a new system with the same name would already be approved.
+            // Without this rule, a user could delete a decommissioned system and create it again. The old
+            // approvals would still count for the new system.
             holds: format!("request.operation != 'DELETE' || !oldObject.?status.?decommissioned.orValue(false) || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
             else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and cannot be deleted, because it is the record: keep its manifest, remove its workloads'".to_owned(),
         },
@@ -385,7 +392,7 @@ fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
         Rule {
             // The deletion of an owner would also delete the record.
             holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "request.resource.resource + ' must have no ownerReferences: they stay when their system is deleted'".to_owned(),
+            else_say: "request.resource.resource + ' must have no ownerReferences, so that they stay when their system is deleted'".to_owned(),
         },
         Rule {
             holds: format!("request.operation != 'UPDATE' || object.spec == oldObject.spec || request.resource.resource == 'systemhistories' && {}", operator.asks()),

@@ -40,7 +40,8 @@ fn shrinks(list: &str) -> String {
 
 fn system() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["aisystems"], enforced: true, ..CHANGES };
-    // The operator also counts pods in namespaces that do not enforce. There no pod stops, so `enforced` excludes them.
+    // The operator also counts pods in namespaces that do not enforce. No pod stops there, so `enforced`
+    // excludes these namespaces.
     let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
     let variables = [
         ("name", "'AI system ' + oldObject.metadata.name".to_owned()),

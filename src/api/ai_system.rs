@@ -45,7 +45,8 @@ pub struct AISystemSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub intended_purpose: String,
 
-    /// Users and groups that are responsible for the system, by the names that the API server authenticates.
+    /// Users and groups that are responsible for the system, by the names with which the API server
+    /// authenticates them.
     /// Example: `[{ kind: Group, name: credit-ml }]`.
     #[schemars(length(min = 1, max = 32))]
     pub owners: Vec<Owner>,
@@ -139,7 +140,7 @@ pub struct Provider {
     /// Name of the organisation. For a supplier, this is the `provider` of its hosted models. Example: `Acme Bank SE`.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// Certifications that the provider holds. Default: none.
+    /// Certifications that the organisation holds. Default: none.
     /// Example: `[{ name: ISO/IEC 42001, notAfter: 2028-03-31T00:00:00Z }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -182,8 +183,8 @@ pub struct CertificationSignature {
     /// Name of the `ApproverRole` that lists the key. Example: `vendor-manager`.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
-    /// Time of the signature. The key must be valid at this time. When the key ends, the signature no longer counts.
-    /// Example: `2026-11-24T12:00:00Z`.
+    /// Time of the signature. The key must be valid at this time. When the key expires, or is removed from
+    /// the role, the signature no longer counts. Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
@@ -239,8 +240,8 @@ pub struct SystemReference {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decommission {
-    /// Time from which no pod of the system may run. A time in the past ends the system at once. After this time, no
-    /// user can undo or postpone the end. Example: `2027-03-31T00:00:00Z`.
+    /// Time from which no pod of the system may run. A time in the past ends the system at once. From the
+    /// date on, no user can undo or postpone the end. Example: `2027-03-31T00:00:00Z`.
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub date: Time,
     /// Reason for the end, in the words of the owner. Example: `replaced by support-assistant`.
@@ -318,15 +319,14 @@ pub struct VersionSummary {
     pub not_after: Option<Time>,
 }
 
-/// The type of the condition that states whether pods of a system are held. The message names the workloads of the
-/// pods.
+/// The type of the condition for held pods of a system. The message names the workloads of these pods.
 pub const PODS_HELD: &str = "PodsHeld";
 
-/// The type of the condition that states that a clearance ends soon. The message states the reason.
+/// The type of the condition for a clearance that ends soon. The message states the reason.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
-/// The type of the condition that states that reviews of risks or documents are overdue and the risk level only warns.
-/// The message names the overdue reviews.
+/// The type of the condition for overdue reviews of risks or documents, if the risk level only warns. The
+/// message names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of pods of a system, by state.

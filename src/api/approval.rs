@@ -99,8 +99,8 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ReviewOutcome>,
 
-    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default:
-    /// none. Example: `Impact assessment and test reports reviewed`.
+    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`.
+    /// Default: none. Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,
@@ -133,8 +133,10 @@ pub struct ApprovalSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
-    /// Time of the signature. This time is part of the signed text. An approval counts from this time. In an approval,
-    /// this time must not be later than the creation of the object. Example: `2026-11-24T12:00:00Z`.
+    /// Time of the signature. This time is part of the signed text. The decisions `Approve`, `Resume`,
+    /// `Override` and `Review` count from this time. In these decisions, it must not be later than the
+    /// creation of the object.
+    /// Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
@@ -144,7 +146,7 @@ pub struct Signature {
     pub ssh: String,
 }
 
-/// A decision on a version.
+/// The kind of a decision of a person.
 #[derive(
     JsonSchema,
     clap::ValueEnum,

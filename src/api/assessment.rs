@@ -75,7 +75,7 @@ pub struct AssessmentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<Box<Tool>>,
 
-    /// Whole report of the assessment, which stays outside the cluster. Default: none.
+    /// Reference to the whole report of the assessment. The report stays outside the cluster. Default: none.
     /// Example: `{ uri: s3://reports/credit-v1.json, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<Report>>,
@@ -108,8 +108,9 @@ pub struct AssessmentResult {
     /// Whether a higher or a lower value is better: `HigherIsBetter` or `LowerIsBetter`. Example: `LowerIsBetter`.
     pub direction: Direction,
 
-    /// Part of the samples that the value describes, such as `sex=male`. If the value compares groups, the attribute
-    /// that separates the groups. Default: empty, so the value describes all samples. Example: `sex`.
+    /// Part of the samples that the value describes, such as `sex=male`. If the value compares groups, this
+    /// is the attribute that separates the groups. Default: empty, so the value describes all samples.
+    /// Example: `sex`.
     #[serde(default)]
     #[schemars(length(max = 63), regex(pattern = r"^[ -~]*$"))]
     pub slice: Text,
@@ -118,7 +119,7 @@ pub struct AssessmentResult {
     #[schemars(range(max = 1_000_000_000_000_u64), extend("format" = "int64"))]
     pub samples: u64,
 
-    /// Number of further samples, which could not be scored. Default: 0. Example: `3`.
+    /// Number of additional samples that could not be scored. Default: 0. Example: `3`.
     #[serde(default)]
     #[schemars(range(max = 1_000_000_000_000_u64), extend("format" = "int64"))]
     pub errors: u64,
@@ -148,7 +149,7 @@ pub struct Interval {
 pub enum AssessmentKind {
     /// Differences between groups of people (EU AI Act annex IV 2(g), NIST AI RMF MEASURE 2.11).
     Fairness,
-    /// Accuracy and other measures of the task (EU AI Act article 15, NIST AI RMF MEASURE 2.5).
+    /// Accuracy and other metrics of the task (EU AI Act article 15, NIST AI RMF MEASURE 2.5).
     Performance,
     /// Behaviour on unusual, shifted or disturbed input (EU AI Act article 15(4)).
     Robustness,

@@ -1,5 +1,5 @@
-//! The `Clearance` resource: the only object that the API server and the operator read to enforce. In the diagram, the
-//! last column says what uses a field.
+//! The `Clearance` resource: the only object with which the API server and the operator decide about pods. In
+//! the diagram, the last column names the steps that use a field.
 //!
 //! ```text
 //! Clearance "clearance" ─┬ trusted              additions allowed in any pod    admission, release
@@ -25,7 +25,7 @@ pub const CLEARANCE_NAME: &str = "clearance";
     group = "assent.dev",
     version = "v1alpha1",
     kind = "Clearance",
-    doc = "The versions that may run in a namespace, and until when. Only the operator writes it.",
+    doc = "The versions that may run in a namespace, each with the end of its clearance. Only the operator writes this object.",
     namespaced,
     derive = "PartialEq",
     shortname = "clr",
@@ -36,8 +36,9 @@ pub const CLEARANCE_NAME: &str = "clearance";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-// The operator replaces the whole object, so the API server does not need to record the manager of each field. This
-// keeps the object small. The API server reads the object for every new pod.
+// The operator replaces the whole object, so the API server does not need to record the manager of each
+// field. Without this record, the object stays small. The size matters, because the API server reads the
+// object for every new pod.
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClearanceSpec {
     /// Mode of the namespace, from its label `assent.dev/mode`. `enforce`: hold and stop pods that are not cleared.
@@ -51,8 +52,8 @@ pub struct ClearanceSpec {
     #[serde(default)]
     pub scope: Scope,
 
-    /// Time at which mode and scope got these values. The grace period of older pods begins at this time. Absent if the
-    /// time is not known. Example: `2026-11-24T12:00:00Z`.
+    /// Time at which the mode and the scope got these values. For pods that existed before, the grace period
+    /// begins at this time. Absent if the time is not known. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 
@@ -76,8 +77,8 @@ pub struct SystemClearance {
     #[schemars(length(max = 32))]
     pub cleared: Vec<ClearedVersion>,
 
-    /// Newest versions that may not run, with the reasons for Events about held pods. At most 16 versions are listed,
-    /// and fewer if the object has no room. Default: none.
+    /// Newest versions that may not run. The operator copies the reasons into Events about held pods. At most
+    /// 16 versions are listed, and fewer if the object has no room. Default: none.
     /// Example: `[{ modelVersion: credit-scorer-v2, reason: AwaitingApproval, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -29,12 +29,12 @@ pub struct Condition {
 /// The `conditions` of a status, with one entry for each type.
 pub type Conditions = Vec<Condition>;
 
-/// The state of a stored condition, without its text.
+/// The state of a stored condition, without its message.
 #[derive(Clone, Debug)]
 pub struct ConditionState {
     /// The type of the condition, such as `Ready`.
     pub type_: Text,
-    /// Whether the condition is `True` or `False`.
+    /// The status: `True`, `False` or `Unknown`.
     pub status: Text,
     /// The reason as one word.
     pub reason: Text,
@@ -42,7 +42,7 @@ pub struct ConditionState {
     pub since: Time,
 }
 
-/// The states of stored conditions.
+/// The state of each condition.
 pub fn condition_states(conditions: &[Condition]) -> Box<[ConditionState]> {
     let state = |Condition { type_, status, reason, last_transition_time, .. }: &Condition| ConditionState {
         type_: type_.clone(),
@@ -87,7 +87,7 @@ pub fn condition_of(
     }
 }
 
-/// The type of the condition of systems and versions that an open incident concerns.
+/// The type of a condition. Systems and versions have this condition while an open incident concerns them.
 pub const INCIDENT_OPEN: &str = "IncidentOpen";
 
 /// The schema of [`Conditions`]: a list map keyed by `type`, as in `metav1.Condition`.

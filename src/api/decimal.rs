@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Decimal(rust_decimal::Decimal);
 
-/// The pattern of the schema. It allows no leading zeros, plus sign or exponent. So a value with a given
-/// number of digits has only one text. A negative zero matches too, but the parser refuses it.
+/// The pattern of the schema. Leading zeros, a plus sign and an exponent are not allowed. So a number with a
+/// given count of decimal places has only one text. The pattern allows `-0`, but the CEL rule of the schema
+/// and the parser refuse a negative zero.
 const PATTERN: &str = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$";
 
 /// The error for a text that is not a [`Decimal`].
@@ -56,7 +57,7 @@ impl FromStr for Decimal {
             return Err(invalid());
         }
         let number = rust_decimal::Decimal::from_str_exact(text).map_err(|_| invalid())?;
-        // Without this check, a zero with a given number of digits would have two texts.
+        // Without this check, a zero would have two texts, such as `0` and `-0`.
         if number.is_zero() && whole.starts_with('-') { Err(invalid()) } else { Ok(Self(number)) }
     }
 }

@@ -1,5 +1,5 @@
-//! The `DecisionSubject` resource: the full content of a decision. This resource stays after the described objects are
-//! deleted.
+//! The `DecisionSubject` resource: the full content that people decided about. The resource stays after the
+//! `ModelVersion` and the `AISystem` are deleted.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,9 @@ pub struct DecisionSubjectSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_document_review: bool,
 
-    /// Copy of the spec of the `AISystem` at the first decision. The subject digest covers its purpose, its risk level,
-    /// its jurisdictions, its hosted models and the required risks and documents. Example: `{ riskLevel: high, … }`.
+    /// Copy of the spec of the `AISystem` at the first decision. The subject digest covers the purpose, the
+    /// name of the risk level, the jurisdictions, the hosted models, and the required risks and documents.
+    /// Example: `{ riskLevel: high, … }`.
     pub ai_system: AISystemSpec,
 
     /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it.

@@ -22,7 +22,7 @@ pub(crate) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// Writes a duration. `Duration` writes `0ns` for no time, which the schemas refuse.
+/// Writes a duration. `Duration` itself writes a duration of zero as `0ns`, and the schemas refuse `0ns`.
 pub(crate) fn written<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     if std::time::Duration::from(*duration).is_zero() {
         serializer.serialize_str("0s")
@@ -31,7 +31,7 @@ pub(crate) fn written<S: Serializer>(duration: &Duration, serializer: S) -> Resu
     }
 }
 
-/// The instant `duration` after `start`. The latest possible instant if the sum is too large.
+/// Adds `duration` to `start`. If the sum is too large, the result is the latest possible instant.
 pub(crate) fn after(start: Timestamp, duration: Duration) -> Timestamp {
     let duration =
         SignedDuration::try_from(std::time::Duration::from(duration)).unwrap_or(SignedDuration::MAX);

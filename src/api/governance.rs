@@ -110,8 +110,8 @@ pub struct Governance {
 impl Governance {
     /// Reads the labels of a namespace.
     ///
-    /// An unknown mode counts as no mode, as in the admission policies. An unknown scope counts as [`Scope::All`]. The
-    /// API server refuses labels with unknown values.
+    /// An unknown mode counts as no mode, as in the admission policies. An unknown scope counts as
+    /// [`Scope::All`]. Both are rare, because an admission policy refuses new labels with unknown values.
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         let is = |label: &str, name: &str| labels.get(label).is_some_and(|value| value == name);
         Self {

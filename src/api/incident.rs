@@ -76,8 +76,8 @@ pub struct IncidentSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub description: String,
 
-    /// Harm that occurred or is likely, by the criteria of EU AI Act article 3(49) and 3(61). Default: none, so the
-    /// harm is not known or none of them applies. Example: `[FundamentalRights]`.
+    /// Harm that occurred or is likely, by the criteria of EU AI Act article 3(49) and 3(61). Default: none,
+    /// so the harm is not known, or no criterion applies. Example: `[FundamentalRights]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub criteria: Vec<HarmCriterion>,
@@ -137,7 +137,7 @@ pub enum IncidentEffect {
     Hold,
 }
 
-/// Harm by the criteria of the EU AI Act.
+/// A kind of harm in the EU AI Act.
 #[derive(
     JsonSchema, clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -190,8 +190,8 @@ impl IncidentSpec {
         Digest::from_sha256(Sha256::digest(text.expect("strings, numbers and lists serialise")).into())
     }
 
-    /// Whether the incident concerns the version `name`. `has` says whether a digest is the current digest of the
-    /// version. A hold by the incident affects exactly these versions.
+    /// Whether the incident concerns the version `name`. `has` says whether a digest is the current digest of
+    /// the version. If the incident holds versions, it holds exactly the versions that it concerns.
     pub fn concerns(&self, name: &str, has: impl Fn(&Digest) -> bool) -> bool {
         let is_named = |version: &ConcernedVersion| version.name == *name || has(&version.subject_digest);
         // The digest must match too: after a deletion, another version could get the name of the exempt version.
@@ -205,14 +205,16 @@ impl IncidentSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentRules {
-    /// Decisions `Resume` that a held version needs before it may run again. At least one of the people who decide must
-    /// neither have opened the incident nor have noted an action. Default: none, so the roles in `approvals` of the
-    /// risk level must resume the version. Example: `[{ role: risk-officer, count: 2 }]`.
+    /// People who must decide `Resume` before a held version may run again, by role. At least one of them
+    /// must neither have opened the incident nor have noted an action before the decision. Default: none, so
+    /// the roles in `approvals` of the risk level must resume the version.
+    /// Example: `[{ role: risk-officer, count: 2 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub resume: Vec<RequiredApproval>,
 
-    /// Roles that an incident reaches while nobody acknowledges it. Default: none, so an incident does not escalate.
+    /// Roles to which an incident escalates while nobody acknowledges it. Default: none, so an incident does
+    /// not escalate.
     /// Example: `[{ after: 30m, role: risk-officer }, { after: 4h, role: ethics-board, effect: Hold }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["after"]))]
@@ -230,24 +232,26 @@ pub struct IncidentRules {
     pub review: Option<RequiredIncidentReview>,
 }
 
-/// Role that an incident reaches while nobody acknowledges it.
+/// A role to which an incident escalates while nobody acknowledges it, and the effect of this tier.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EscalationTier {
-    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
-    /// longer than `0s` and at most `8760h`. Example: `30m`.
+    /// Time from the creation of the incident to this tier, as a Go duration with the units `h`, `m`, `s` and
+    /// `ms`. It must be longer than `0s` and at most `8760h`. Example: `30m`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8760h')", "must be a duration such as 30m or 4h, longer than 0s and at most 8760h"))]
     pub after: Duration,
 
-    /// Role that must handle the incident from then on. Alerts have this role as a label. Example: `risk-officer`.
+    /// Role that must handle the incident from this tier on. Alerts have this role as a label.
+    /// Example: `risk-officer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Effect on the concerned versions from then on, until a person acknowledges or closes the incident. `None`: they
-    /// continue to run. `Hold`: they may not run. An incident that holds versions from the start ignores this field.
-    /// Every account that may create incidents can stop a system with `Hold`, so choose it with care.
+    /// Effect on the concerned versions from this tier on, until a person acknowledges or closes the
+    /// incident. `None`: the versions continue to run. `Hold`: the versions may not run. If the effect of the
+    /// incident itself is `Hold`, this field has no effect. Choose `Hold` with care, because any account that
+    /// may create incidents can then stop a system.
     /// Default: `None`. Example: `Hold`.
     #[serde(default)]
     pub effect: IncidentEffect,
@@ -264,14 +268,15 @@ impl EscalationTier {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredDeadline {
-    /// Name of the deadline. Notes refer to it. Names that begin with `eu-ai-act-` are reserved.
+    /// Name of the deadline. Notes name the deadlines that they settle. Names that begin with `eu-ai-act-`
+    /// are reserved.
     /// Example: `tell-customers`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
     pub name: Text,
 
-    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
-    /// longer than `0s` and at most `87600h`. Example: `72h`.
+    /// Time from the awareness of the event, as a Go duration with the units `h`, `m`, `s` and `ms`. It must
+    /// be longer than `0s` and at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
@@ -284,7 +289,7 @@ pub struct RequiredDeadline {
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub criteria: Vec<HarmCriterion>,
 
-    /// Text that sets the deadline, for people who check it. Example: `customer contract section 8`.
+    /// Text that sets the deadline, such as a section of a contract. Example: `customer contract section 8`.
     #[schemars(length(min = 1, max = 256))]
     pub reference: Text,
 }
@@ -300,16 +305,16 @@ impl RequiredDeadline {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredIncidentReview {
-    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the
-    /// units `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14
-    /// days.
+    /// Longest time from the start of the period to the review, as a Go duration with the units `h`, `m`, `s`
+    /// and `ms`. It must be longer than `0s` and at most `87600h`. The period starts at the first decision to
+    /// resume or at the closing, whichever is earlier. Example: `336h`, which is 14 days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 336h (14 days), longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Decisions `Review` that the incident needs. Reviews by the opener of the incident, or by the only person who
-    /// resumed, do not count. Default: none, so the roles that must resume also review.
+    /// People who must review the incident, by role. A review does not count if the reviewer opened the
+    /// incident, or is the only person who resumed. Default: none, so the roles that must resume also review.
     /// Example: `[{ role: risk-officer }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
@@ -338,7 +343,7 @@ pub enum MissedIncidentReview {
     Hold,
 }
 
-/// State of an incident: whether it holds versions.
+/// State of an incident: its hold, its escalation, its deadlines and its review.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentStatus {
@@ -346,15 +351,16 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a version.
-    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether
-    /// the review is complete, if one is due. Absent before the first status.
+    /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a
+    /// version. `Handled`: whether a person acknowledged or closed it. `Closed`: whether a person who did not
+    /// open it closed it. `Reviewed`: whether the review is complete, if one is due. Absent before the first
+    /// status.
     /// Example: `[{ type: Holding, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Digest that a person signs with the decision `Resume`. Absent before the first status.
+    /// Digest that a person signs with the decisions `Resume` and `Review`. Absent before the first status.
     /// Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -364,8 +370,8 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<EscalationStatus>,
 
-    /// Deadlines of the incident, the earliest first. They matter only if the incident must be reported. People decide
-    /// that, not Assent. Absent before the first status.
+    /// Deadlines of the incident, the earliest first. The deadlines of the law apply only if the incident
+    /// must be reported. People decide this, not Assent. Absent before the first status.
     /// Example: `[{ name: eu-ai-act-73-2, due: 2026-09-16T10:00:00Z, state: Running, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -386,7 +392,7 @@ impl IncidentStatus {
         self.escalation.as_ref().map_or(0, |escalation| escalation.tier)
     }
 
-    /// The missed deadlines for which people have not written a late note either.
+    /// The missed deadlines that no late note settles.
     pub fn missed(&self) -> impl Iterator<Item = &DeadlineStatus> {
         let is_missed = |deadline: &&DeadlineStatus| {
             deadline.state == DeadlineState::Missed && deadline.settled_at.is_none()
@@ -426,14 +432,14 @@ pub struct DeadlineStatus {
     /// Name of the deadline. Example: `eu-ai-act-73-2`.
     #[schemars(length(max = 63))]
     pub name: Text,
-    /// Text that sets the deadline. Example: `EU AI Act article 73(2)`.
+    /// Text that sets the deadline, such as a paragraph of a law. Example: `EU AI Act article 73(2)`.
     #[schemars(length(max = 256))]
     pub reference: Text,
     /// End of the period. Example: `2026-09-16T10:00:00Z`.
     pub due: Time,
-    /// State of the deadline. `Running`: no note settles it so far. `Met`: a note of the type `Report` or `Notified`
-    /// settled it before the end of the period. `Missed`: no note did so. `NotApplicable`: the note of the type
-    /// `Closing` names the deadline. Example: `Running`.
+    /// State of the deadline. `Running`: no note settles the deadline so far. `Met`: a note of the type
+    /// `Report` or `Notified` settled it before the end of the period. `Missed`: the period ended without
+    /// such a note. `NotApplicable`: a note of the type `Closing` names the deadline. Example: `Running`.
     pub state: DeadlineState,
     /// Time of the note that settles the deadline. A missed deadline can have a late note. Absent without such a note.
     /// Example: `2026-09-02T09:00:00Z`.
@@ -448,7 +454,7 @@ pub enum DeadlineState {
     Running,
     /// A note before the end of the period settles the deadline.
     Met,
-    /// No note settled the deadline before its end.
+    /// The period ended before a note settled the deadline.
     Missed,
     /// The people who closed the incident noted that the deadline does not apply.
     NotApplicable,

@@ -1,4 +1,4 @@
-//! The `IncidentNote` resource: what one person learned about an incident, or did about it.
+//! The `IncidentNote` resource: an addition of one person to the record of an incident.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ pub struct IncidentNoteSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub text: String,
 
-    /// Document with the details, which stays outside the cluster. Default: none.
+    /// Reference to a document with the details. The document stays outside the cluster. Default: none.
     /// Example: `{ uri: https://wiki.example.org/rca-17, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,

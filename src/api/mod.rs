@@ -1,4 +1,5 @@
-//! The custom resources: objects that people write, and the `Clearance`, which the API server and the operator enforce.
+//! The custom resources: objects that people write, and objects that the operator writes. The API server and
+//! the operator enforce the `Clearance`.
 //!
 //! ```text
 //!  cluster     RiskLevel ──────────────┐ requirements of a level
@@ -170,7 +171,8 @@ pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 /// value is the name of the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
-/// The reason of the condition `Cleared` of a version or system that runs because an override waives requirements.
+/// A reason of the condition `Cleared`. The version or system may run because an override waives
+/// requirements.
 pub const CLEARED_BY_OVERRIDE: &str = "ClearedByOverride";
 
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
@@ -209,7 +211,7 @@ mod tests {
 
     use super::definitions;
 
-    /// Adds to `found` the paths in `schema` without a bound on their length.
+    /// Adds to `found` the path of each string, list and map in `schema` that has no maximum size.
     fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
         let bounds: &[&str] = match schema["type"].as_str() {
             Some("string") => &["maxLength", "enum", "format"],

@@ -54,11 +54,13 @@ pub struct ModelVersionSpec {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub system: String,
 
-    /// Containers and volumes that a pod of this version must have. `kubectl assent capture` writes them for a
-    /// workload. Example: `{ containers: [{ name: vllm, image: vllm/vllm-openai@sha256:… }] }`.
+    /// Containers, volumes and host settings that a pod of this version must have. `kubectl assent capture`
+    /// writes them for a workload.
+    /// Example: `{ containers: [{ name: vllm, image: vllm/vllm-openai@sha256:… }] }`.
     pub runtime: SharedRuntime,
 
-    /// Origin of the model: data, base model, tests and others. The risk level can require parts of it.
+    /// Origin of the model, such as its data, base model and tests. The risk level can require some of these
+    /// fields.
     /// Default: none. Example: `{ baseModel: { name: base-7b, digest: sha256:… } }`.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
@@ -188,12 +190,12 @@ pub struct RequirementStatus {
     /// Required comparison, as text. Example: `at most 0.05`.
     #[schemars(length(max = 64))]
     pub required: String,
-    /// Value of the newest signed result. If the requirement has a `confidenceLevel`, this is the worst of the value
-    /// and both ends of its interval. Absent without a signed result. Example: `"0.031"`.
+    /// Value of the newest signed result. If the requirement has a `confidenceLevel`, this is the worst of
+    /// the value and both ends of the interval. Absent without a signed result. Example: `"0.031"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Decimal>,
-    /// Distance of the value to the threshold. It is negative if the threshold is not met. Absent without a signed
-    /// result. Example: `"0.019"`.
+    /// Distance from the value to the threshold. It is negative if the value does not meet the threshold.
+    /// Absent without a signed result. Example: `"0.019"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub margin: Option<String>,
@@ -214,8 +216,9 @@ pub struct RequirementStatus {
     /// Example: `2026-12-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
-    /// Name of an `Assessment` that awaits a signature in the required role. It is not older than the signed result. An
-    /// assessment that would not meet the requirement takes precedence. Absent if no assessment awaits a signature.
+    /// Name of an `Assessment` that awaits a signature in the required role and is at least as new as the
+    /// signed result. If there are several, one that would not meet the requirement takes precedence. Absent
+    /// if no assessment awaits a signature.
     /// Example: `credit-scorer-v1-fairness-2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

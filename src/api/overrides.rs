@@ -1,5 +1,5 @@
-//! The `Override` resource: a limited exception from named requirements for one version, and the rules of a risk level
-//! for overrides.
+//! The `Override` resource, which lets one version run for a limited time without named requirements, and the
+//! rules of a risk level for overrides.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema, core::Duration};
@@ -12,8 +12,9 @@ use super::{Approver, Condition, Conditions, Digest, RequiredApproval, Text, con
 /// Request to run one version for a limited time although named requirements are not met, for an emergency (ISO/IEC
 /// 42001 A.6.2.6). No user can edit or delete an `Override`.
 ///
-/// Any account that may create the object can request an override. It has an effect only after people in the roles of
-/// the risk level grant it with an `Approval` whose decision is `Override`. Another person must review it afterwards.
+/// Any account that may create the object can request an override. The override has an effect only after
+/// people in the roles of the risk level grant it with an `Approval` whose decision is `Override`. Another
+/// person must review it afterwards.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -72,8 +73,9 @@ pub struct OverrideSpec {
     #[schemars(length(max = 256))]
     pub ticket: Option<String>,
 
-    /// Time at which the override ends. It must be in the future, and at most 744 hours (31 days) after the creation of
-    /// the object. The risk level can end the override earlier. Example: `2026-09-01T14:00:00Z`.
+    /// Time at which the override ends. The time must be in the future, and at most 744 hours (31 days) after
+    /// the creation of the object. The risk level can end the override earlier.
+    /// Example: `2026-09-01T14:00:00Z`.
     #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Time,
@@ -92,10 +94,12 @@ pub struct Waiver {
     /// Type of the requirement. Example: `Assessment`.
     #[serde(rename = "type")]
     pub type_: WaiverType,
-    /// Name of the requirement, without a wildcard. `Approval`: the role. `Assessment`, `Requirement`: the name in the
-    /// risk level. `Document`: the type. `Evidence`: the part. `Certification`, `SupplierCertification`: the
-    /// certification. `HostedModel`, `Risk`: the name in the system. `Review`: `risk/NAME` or `document/TYPE`.
-    /// `Monitor`: the name of the requirement in the risk level.
+    /// Name of the requirement, without a wildcard. `Approval`: the role. `Assessment`, `Requirement`: the
+    /// name in the risk level. `Document`: the type. `Evidence`: the part of the provenance, such as `Data`.
+    /// `Certification`, `SupplierCertification`: the certification. `HostedModel`, `Risk`: the name in the
+    /// system. `Review`: `risk/NAME` or `document/TYPE`. `Monitor`: the name of the requirement in the risk
+    /// level.
+    /// Example: `fairness-sex`.
     /// Example: `fairness-sex`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
@@ -137,7 +141,8 @@ pub enum WaiverType {
     Risk,
     /// An overdue review of a risk or a document.
     Review,
-    /// A monitor that is missing, differs from the risk level, is looser than it allows, or never had a value.
+    /// A required monitor that is missing, differs from the requirement, is looser than the requirement
+    /// allows, or never had a value.
     Monitor,
 }
 
@@ -165,15 +170,17 @@ impl OverrideSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideRules {
-    /// Longest time from the creation of an override to its end. It is a Go duration with the units `h`, `m`, `s` and
-    /// `ms`, at most `744h`. A later `notAfter` of the override has no effect. Example: `24h`.
+    /// Longest time from the creation of an override to its end, as a Go duration with the units `h`, `m`,
+    /// `s` and `ms`, at most `744h`. If `notAfter` of an override is later, the override still ends after
+    /// this time.
+    /// Example: `24h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('744h')", "must be a duration such as 24h, longer than 0s and at most 744h (31 days)"))]
     pub max_duration: Duration,
 
-    /// People who must grant an override. With `separationOfDuties`, one person fills only one role, and owners and
-    /// authors do not count. Default: none, so nobody can grant an override.
+    /// People who must grant an override, by role. With `separationOfDuties`, one person fills only one role,
+    /// and owners and authors do not count. Default: none, so nobody can grant an override.
     /// Example: `[{ role: duty-officer }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
@@ -185,10 +192,11 @@ pub struct OverrideRules {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub waivable: Vec<WaiverType>,
 
-    /// Number of overrides that one system can use. Expired overrides count too. Example: `{ count: 2, within: 720h }`.
+    /// Largest number of overrides that one system can use in a period. Expired overrides count too.
+    /// Example: `{ count: 2, within: 720h }`.
     pub per_system: OverrideQuota,
 
-    /// Review that each override needs after its end.
+    /// Review that each override needs. A review also ends the override.
     /// Example: `{ within: 72h, roles: [risk-officer], onMissed: NoFurtherOverrides }`.
     pub review: OverrideReview,
 }
@@ -200,20 +208,21 @@ pub struct OverrideQuota {
     /// Largest number of granted overrides of one system within the period, from 1 to 64. Example: `2`.
     #[schemars(range(min = 1, max = 64), extend("format" = "int32"))]
     pub count: u32,
-    /// Length of the period before the grant, as a Go duration with the units `h`, `m`, `s` and `ms`, at most
-    /// `87600h`. Example: `720h`, which is 30 days.
+    /// Length of the period before a grant, as a Go duration with the units `h`, `m`, `s` and `ms`, at most
+    /// `87600h`. In this period, the granted overrides of the system are counted. Example: `720h`, which is
+    /// 30 days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 720h (30 days), longer than 0s and at most 87600h"))]
     pub within: Duration,
 }
 
-/// The review that each override needs after its end.
+/// The review that each override needs. A review also ends the override.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideReview {
-    /// Time after the end of an override within which a person must review it. It is a Go duration with the units `h`,
-    /// `m`, `s` and `ms`, at most `87600h`. Example: `72h`.
+    /// Longest time from the end of an override to its review, as a Go duration with the units `h`, `m`, `s`
+    /// and `ms`, at most `87600h`. `notAfter` or the risk level sets this end. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
@@ -224,8 +233,9 @@ pub struct OverrideReview {
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
 
-    /// Effect of a missed review, until a person reviews the override. `NoFurtherOverrides`: the system can use no
-    /// other override. `Hold`: also no version of the system may run. Default: `NoFurtherOverrides`. Example: `Hold`.
+    /// Effect of a missed review, until a person reviews the override. `NoFurtherOverrides`: the system can
+    /// use no other override. `Hold`: in addition, no version of the system may run.
+    /// Default: `NoFurtherOverrides`. Example: `Hold`.
     #[serde(default)]
     pub on_missed: MissedOverrideReview,
 }
@@ -248,9 +258,9 @@ pub struct OverrideStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the override. `Ready`: whether the operator processed it. `Granted`: whether people granted it.
-    /// `Active`: whether it waives requirements now. `Reviewed`: whether its review is done. Absent before the first
-    /// status.
+    /// Conditions of the override. `Ready`: whether the operator processed the override. `Granted`: whether
+    /// people granted it. `Active`: whether it waives requirements now. `Reviewed`: whether a person reviewed
+    /// it. Absent before the first status.
     /// Example: `[{ type: Granted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]

@@ -25,9 +25,9 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 128))]
     pub metric: String,
 
-    /// Part of the samples that the value must describe. If the value must compare groups, the attribute that separates
-    /// the groups. The text must equal the `slice` of the results. Default: empty, so the value must
-    /// describe all samples. Example: `sex`.
+    /// Part of the samples that the value must describe, such as `sex=male`. If the value must compare
+    /// groups, this is the attribute that separates the groups. The text must equal the `slice` of the
+    /// results. Default: empty, so the value must describe all samples. Example: `sex`.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub slice: String,
@@ -35,28 +35,32 @@ pub struct RequiredAssessment {
     /// Comparison of the value with the threshold: `AtMost` or `AtLeast`. Example: `AtMost`.
     pub comparator: Comparator,
 
-    /// Threshold as a decimal number in quotes. The value may be equal to it. Example: `"0.05"`.
+    /// Threshold as a decimal number in quotes. A value that equals the threshold meets it.
+    /// Example: `"0.05"`.
     pub threshold: Decimal,
 
-    /// Smallest confidence level, in quotes, that the interval of a result may have. The value and both ends of the
-    /// interval must meet the threshold. A good result without such an interval is inconclusive. Default: none, so only
-    /// the value must meet the threshold.
+    /// Smallest confidence level that the interval of a result may have, in quotes. The value and both ends
+    /// of the interval must meet the threshold. A result that meets the threshold without such an interval is
+    /// inconclusive. Default: none, so only the value must meet the threshold.
     /// Example: `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("double(self) > 0.0 && double(self) < 1.0", "must be between 0 and 1, such as 0.95"))]
     pub confidence_level: Option<Decimal>,
 
-    /// Smallest number of samples with a score. With fewer samples, a good result is inconclusive. Example: `1000`.
+    /// Smallest number of samples with a score. With fewer samples, a result that meets the threshold is
+    /// inconclusive.
+    /// Example: `1000`.
     #[schemars(range(min = 1, max = 1_000_000_000_000_u64), extend("format" = "int64"))]
     pub min_samples: u64,
 
-    /// Largest share of samples that could not be scored, between 0 and 1, in quotes. With more errors, a good result
-    /// is inconclusive. Example: `"0.01"`.
+    /// Largest share of samples that could not be scored, between 0 and 1, in quotes. With a larger share, a
+    /// result that meets the threshold is inconclusive. Example: `"0.01"`.
     #[x_kube(validation = ("double(self) >= 0.0 && double(self) <= 1.0", "must be between 0 and 1"))]
     pub max_error_rate: Decimal,
 
-    /// Longest age of a result since it was performed, as a Go duration with the units `h`, `m`, `s` and `ms`, at most
-    /// `87600h`. At this age the clearance ends. Example: `2160h`, which is 90 days.
+    /// Longest time since the assessment was performed, as a Go duration with the units `h`, `m`, `s` and
+    /// `ms`, at most `87600h`. When the result reaches this age, the clearance ends. Example: `2160h`, which
+    /// is 90 days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 2160h (90 days), longer than 0s and at most 87600h"))]
@@ -66,9 +70,10 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Whether an independent person must sign: not an owner of the system, nor an author of the version or the system.
-    /// With only other signatures, a good result is inconclusive, and a bad result fails. Before Kubernetes 1.36,
-    /// authors are not known, and their signatures count. Default: false. Example: `true`.
+    /// Whether an independent person must sign. Owners of the system, and authors of the version or the
+    /// system, are not independent. If only these people signed, a result that meets the threshold is
+    /// inconclusive, and a result that does not meet it fails. Before Kubernetes 1.36, authors are not known,
+    /// and their signatures count. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub independent: bool,
 

@@ -71,8 +71,9 @@ impl RequiredReview {
         self.overdue == OverdueAction::Withhold
     }
 
-    /// The time from which a review is overdue: the stated date of the next review, or the end of the maximum age if
-    /// that is earlier. `None` if `dates` lack a date that the rule needs. Then the review is overdue at any time.
+    /// The time from which a review is overdue: the stated date of the next review, or the end of the maximum
+    /// age if that is earlier. `None` if `dates` lack a date that the rule needs. Then the review is already
+    /// overdue.
     pub fn due(&self, dates: &ReviewDates) -> Option<Timestamp> {
         let stated = dates.next.as_ref().map(|next| next.0);
         let Some(age) = self.max_age else { return stated };

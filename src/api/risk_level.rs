@@ -18,7 +18,7 @@ use super::{
     group = "assent.dev",
     version = "v1alpha1",
     kind = "RiskLevel",
-    doc = "A level of risk, and what a model of that level needs before it may run (ISO/IEC 42001 clause 6.1, EU AI Act chapter III).",
+    doc = "A level of risk, with the requirements for a version before it may run (ISO/IEC 42001 clause 6.1, EU AI Act chapter III).",
     status = "RiskLevelStatus",
     derive = "PartialEq",
     shortname = "rl",
@@ -56,9 +56,10 @@ pub struct RiskLevelSpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub approvals: Vec<RequiredApproval>,
 
-    /// Whether one person fills only one role, and approvals by owners and authors do not count. Authors are the user
-    /// who created the version and the user who last changed any field of the system except `decommission`. Before
-    /// Kubernetes 1.36 authors are not known, and their approvals count. Default: false. Example: `true`.
+    /// Whether duties are separated. If so, one person fills only one role, and approvals by owners and
+    /// authors do not count. Authors are the user who created the version and the user who last changed any
+    /// field of the system except `decommission`. Before Kubernetes 1.36 authors are not known, and their
+    /// approvals count. Default: false. Example: `true`.
     #[serde(default)]
     pub separation_of_duties: bool,
 
@@ -119,8 +120,9 @@ pub struct RiskLevelSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub certifications: Vec<String>,
 
-    /// Role in which a person must have signed each required certification, also of the providers of hosted models.
-    /// Default: none, so a self-asserted certification suffices. Example: `vendor-manager`.
+    /// Role in which a person must have signed each required certification. This includes the certifications
+    /// of the providers of hosted models. Default: none, so a self-asserted certification suffices.
+    /// Example: `vendor-manager`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub certification_role: Option<String>,
@@ -131,7 +133,8 @@ pub struct RiskLevelSpec {
     pub images: ImagePolicy,
 
     /// Kinds of volumes that a version must not have, by the names of the pod API. `configMap`, `secret` and
-    /// `downwardAPI` also forbid these sources in a projected volume. Trusted additions may have them. Default: none.
+    /// `downwardAPI` also forbid these sources in a projected volume. Trusted additions may have volumes of
+    /// every kind. Default: none.
     /// Example: `[hostPath, nfs]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 15), extend("x-kubernetes-list-type" = "set"))]
@@ -142,12 +145,14 @@ pub struct RiskLevelSpec {
     #[serde(default)]
     pub on_loss: OnLoss,
 
-    /// Rules for incidents of the systems of this level. Default: the roles in `approvals` resume a held version.
+    /// Rules for incidents of the systems of this level. Default: none. Then the roles in `approvals` resume
+    /// a held version, incidents do not escalate, and no review is due.
     /// Example: `{ resume: [{ role: risk-officer, count: 2 }] }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incidents: Option<IncidentRules>,
 
-    /// Rules for overrides, which let a version run for a limited time although named requirements are not met.
+    /// Rules for overrides. An override lets a version run for a limited time although named requirements are
+    /// not met.
     /// Default: none, so no override has an effect. Example: the file `examples/evidence/risklevel.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<OverrideRules>,
@@ -219,10 +224,11 @@ pub struct OnLoss {
     #[serde(default)]
     pub mode: OnLossMode,
 
-    /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
-    /// Then Assent deletes the remaining pods. `terminationGracePeriodSeconds` of a pod can be at most half of this
-    /// value, but one second is always allowed. The same limit applies to the grace period of each deletion, because a
-    /// node does not shorten a stop that has begun. Default: 60. Example: `300`.
+    /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. In the first half of
+    /// this time, `mode` applies. In the second half, Assent deletes the remaining pods.
+    /// `terminationGracePeriodSeconds` of a pod can be at most half of this time, but one second is always
+    /// allowed. The same limit applies to the grace period of each deletion, because a node does not shorten
+    /// a stop that has begun. Default: 60. Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
@@ -263,8 +269,8 @@ impl OnLoss {
     /// The longest termination grace period of one pod, in seconds: half of [`OnLoss::grace_period_seconds`], but at
     /// least one second.
     ///
-    /// In the first half, any user may delete the pod. Then the operator deletes the pod, with the remaining time as
-    /// its grace period.
+    /// In the first half, any user may delete the pod with this grace period. After the first half, the
+    /// operator deletes the pod, and the remaining time is the grace period of the deletion.
     pub fn pod_grace_seconds(&self) -> u32 {
         // With a grace period of 0, the API server removes a pod at once, and the containers of the pod may continue to
         // run.
@@ -308,8 +314,8 @@ pub struct RiskLevelStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the level. `Ready`: whether the level is in force. `Stalled`: whether an expression is invalid, so
-    /// that no version of the level may run. Absent before the first status.
+    /// Conditions of the level. `Ready`: whether all expressions of the level are valid. `Stalled`: an
+    /// expression is invalid, so that no version of the level may run. Absent before the first status.
     /// Example: `[{ type: Ready, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]

@@ -1,4 +1,5 @@
-//! The `Runtime`: the fields of a pod that can name or load a model. They have the same names as in the pod API.
+//! The `Runtime`: the fields of a pod that can name or load a model. These fields have the same names as in
+//! the pod API.
 //!
 //! ```text
 //! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, restartPolicy, volumeMounts,
@@ -8,8 +9,8 @@
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins only the name of a claim,
-//! `ConfigMap` or Secret. The content of the object can change.
+//! `policy::fields` states for each field of a pod whether Assent compares it. Of a claim, `ConfigMap` or
+//! Secret, a runtime states only the name. The content of the object can change without a new approval.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -22,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Text, Volume, quantity};
 
-/// Containers and volumes that a pod must have exactly. Only variables in `mayVary` of a container can differ.
+/// Containers, volumes and host settings that a pod must have. Only the variables in `mayVary` of a container
+/// can differ.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
@@ -44,7 +46,7 @@ pub struct Runtime {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
 
-    /// Entries that the pod has in its file of host names, in this order. Default: none.
+    /// Entries that the pod adds to its file `/etc/hosts`, in this order. Default: none.
     /// Example: `[{ ip: 10.0.0.5, hostnames: [models.example.org] }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -89,10 +91,10 @@ impl Runtime {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostAlias {
-    /// Address that the names get. Example: `10.0.0.5`.
+    /// IP address of the host names. Example: `10.0.0.5`.
     #[schemars(length(min = 1, max = 63))]
     pub ip: Text,
-    /// Names, in this order. Default: none. Example: `[models.example.org]`.
+    /// Host names of the address, in this order. Default: none. Example: `[models.example.org]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub hostnames: Vec<Text>,
@@ -130,7 +132,7 @@ impl From<Runtime> for SharedRuntime {
     }
 }
 
-/// Copies a runtime before it is interned. `clone` drops the unused capacity of the lists of the original.
+/// Copies a runtime for the interner. `clone` leaves out the unused capacity of the original's lists.
 impl From<&Self> for Runtime {
     fn from(read: &Self) -> Self {
         read.clone()
@@ -153,7 +155,8 @@ pub struct Container {
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
 
-    /// Image of the container, compared as text. If both images have a digest, their tags do not matter.
+    /// Image of the container. Assent compares it as text with the image in the pod. If both images have a
+    /// digest, their tags do not matter.
     /// Example: `vllm/vllm-openai@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub image: Text,
@@ -215,7 +218,7 @@ pub struct Container {
     pub may_vary: MayVary,
 }
 
-/// Parts of a container that can differ between pods of one version.
+/// The environment variables of a container that can differ between pods of one version.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MayVary {
@@ -353,10 +356,12 @@ pub struct EnvVarSource {
     /// Resource of a container. Default: none. Example: `{ resource: limits.memory }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_field_ref: Option<ResourceFieldRef>,
-    /// Key of a `ConfigMap`. Its value is not pinned. Default: none. Example: `{ name: model-settings, key: level }`.
+    /// Key of a `ConfigMap`. The value of the key can change without a new approval. Default: none.
+    /// Example: `{ name: model-settings, key: level }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
-    /// Key of a Secret. Its value is not pinned. Default: none. Example: `{ name: huggingface, key: token }`.
+    /// Key of a Secret. The value of the key can change without a new approval. Default: none.
+    /// Example: `{ name: huggingface, key: token }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyRef>,
 }
@@ -409,14 +414,15 @@ pub struct KeyRef {
     /// Key in the object. Example: `token`.
     #[schemars(length(min = 1, max = 253))]
     pub key: Text,
-    /// Whether the container may start without the object or the key. Default: none. An absent value does not match
-    /// `false`.
+    /// Whether the container may start without the object or the key. Default: none. A pod that states
+    /// `false` does not match a version without this field.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }
 
-/// A `ConfigMap` or Secret whose keys become environment variables. The values of the variables are not pinned.
+/// A `ConfigMap` or Secret whose keys become environment variables. The values of these variables can change
+/// without a new approval.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{ "required": ["configMapRef"] }, { "required": ["secretRef"] }]))]
@@ -440,7 +446,8 @@ pub struct SourceRef {
     /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Whether the container may start without the object. Default: none. An absent value does not match `false`.
+    /// Whether the container may start without the object. Default: none. A pod that states `false` does not
+    /// match a version without this field.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -460,15 +467,17 @@ pub struct VolumeMount {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 4096))]
     pub sub_path: Option<Text>,
-    /// Path in the volume with environment variables in it. Default: none. Example: `$(POD_NAME)`.
+    /// Path in the volume, with environment variables that Kubernetes replaces. Default: none.
+    /// Example: `$(POD_NAME)`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 4096))]
     pub sub_path_expr: Option<Text>,
     /// Whether the mount is read-only. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// Visibility of later mounts. `HostToContainer`: new mounts on the node appear in the container. `Bidirectional`:
-    /// new mounts in the container also appear on the node. Default: none. An absent value does not match `None`.
+    /// Visibility of later mounts. `HostToContainer`: new mounts on the node appear in the container.
+    /// `Bidirectional`: new mounts in the container also appear on the node. Default: none. A pod that states
+    /// `None` does not match a version without this field.
     /// Example: `HostToContainer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "HostToContainer", "Bidirectional"]))]
@@ -479,7 +488,7 @@ pub struct VolumeMount {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeDevice {
-    /// Name of the volume, which must be a claim. Example: `weights`.
+    /// Name of the volume. The volume must be a claim. Example: `weights`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
     /// Path of the device in the container. Example: `/dev/weights`.

@@ -36,8 +36,9 @@ pub struct SystemHistorySpec {
     #[schemars(range(min = 0), extend("format" = "int64"))]
     pub dropped: u64,
 
-    /// State at the last entry. The operator compares the current objects with it to find the next change. Default:
-    /// empty.
+    /// State at the last entry. To find the next change, the operator compares the current objects with this
+    /// state.
+    /// Default: empty.
     /// Example: `{ versions: [{ name: credit-scorer-v1, verdict: Revoked }] }`.
     #[serde(default)]
     pub observed: Observed,
@@ -108,7 +109,8 @@ impl Change {
     }
 }
 
-/// The state of one system. The operator compares the current objects with it to find the next change.
+/// The state of one system. To find the next change, the operator compares the current objects with this
+/// state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
@@ -137,7 +139,8 @@ pub struct ObservedSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub uid: Option<String>,
-    /// Generation of the object, which counts the changes of its `spec`. Absent if not known. Example: `3`.
+    /// Generation of the object. It increases with each change of the `spec`. Absent if not known.
+    /// Example: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub generation: Option<i64>,

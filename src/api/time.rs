@@ -1,12 +1,12 @@
 //! Reads times that people write, with a fallback for times that this program cannot read.
 //!
-//! The schema refuses such times, but an object of an older schema can contain one. This object must not count as
-//! missing, because then a revocation would have no effect.
+//! The schema refuses such times, but an object of an older schema can contain one. If that object counted as
+//! missing, a revocation in it would have no effect.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::{Deserialize, Deserializer};
 
-/// The pattern of times that the schema allows: RFC 3339, at most with nanoseconds.
+/// The pattern of times that the schema allows: RFC 3339, with at most nine decimal places of a second.
 pub(crate) const TIME_PATTERN: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
 

@@ -197,7 +197,8 @@ pub struct ProjectedVolume {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct ProjectedSource {
-    /// Token of the service account of the pod, for any audience. Default: none. Example: `{ path: token }`.
+    /// Token of the service account of the pod. Assent does not compare the token's audience and expiry.
+    /// Default: none. Example: `{ path: token }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_token: Option<ServiceAccountTokenSource>,
     /// Fields of the pod as files. Default: none.
@@ -234,7 +235,7 @@ impl ProjectedSource {
     }
 }
 
-/// A token of the service account of the pod, for any audience.
+/// A token of the service account of the pod. Assent does not compare the token's audience and expiry.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountTokenSource {

@@ -234,7 +234,8 @@ pub struct ClaimSpec {
     /// Size of the volume. Default: none. Example: `{ requests: { storage: 10Gi } }`.
     #[serde(default, skip_serializing_if = "ClaimResources::is_empty")]
     pub resources: ClaimResources,
-    /// Name of the storage class. Default: none, so the default class of the cluster. An empty name means no class.
+    /// Name of the storage class. Default: none, so the cluster uses its default class. An empty name means
+    /// no class.
     /// Example: `fast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -256,8 +257,9 @@ pub struct ClaimSpec {
     /// Example: `{ kind: PersistentVolumeClaim, name: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source: Option<DataSource>,
-    /// Object whose content the new volume gets, also from another namespace. This content can change without a new
-    /// approval. Default: none. Example: `{ kind: PersistentVolumeClaim, name: weights }`.
+    /// Object whose content the new volume gets. The object can be in another namespace, and its content can
+    /// change without a new approval. Default: none.
+    /// Example: `{ kind: PersistentVolumeClaim, name: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source_ref: Option<DataSourceRef>,
     /// Name of the `VolumeAttributesClass`. Default: none. Example: `gold`.
@@ -384,11 +386,12 @@ pub struct ClusterTrustBundleSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 571))]
     pub signer_name: Option<Text>,
-    /// Labels that select bundles of the signer. Default: none, which selects no bundle.
+    /// Labels that select bundles of the signer. Default: none, so no bundle of the signer is selected.
     /// Example: `{ matchLabels: { live: "true" } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<LabelSelector>,
-    /// Whether the container may start without the bundle. Default: none. An absent value does not match `false`.
+    /// Whether the container may start without the bundle. Default: none. A pod that states `false` does not
+    /// match a version without this field.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,

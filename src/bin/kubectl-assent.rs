@@ -1,4 +1,4 @@
-//! The plugin `kubectl assent`: approve AI systems, and see why one does not run.
+//! The plugin `kubectl assent`. People approve AI systems with it, and see why a system does not run.
 
 #![forbid(unsafe_code)]
 

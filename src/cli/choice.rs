@@ -1,6 +1,6 @@
-//! The choices of a person in `approve --interactive`, besides an approval.
+//! The answers in `approve --interactive`.
 
-/// The answers other than an approval in `approve --interactive`.
+/// An answer in `approve --interactive` other than an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Reject,

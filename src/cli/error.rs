@@ -64,7 +64,7 @@ pub enum Error {
         /// The error of the client.
         #[source]
         source: Box<kube::Error>,
-        /// Commands that help. If empty, [`Error::next`] derives them from the source.
+        /// Commands that help. If empty, [`Error::next`] derives commands from `source`.
         next: Vec<Next>,
     },
     /// The API server does not serve the kinds of Assent.
@@ -100,7 +100,8 @@ pub enum Error {
         /// The roles that the risk level requires.
         roles: Vec<String>,
     },
-    /// The command needs a reason: to reject, to revoke, to decommission.
+    /// The command needs a reason, for example to reject, to revoke, to decommission, to pause or to
+    /// override.
     #[error("--reason is required to {act}: the record must have a reason")]
     NoReason {
         /// The verb of the command, such as `reject`.
@@ -231,7 +232,7 @@ pub enum Error {
         /// Commands that help.
         next: Vec<Next>,
     },
-    /// A manifest or another input file cannot be read or parsed.
+    /// The program cannot read or parse a manifest, a key or another input file.
     #[error("cannot read {path}: {why}")]
     Manifest {
         /// The file or directory, or `-` for standard input.
@@ -245,8 +246,8 @@ pub enum Error {
         /// The directory.
         path: String,
     },
-    /// `check` found objects that fail.
-    #[error("{failed} of {of} objects would not run")]
+    /// `check` or `monitor check` found objects that fail.
+    #[error("{failed} of {of} objects failed the check")]
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
@@ -254,8 +255,8 @@ pub enum Error {
         /// included.
         of: usize,
     },
-    /// A read or write failed, such as a read of the answer from standard input.
-    #[error("cannot read the answer: {0}")]
+    /// A read or write failed, such as the read of an answer from standard input.
+    #[error("cannot read or write: {0}")]
     Input(#[from] std::io::Error),
     /// The output cannot be serialised or written.
     #[error("cannot write the output: {0}")]
@@ -283,7 +284,7 @@ impl Error {
         }
     }
 
-    /// The commands that the user can run next.
+    /// The commands that the user can run next. Empty if no command is known to help.
     pub fn next(&self) -> Vec<Next> {
         match self {
             Self::Kubeconfig(_) | Self::NoCluster(_) => {
@@ -371,7 +372,7 @@ fn cause(source: &kube::Error) -> String {
     }
 }
 
-/// The next commands for an error of the client, if the caller names none.
+/// The next commands for an error of the client, if the caller suggests none.
 fn next_for(source: &kube::Error) -> Vec<Next> {
     match source {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => {

@@ -89,8 +89,8 @@ const STYLES: Styles = Styles::styled()
 
 /// Approve AI systems, and see why one does not run.
 ///
-/// In an enforced namespace, an AI system runs only after every role that its risk level requires has approved it.
-/// Use this plugin to approve a version, to withdraw clearance, and to see what is missing.
+/// In a namespace that enforces, a version of an AI system runs only after all approvals that its risk level
+/// requires. Use this plugin to approve a version, to withdraw clearance, and to see what is missing.
 #[derive(Parser, Debug)]
 #[command(
     name = "kubectl-assent",
@@ -248,8 +248,8 @@ enum Command {
     Certify(CertifyArgs),
     /// Hold a system or versions of it now, because of an incident
     ///
-    /// Opens an incident. The held versions stop, and stay stopped until people resume them. Needs the permission to
-    /// hold the system. A hold is not a decision about the approvals: they stay.
+    /// Opens an incident. The held versions stop, and stay stopped until people resume them. Needs the
+    /// permission to hold the system. The approvals of the versions stay.
     #[command(after_help = "Examples:
   # Hold every version, also later ones
   kubectl assent pause credit-scorer --reason 'applicants over 60 are refused twice as often'
@@ -263,7 +263,8 @@ enum Command {
     Pause(PauseArgs),
     /// Hold every version of a system except a cleared one, because of an incident
     ///
-    /// Opens an incident. The named version must be cleared, and continues to run. Clears nothing.
+    /// Opens an incident. The named version must be cleared, and continues to run. A rollback does not clear
+    /// a version.
     #[command(after_help = "Examples:
   # Return to the version before
   kubectl assent rollback credit-scorer --to v2 \\
@@ -302,9 +303,10 @@ enum Command {
     Incident(IncidentCommand),
     /// Sign that a held version may run again
     ///
-    /// Shows the incident, its notes and the effect of your signature. The roles that the risk level names must sign,
-    /// at least one of them by a person who neither opened the incident nor noted an action. Resuming clears nothing:
-    /// the version also needs its approvals. Nobody can edit or delete the signature.
+    /// Shows the incident, its notes and the effect of your signature. People must sign in the roles that the
+    /// risk level names. At least one of them must be a person who neither opened the incident nor noted an
+    /// action. A decision to resume does not clear the version: it also needs its approvals. Nobody can edit
+    /// or delete the signature.
     #[command(after_help = "Examples:
   # Resume the only held version
   kubectl assent resume credit-scorer
@@ -318,9 +320,10 @@ enum Command {
     Resume(ResumeArgs),
     /// Let a version run for a limited time without the requirements that you name
     ///
-    /// For an emergency. Shows which requirements are waived and which remain. The risk level says what can be waived,
-    /// for how long, how often, and who grants and reviews it. A prohibited, rejected, revoked, held or decommissioned
-    /// version never runs. If you hold a role that may grant overrides, the command also grants it.
+    /// For an emergency. Shows which requirements are waived and which remain. The risk level states the
+    /// requirements that can be waived, for how long, and how often. It also states the roles that grant and
+    /// review an override. A prohibited, rejected, revoked, held or decommissioned version never runs. If you
+    /// hold a role that may grant overrides, the command also grants the override.
     #[command(after_help = "Examples:
   # See what an override would do, and record nothing
   kubectl assent override credit-scorer --waive approval/risk-officer --for 2h \\
@@ -378,7 +381,7 @@ enum Command {
         /// Reason, for the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// AI system of this namespace that replaces it
+        /// AI system of this namespace that replaces the system
         #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::systems))]
         successor: Option<String>,
         /// End the system even if another system depends on it
@@ -501,8 +504,9 @@ enum Command {
     },
     /// Check manifests without a cluster: what would be held, why, and which approvals are missing
     ///
-    /// Compares pod templates of any kind with the systems, versions and risk levels in the same manifests. Gives the
-    /// result that the API server would give after all of them are applied. Use it in a pull request.
+    /// Compares pod templates of any kind with the systems, versions and risk levels in the same manifests.
+    /// Predicts which pods would be held after you apply all of these manifests. Use the check in a pull
+    /// request.
     #[command(
         after_help = "Exit codes: 0 if nothing fails, 1 if something fails or cannot be read, 2 if the command line is wrong.
 
@@ -532,10 +536,11 @@ Examples:
     },
     /// Write a ModelVersion with the content of a pod or workload
     ///
-    /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
-    /// Replaces each image tag by the digest that the nodes report. Creates nothing: review the output, and apply it.
-    /// Prints one kubectl patch that adds the label and pins the images in a single rollout.
-    /// With -f, writes only what the manifest states: no digests, no mayVary, no provenance and no patch.
+    /// Starts from the newest version of the system: keeps the mayVary and the provenance of this version,
+    /// and shows the difference to it. Replaces each image tag by the digest that the nodes report. Creates
+    /// nothing: review the output, and apply it. Prints one kubectl patch that adds the label and pins the
+    /// images in a single rollout. With -f, writes only what the manifest states: no digests, no mayVary, no
+    /// provenance and no patch.
     #[command(after_help = "Examples:
   # Write the version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
@@ -695,7 +700,7 @@ struct How {
     /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Digest that you reviewed; the command fails if the version has another
+    /// Digest that you reviewed; the command fails if the version has another digest
     #[arg(long, value_name = "sha256:…")]
     digest: Option<Digest>,
     /// Do not ask for confirmation

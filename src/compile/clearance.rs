@@ -39,12 +39,12 @@ pub struct Compiled {
     /// `None` if the namespace has no mode label, no system, no version and no running grace period.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
-    /// The time at which the result changes although no fact changes, such as the end of an approval.
+    /// The next time at which the result changes even if no fact changes, such as the end of an approval.
     pub revisit: Option<Timestamp>,
 }
 
-/// The `notAfter` of a version without an end. The field always has a value, because the CEL policies compare it with a
-/// time.
+/// The `notAfter` of a version whose clearance has no end. The field always has a value, because the CEL
+/// policies compare it with a time.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
@@ -63,8 +63,8 @@ pub fn compile_within(
     let overrides = overrides::overrides(facts);
     let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
-    // The budget for expressions is limited, so cleared versions come first. Otherwise, a flood of versions with
-    // expensive expressions could withhold cleared versions.
+    // The budget for expressions is limited, so the versions in the current Clearance are judged first.
+    // Otherwise, a flood of versions with expensive expressions could withhold these versions.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
     let mut judge = |version| judge_version(namespace, facts, (&records, &mut budget), version, now);
@@ -102,7 +102,7 @@ pub fn compile_within(
     }
 }
 
-/// Whether the current Clearance has the version.
+/// Whether the version is cleared in the current Clearance.
 fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     let entry = before(facts).and_then(|systems| systems.get(&version.spec.system));
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
@@ -259,8 +259,8 @@ fn places<'a>(
     let before = before(facts);
     let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
     let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
-    // If a version is cleared in the current Clearance, its pods can run now, even if this compile withdraws the
-    // version.
+    // If the current Clearance has a cleared version, pods of this version can run now, even if this compile
+    // withholds the version.
     let runs = |entry: &SystemClearance| !entry.cleared.is_empty() || is_in_grace(entry, now);
     let of_facts = facts.systems.values().map(|system| {
         let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
@@ -301,7 +301,8 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
     entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
 }
 
-/// The cleared versions, as candidates for an entry. [`allot`] selects the candidates that fit.
+/// The cleared versions, as candidates for a place in the Clearance. [`allot`] selects the candidates that
+/// fit.
 fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let candidate = |(name, judged): (&&str, &Judged)| {
@@ -333,8 +334,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Adds an entry for each system: its cleared versions, newest first, and its `onLoss` terms. Returns the next time at
-/// which the terms of a system can change.
+/// Adds an entry for each existing system that `allotment` selected: its cleared versions, newest first, and
+/// its `onLoss` terms. Returns the next time at which the terms of a system can change.
 fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,
@@ -364,7 +365,7 @@ fn add_entries(
     revisit
 }
 
-/// The versions of each system that may not run, newest first, at most [`withheld::VERSIONS`].
+/// The newest withheld versions of each system, at most [`withheld::VERSIONS`].
 fn withheld_versions<'a>(
     namespace: &str,
     judged: &'a BTreeMap<&str, Judged>,

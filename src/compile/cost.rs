@@ -5,11 +5,11 @@
 //!            worst case: almost equal, so every field of each is compared
 //! ```
 //!
-//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds it. So the API
-//! server could refuse a cleared pod, if its system has too many or too large versions. [`bound`] is an upper bound of
-//! the cost. The constants below are measured with the expression in `admission/cel/matches.cel` and rounded up by half
-//! or more. The test `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the constants on a real API
-//! server.
+//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds this
+//! limit. So the API server could refuse a cleared pod, if its system has too many or too large versions.
+//! [`bound`] is an upper bound of the cost. The constants below come from measurements of the expression in
+//! `admission/cel/matches.cel`, increased by at least half. The test
+//! `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the constants on a real API server.
 
 use crate::api::{Container, Runtime, Trusted, TrustedContainer, Volume};
 
@@ -23,7 +23,8 @@ const PER_CONTAINER: u64 = 520;
 /// The cost of a search by name in a list, for each item in the list.
 const PER_ITEM: u64 = 16;
 
-/// The cost of one check whether a variable may vary. Some checks of mounts and volumes cost as much.
+/// The cost of one check whether a variable is in the list of those that may vary. Some checks of mounts and
+/// volumes cost as much.
 const PER_VARYING: u64 = 28;
 
 /// The cost of a comparison of a variable's name with one trusted prefix.
@@ -35,18 +36,19 @@ const PER_SOURCE: u64 = 80;
 /// The assumed number of variables with a trusted prefix in a trusted container.
 const PREFIXED: u64 = 32;
 
-/// The numbers of a container that determine the cost of its comparison.
+/// The sizes of a container. They determine the cost of its comparison.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     env: u64,
     varying: u64,
     prefixes: u64,
     mounts: u64,
-    /// The number of items of arguments, commands and other lists that are compared as a whole.
+    /// The total length of the arguments, commands and other lists. Each of these lists is compared as a
+    /// whole.
     items: u64,
 }
 
-/// The numbers of a runtime that determine the cost of its comparison.
+/// The sizes of a runtime. They determine the cost of its comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     containers: Vec<Counts>,
@@ -57,7 +59,7 @@ pub struct Shape {
     names: u64,
 }
 
-/// The numbers of the trusted additions that determine the cost of a comparison.
+/// The sizes of the trusted additions. They determine the cost of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Added {
     any: bool,
@@ -124,7 +126,7 @@ fn count<T>(list: &[T]) -> u64 {
     list.len() as u64
 }
 
-/// The cost of the source of a volume, as a number of sources of a projected volume.
+/// The cost of the source of a volume, in units of [`PER_SOURCE`].
 fn parts(volume: &Volume) -> u64 {
     let projected = volume.projected.as_ref().map_or(0, |projected| count(&projected.sources));
     let csi = volume.csi.as_ref().map_or(0, |csi| 2 + csi.volume_attributes.len() as u64 / 8);
@@ -134,7 +136,7 @@ fn parts(volume: &Volume) -> u64 {
     projected + csi + iscsi + image + ephemeral
 }
 
-/// The largest pod that can match one of several versions, with all trusted additions.
+/// The sizes of the largest pod that can match one of several versions, with all trusted additions.
 struct Pod {
     env: u64,
     mounts: u64,
@@ -251,8 +253,8 @@ mod tests {
         }
     }
 
-    /// cel-go measured these costs with two containers and two volumes. The images of the last pod have tags beside their
-    /// digests, and the approved images do not.
+    /// cel-go measured these costs with two containers and two volumes. In the last case, the images of the
+    /// pod have tags beside their digests, and the approved images do not.
     #[test]
     fn the_bound_exceeds_the_measured_cost_of_each_volume_source() {
         let claim = serde_json::json!({ "metadata": { "labels": { "a": "b" } }, "spec": {

@@ -5,7 +5,8 @@
 //!                                         └─ differs ──► SystemHistory: read, compare, append, replace
 //! ```
 //!
-//! A `SystemHistory` also stores the state of the previous compile. So changes while no operator runs are recorded too.
+//! A `SystemHistory` also stores the state of the previous compile. So the next operator also records the
+//! changes from a time in which no operator ran.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,14 +41,15 @@ const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// The page size of the list of all histories at the start. Pages are small, because each history can have the maximum
-/// size of an object.
+/// The page size with which the operator lists all histories at its start. Pages are small, because each
+/// history can have the maximum size of an object.
 const PAGE: u32 = 100;
 
 /// The maximum number of histories that are written after one compile.
 const AT_ONCE: usize = 32;
 
-/// The kind of an `ApproverRole` in the name of an object, such as `approverrole/risk-officer`.
+/// The kind of an `ApproverRole`, as history entries write it before the name. Example:
+/// `approverrole/risk-officer`.
 const ROLE: &str = "approverrole";
 
 /// The reason of the condition `Cleared` if a version may run without an override.
@@ -64,9 +66,9 @@ pub struct Snapshot {
     observed: Observed,
     /// The author of each object on which the verdicts depend, by kind and name, such as `aisystem/scorer`.
     writers: BTreeMap<String, Attribution>,
-    /// The message of a verdict, by version.
+    /// The message of the verdict on each version, by the name of the version.
     messages: BTreeMap<String, Text>,
-    /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] of them.
+    /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] versions.
     uids: BTreeMap<String, Option<String>>,
     /// The UIDs of all existing approver roles, by kind and name. Also contains roles that the level does not name.
     roles: Arc<BTreeMap<String, Option<String>>>,
@@ -333,12 +335,13 @@ impl Histories {
     }
 }
 
-/// Whether the system has a history, or gets one now because it has a version.
+/// Whether the system has a history already, or needs one now because it has a version.
 fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
     written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }
 
-/// Replaces the history at the resource version that was read. So a former leader cannot overwrite newer entries.
+/// Adds the changes to the history. The write names the resource version that was read, so a former leader
+/// cannot overwrite newer entries.
 async fn append(
     api: &Api<SystemHistory>,
     name: &str,
@@ -355,7 +358,7 @@ async fn append(
         Ok(()) => Ok(()),
         // No retry: the API server would refuse the same object again.
         Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
-            warn!(system = name, "its history cannot be recorded: {}", answer.message);
+            warn!(system = name, "the history of the system cannot be recorded: {}", answer.message);
             Ok(())
         }
         Err(error) => Err(error),
@@ -422,7 +425,7 @@ mod tests {
         assert_eq!(changes(&before, &gone), all);
     }
 
-    /// Adds an approver role on which the level depends, and which exists.
+    /// Adds an approver role that exists and that the level requires.
     fn with_role(mut snapshot: Snapshot, name: &str) -> Snapshot {
         snapshot.source(ROLE, name, (None, Some(1)), &Attribution::default());
         exists(snapshot, &[name])

@@ -20,8 +20,8 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of Events about incidents in one compile. Without it, a user who may deploy could cause a flood
-/// of Events, because such users can open incidents.
+/// The maximum number of Events about incidents in one compile. Without this limit, a user who may deploy
+/// could cause a flood of Events, because such users can open incidents.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of series of one gauge for the incidents of one namespace.

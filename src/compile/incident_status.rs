@@ -30,7 +30,7 @@ use crate::{
 /// The maximum number of held versions in the message of an incident.
 const SHOWN_VERSIONS: usize = 16;
 
-/// The reason of the condition `Reviewed` after the review is overdue.
+/// The reason of the condition `Reviewed` if people did not review the incident in time.
 pub const REVIEW_MISSED: &str = "ReviewMissed";
 
 /// The reason of the condition `Handled` after the escalation reached a tier.
@@ -89,8 +89,8 @@ pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -
     times.filter(|time| *time > now).min()
 }
 
-/// The incident that the decision names with the right digest and system. Otherwise the reason and message of the
-/// condition `Counted`.
+/// The incident that the decision names, if its digest and system equal those in the decision. Otherwise, the
+/// reason and message of the condition `Counted`.
 pub fn named_incident<'a>(
     approval: &Cached<Approval>,
     facts: &'a NamespaceFacts,
@@ -126,13 +126,17 @@ pub fn review(
     let level = incident.and_then(|incident| level(facts, incident));
     let decision = incident.and_then(|incident| incident.reviews.iter().find(|r| r.name == approval.name));
     let Some(((incident, level), decision)) = incident.zip(level).zip(decision) else {
-        return ("RiskLevelNotFound", "its system or the risk level of the system does not exist".to_owned());
+        return (
+            "RiskLevelNotFound",
+            "the system of the incident, or its risk level, does not exist".to_owned(),
+        );
     };
     let effect = review_effect(incident, level, decision);
     let message = match effect {
         ReviewEffect::Counted => format!("it counts as the review of incident/{}", incident.name),
         ReviewEffect::TooEarly => {
-            "people neither resumed a version nor closed the incident before it: review again".to_owned()
+            "before this review, people neither resumed a version nor closed the incident: review again"
+                .to_owned()
         }
         ReviewEffect::ReviewerIsInvolved => {
             "its reviewer opened the incident, or is the only person who resumed: another person must review"

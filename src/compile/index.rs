@@ -1,4 +1,5 @@
-//! Caches the watched objects by namespace. So the cost of a change depends on its namespace, not on the cluster.
+//! Caches the watched objects by namespace. So the cost of a change depends on the size of its namespace, not
+//! on the size of the cluster.
 //!
 //! ```text
 //!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
@@ -255,7 +256,8 @@ impl From<IncidentNote> for CachedNote {
 pub struct CachedMonitor {
     pub generation: Option<i64>,
     pub spec: MonitorSpec,
-    /// The digest of the query, samples and source that gave the last value. Only the operator can write it.
+    /// The digest of the query, samples and source that gave the last value. Only the operator can write this
+    /// digest.
     pub measured: Option<Digest>,
 }
 
@@ -265,7 +267,8 @@ impl From<Monitor> for CachedMonitor {
     }
 }
 
-/// The rules for reading monitors. A measurement starts a compile only if it is the first value of its query.
+/// The rules for reading monitors. A change of the spec starts a compile. A new value starts a compile only
+/// if it is the first value of its query, samples and source.
 fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     let version = |monitor: &CachedMonitor| {
         let digest = fingerprint(&(monitor.generation, &monitor.measured));
@@ -280,8 +283,8 @@ struct Cache<V> {
     objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
-/// Drops unused metadata: after `kubectl apply`, an annotation contains the whole manifest. The clone frees the spare
-/// capacity of the deserialised vectors.
+/// Drops unused metadata, such as the annotation in which `kubectl apply` stores the whole manifest. The
+/// clone frees the spare capacity of the deserialised vectors.
 fn trimmed<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
     let is_attributed = ["AISystem", "ModelVersion", "RiskLevel", "ApproverRole"].contains(&&*K::kind(&()));
@@ -437,7 +440,8 @@ fn without_details(unreadable: &Unreadable) -> Option<Incident> {
 struct Reading<K, V> {
     /// Returns a replacement for an unreadable object. Without a replacement, the object counts as missing.
     salvage: fn(&Unreadable) -> Option<K>,
-    /// Returns the generation, if changes of the status alone are ignored. Otherwise returns `None`.
+    /// Returns the generation, if a change of the status alone must not start a compile. Otherwise returns
+    /// `None`.
     generation: fn(&V) -> Option<i64>,
 }
 
@@ -490,7 +494,7 @@ pub struct NamespaceFacts {
     pub labels: Option<BTreeMap<String, String>>,
     /// The objects of Kubernetes that expressions can read.
     pub cluster: ClusterObjects,
-    /// The merged additions of the trusted sidecars, which all pods may have.
+    /// The merged additions of all trusted sidecars. Every pod may have these additions.
     pub trusted: Arc<Trusted>,
 }
 
@@ -516,7 +520,7 @@ struct Caches {
     enabled: BTreeSet<ClusterVariable>,
     /// The compiled requirements of each level, with the level from which they were compiled.
     requirements: BTreeMap<String, (Arc<RiskLevel>, Arc<Requirements>)>,
-    /// The union of the sidecars, updated when one of them changes.
+    /// The merged additions of all sidecars, updated when a sidecar changes.
     trusted: Arc<Trusted>,
     /// The UID and generation of the Clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Revision>,
@@ -670,8 +674,9 @@ impl Index {
         caches.clearances.insert(clearance);
     }
 
-    /// Forgets the Clearance that this operator wrote last in `namespace`. The caller deleted it, or the namespace is
-    /// being deleted. So a missing Clearance does not count as a change by another user.
+    /// Forgets the Clearance that this operator wrote last in `namespace`. The caller deleted the Clearance,
+    /// or the namespace is being deleted. So the missing Clearance does not count as a change by another
+    /// user.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
@@ -736,7 +741,7 @@ impl Index {
     }
 }
 
-/// The unit of work of the queue.
+/// A unit of work in the queue: the object to compile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Namespace(String),
@@ -819,7 +824,7 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
             [all(index.namespaces_with_systems(), Key::Namespace), levels].concat()
         }
         "ApproverRole" | "StorageClass" => all(index.namespaces_with_systems(), Key::Namespace),
-        // Many namespaces have such objects and no AI system.
+        // Many namespaces have such objects but no AI system. Such a namespace needs no compile.
         "NetworkPolicy" | "PersistentVolumeClaim" => {
             let with_systems = index.namespaces_with_systems();
             all(

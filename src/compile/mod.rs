@@ -94,7 +94,7 @@ pub enum Error {
     },
 }
 
-/// The maximum number of namespaces that are written at the same time.
+/// The maximum number of namespaces whose objects are written at the same time.
 const CONCURRENCY: usize = 16;
 
 /// The maximum wait before the next compile of a namespace. Timers cannot wait for years.
@@ -107,8 +107,8 @@ const REST: u32 = 2;
 /// The pause before the next attempt if the first list of a kind that an expression reads is not complete yet.
 const LISTS: Duration = Duration::from_secs(1);
 
-/// The maximum number of Events about failing results in one compile. Without it, a user who may deploy could cause a
-/// flood of Events, because such users can record results.
+/// The maximum number of Events about failing results in one compile. Without this limit, a user who may
+/// deploy could cause a flood of Events, because such users can record results.
 const FAILING_AT_ONCE: usize = 16;
 
 /// The minimum interval between two counts of the systems of a level.
@@ -123,9 +123,9 @@ struct Context {
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Limits the number of namespaces that are written at the same time. Tasks get their turns in the order of their
-    /// requests. So if clearances of many namespaces end in the same second, the Clearances are queued before the
-    /// statuses.
+    /// Limits the number of namespaces whose objects are written at the same time. Tasks get their turns in
+    /// the order of their requests. So if clearances of many namespaces end in the same second, the
+    /// Clearances get their turns before the statuses.
     turns: Semaphore,
 }
 
@@ -143,7 +143,7 @@ impl Context {
         self.warn_of_clearance(namespace, "ClearanceRestored", "Restore", note).await;
     }
 
-    /// Reports that the API server stored only a smaller Clearance.
+    /// Reports that the API server refused the full Clearance, and stored only a smaller one.
     async fn report_reduced(&self, namespace: &str, why: &str) {
         // Drop the prefix with the name of the admission policy. An Event has no space for both the prefix and the
         // message.
@@ -271,7 +271,7 @@ pub(crate) async fn run(
 }
 
 impl Context {
-    /// Compiles the object of `key`. Logs a failure, and returns `None` for a retry.
+    /// Compiles the object of `key`. After a failure, logs it and returns `None`, so that the queue retries.
     async fn work(&self, key: Key) -> Option<Outcome> {
         self.index.synced().await;
         let done = match &key {

@@ -82,7 +82,7 @@ fn is_counted(conditions: &[ConditionState]) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
 }
 
-/// The versions that the decision names by name or by digest, at most [`VERSIONS`], and the system.
+/// The versions to which the decision applies by name or by digest, at most [`VERSIONS`], and the system.
 fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,

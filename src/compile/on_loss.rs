@@ -1,8 +1,8 @@
 //! The `onLoss` terms of a system while it changes its risk level.
 //!
-//! A tenant who may use two levels could move a system to the milder level and so keep pods that lose their clearance.
-//! So the stricter terms of both levels apply until no pod of the earlier level can run. An edit of the level itself
-//! applies at once, because only governance can edit a level.
+//! A tenant who may use two levels could move a system to the milder level and so keep pods that lose their
+//! clearance. So for each field, the stricter value of both levels applies until no pod of the system runs or
+//! terminates. An edit of the level itself applies at once, because only governance can edit a level.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -11,8 +11,8 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// The time after a change of the level in which a pod count of zero is not trusted. After this time, the count
-/// includes each pod that started just before the change.
+/// The time after a change of the level in which a pod count of zero does not count. The count can still lack
+/// a pod that started just before the change.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The terms in the Clearance entry of a system.

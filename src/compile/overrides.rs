@@ -23,7 +23,7 @@ use crate::{
     truncate::{note, plain, shorten},
 };
 
-/// The overrides of each system, judged under the rules of its level.
+/// The overrides of each system, judged by the rules of the level of the system.
 pub type JudgedOverrides<'a> = BTreeMap<&'a str, SystemOverrides<'a>>;
 
 /// The overrides of a namespace with the decisions about them.
@@ -35,7 +35,7 @@ pub fn overrides(facts: &NamespaceFacts) -> Overrides<'_> {
     Overrides::new(overrides, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
 }
 
-/// The rules of the level of `system`.
+/// The rules for overrides in the level of `system`.
 fn rules<'a>(facts: &'a NamespaceFacts, system: &str) -> Option<&'a OverrideRules> {
     facts.levels.get(&facts.systems.get(system)?.spec.risk_level)?.spec.overrides.as_ref()
 }
@@ -93,7 +93,7 @@ type Content = (bool, &'static str, String);
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
-    /// The state under the rules of the level. `None` if the level has no rules.
+    /// The state of the override by the rules of the level. `None` if the level has no rules for overrides.
     state: Option<&'a OverrideState>,
     rules: Option<&'a OverrideRules>,
     /// The version that the override names.

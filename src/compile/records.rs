@@ -1,5 +1,5 @@
-//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them, and the
-//! monitors with the requirements of the risk levels.
+//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about
+//! them. Joins the monitors of the namespace with the requirements of the risk levels.
 //!
 //! ```text
 //!  Assessment, AISystem, Incident, IncidentNote, Override ─┐
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// The maximum number of unsigned assessments of one subject that are judged. Any user who may deploy can record
-/// assessments. Unsigned assessments never decide, so the newest are enough.
+/// The maximum number of unsigned assessments that are judged for one subject. Any user who may deploy can
+/// record assessments. Unsigned assessments never decide, so the newest are enough.
 const UNSIGNED: usize = 64;
 
 /// The assessments of a namespace by subject digest, with the verified signatures.

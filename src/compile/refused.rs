@@ -17,13 +17,13 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The time before a refused object is resent.
+/// The time after which the operator sends a refused object again.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
 
 /// The maximum length of a response in a log or an Event. A response can contain the whole object that was sent.
 const ANSWER_BYTES: usize = 300;
 
-/// The hash of a refused content, and the time of the refusal.
+/// The hash of the content that the API server refused, and the time of the refusal.
 type Contents = (u64, Instant);
 
 /// The refusals of the last ten minutes.

@@ -76,7 +76,7 @@ const ENTRY: usize = 320;
 /// The maximum size in bytes of the metadata that the API server adds.
 pub const METADATA: usize = 2048;
 
-/// The number of the largest systems that a message names.
+/// The maximum number of systems that a message names. The message names the largest systems.
 const NAMED: usize = 3;
 
 /// The priority with which a system gets an entry in the Clearance. The first variant has the highest priority.
@@ -206,7 +206,7 @@ impl<'a> Allocator<'a, '_> {
         }
     }
 
-    /// The bytes and the shape of the version, if it fits.
+    /// The size of the version in bytes and its shape, or the limit that the version would exceed.
     fn room_for(&self, system: &str, entry: &ClearedVersion, kept: bool) -> Result<(usize, Shape), Capacity> {
         if self.room == Room::Losses || (self.room == Room::WhatIsCleared && !kept) {
             return Err(Capacity::Refused);
@@ -219,7 +219,7 @@ impl<'a> Allocator<'a, '_> {
         if taken.shapes.len() >= VERSIONS {
             return Err(Capacity::Versions { limit: VERSIONS });
         }
-        // One byte more, for the comma in the list.
+        // The list needs one more byte, for a comma.
         let bytes = stored_size(entry).saturating_add(1);
         if !kept && taken.bytes.saturating_add(bytes) > SYSTEM_BYTES {
             return Err(Capacity::Share { bytes, used: taken.bytes, limit: SYSTEM_BYTES });

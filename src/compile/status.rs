@@ -46,7 +46,7 @@ pub struct UpcomingEnd {
     pub then: Verdict,
 }
 
-/// The judgement of a version, with the values for its status and its Clearance entry.
+/// The judgement of a version, with the data for its status and its Clearance entry.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub system: String,
@@ -59,19 +59,20 @@ pub struct Judged {
     pub effects: BTreeMap<String, ApprovalEffect>,
     /// The state of each required assessment.
     pub requirements: Vec<RequirementStatus>,
-    /// The effect of each assessment of the content, by its name.
+    /// The effect of each assessment of the content, by the name of the assessment.
     pub assessments: BTreeMap<String, AssessmentEffect>,
-    /// The effect of each decision to resume the content, by its name.
+    /// The effect of each decision to resume the content, by the name of the decision.
     pub resumes: BTreeMap<String, ResumeEffect>,
     /// The names of the incidents that hold the version, at most [`INCIDENT_NAMES`].
     pub held_by: BTreeSet<String>,
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
-    /// The requirements that are not met, and that an override waives.
+    /// The requirements that the version does not meet and that an override waives.
     pub waived: Vec<Waived>,
-    /// The end of each granted override of the version, or the reason why it has no effect, by its name.
+    /// The end of each granted override of the version, or the reason why the override has no effect. The key
+    /// is the name of the override.
     pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
-    /// The name of the first incident that concerns the version and that people did not close.
+    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
     pub open_incident: Option<String>,
 }
 
@@ -331,7 +332,8 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval: its own `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
+/// The end of an approval: its own `notAfter`, or the time of the decision plus the `validity` of the level,
+/// whichever is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -390,7 +392,7 @@ fn of_system(
     }
 }
 
-/// The `ReviewsOverdue` condition, if reviews are overdue for which the level only warns.
+/// The `ReviewsOverdue` condition. `None` unless a review is overdue for which the level only warns.
 fn reviews_overdue(
     namespace: &str,
     facts: &NamespaceFacts,
@@ -609,7 +611,8 @@ fn resume(
         Err(missing) => return missing,
     };
     let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
-    // If the decision counts for one version, it counts. `Counted` is the first value of the enum, so `min` finds it.
+    // A decision that counts for at least one version counts. `Counted` is the first value of the enum, so
+    // `min` finds it.
     let Some(effect) = effects.min() else {
         return (
             "SubjectNotFound",

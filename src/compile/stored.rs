@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The length in bytes of an escape such as `\u0026`.
 const ESCAPED: usize = 6;
 
-/// The size of `value` in bytes, as the API server stores it. The result is exact or too large.
+/// The size of `value` in bytes, as the API server stores it. The result is never too small.
 pub fn stored_size<T: Serialize>(value: &T) -> usize {
     let mut counter = Counter(0);
     // The serialisation fails only for maps with keys that are not strings. No custom resource has such a map.

@@ -22,7 +22,7 @@ use crate::{
     truncate::plain,
 };
 
-/// A status of an object in the API server. Only the fields `T` and a fingerprint stay in memory.
+/// The status of an object as the API server stores it. Only the fields `T` and a fingerprint stay in memory.
 #[derive(Debug)]
 pub struct StoredStatus<T> {
     kept: T,
@@ -41,7 +41,7 @@ impl<T> StoredStatus<T> {
     }
 }
 
-/// Gives the fields that the next compile reads.
+/// Dereferences to the fields that the next compile reads.
 impl<T> Deref for StoredStatus<T> {
     type Target = T;
 
@@ -116,7 +116,7 @@ pub struct KeptOfIncident {
     pub conditions: Box<[ConditionState]>,
     /// The number of the tier that the incident reached.
     pub tier: u32,
-    /// The number of deadlines that were missed without a late note.
+    /// The number of missed deadlines for which people wrote no late note.
     pub missed: usize,
 }
 
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(&*stored.conditions[0].reason, "Cleared");
         let is_stored = |wanted: &AISystemStatus| fingerprint(&owned_fields(wanted)) == stored.fingerprint();
         assert!(is_stored(&status("may run", 1)));
-        // Another part of the operator writes the counts of pods.
+        // The counts of pods do not matter here, because another module writes them.
         assert!(is_stored(&status("may run", 2)));
         assert!(!is_stored(&status("may run until tomorrow", 1)));
     }

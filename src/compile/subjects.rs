@@ -45,7 +45,8 @@ struct Content {
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.
     recorded: Option<BTreeSet<String>>,
-    /// The content of each digest in the previous compile. Older content stays here while its write fails.
+    /// The content of each digest in the previous compile. If the write of a subject fails, its older content
+    /// stays here too.
     seen: BTreeMap<Digest, Content>,
 }
 
@@ -53,7 +54,7 @@ struct Known {
 pub struct Subjects(ByNamespace<Known>);
 
 impl Subjects {
-    /// Records the content of all decisions of `namespace` that are not recorded yet.
+    /// Records the content of each decision of `namespace` whose content is not recorded yet.
     pub async fn record(
         &self,
         client: &Client,

@@ -375,7 +375,8 @@ proptest! {
                 for version in &system.cleared {
                     let stays = now.is_some_and(|now| now.cleared.iter().any(|v| v.model_version == version.model_version));
                     let allowed = world.facts.systems.get(name).is_some_and(|s| s.spec.risk_level == "free");
-                    // Only a new trusted sidecar can displace a cleared version.
+                    // A cleared version leaves the Clearance only if its system is deleted or no longer
+                    // allowed. A new trusted sidecar can also displace the version.
                     prop_assert!(stays == allowed || trusted_more, "{}", &version.model_version);
                     if !stays {
                         let lost = now.is_some_and(|now| now.lost_at.is_some());

@@ -40,7 +40,7 @@ use crate::{
 /// The maximum number of statuses of a namespace that are written at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The maximum size of a message in bytes, after the API server refused the whole status.
+/// The maximum size of a message in bytes, if the API server refused the status with the full messages.
 const SHORT_MESSAGE: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -167,8 +167,8 @@ fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
     status.map(|status| fingerprint(&owned_fields(status)))
 }
 
-/// A status without the times of its conditions. The operator recognises a refused status by this value. Such a status
-/// was never stored, so each compile sets new times in it.
+/// A status without the times of its conditions. The operator recognises a refused status by this value. Such
+/// a status was never stored, so each compile sets new times in the conditions.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {

@@ -136,10 +136,10 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
 /// Removes the gate and the label, and writes an annotation with the version and the time. The annotation has a new
 /// value each time, so the API server records the time of this request in `managedFields`.
 ///
-/// Two states of `managedFields` prevent this record. If another user emptied the list, the API server tracks no field
-/// managers. If other entries have times in the future, the entry of this request seems to be the oldest, and the API
-/// server can drop it. In both cases, a second request replaces the list with one entry, which restarts the
-/// tracking.
+/// Two states of `managedFields` prevent this record. If another user emptied the list, the API server tracks
+/// no field managers. If other entries have times in the future, the entry of this request seems to be the
+/// oldest. Then the API server can drop the entry. In both cases, a second request replaces the list with one
+/// entry, which restarts the tracking.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let mut patch = json!({
         "metadata": {

@@ -5,10 +5,10 @@ use k8s_openapi::jiff::Timestamp;
 /// A request about one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Remove the gate. The text names the cleared version. It is `None` if the namespace does not govern the pod.
+    /// Remove the gate. The text names the cleared version. `None` if the namespace does not govern the pod.
     Release(Option<String>),
     Stop(Step),
-    /// Delete a gated pod of an old revision, so that its `StatefulSet` creates a pod of the new one.
+    /// Delete a gated pod of an old revision, so that its `StatefulSet` creates a pod of the new revision.
     Replace,
     /// Set the `activeDeadlineSeconds` of the pod.
     Bound(i64),

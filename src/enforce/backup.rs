@@ -4,8 +4,8 @@
 //!  Pod ── without the fields that the cluster added ──► ControllerRevision assent-<uid>: data
 //! ```
 //!
-//! Kubernetes also stores the state of workloads in `ControllerRevisions`. Users who may read pods may also read
-//! `ControllerRevisions`. The API server refuses every change of their data.
+//! Kubernetes also stores the state of workloads in `ControllerRevisions`. Users who may read pods may also
+//! read `ControllerRevisions`. The API server refuses every change of the data in a `ControllerRevision`.
 
 use std::collections::BTreeMap;
 

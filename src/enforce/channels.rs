@@ -39,7 +39,7 @@ pub(super) struct NotSupported {
     pub(super) owner: Arc<OwnerRef>,
 }
 
-/// The channels of the Enforcer. Their receivers end after the Enforcer, so a send cannot fail.
+/// The senders of the Enforcer. The tasks that receive end after the Enforcer, so a send cannot fail.
 pub(super) struct Channels {
     pub(super) jobs: mpsc::UnboundedSender<ClearanceUpdate>,
     pub(super) workloads: mpsc::UnboundedSender<ClearanceUpdate>,

@@ -16,17 +16,17 @@ use crate::{
     policy::matches,
 };
 
-/// The clearance, if its mode is enforce and its scope includes objects of this `scope`.
+/// The clearance, if its mode is `enforce` and its scope includes objects with the narrowest scope `scope`.
 pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }
 
-/// Whether the operator would stop the pod if its namespace enforced.
+/// Whether the operator would stop the pod if the namespace of the pod had the mode `enforce`.
 pub(super) fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
     pod.scope <= clearance.scope && pod.is_live() && cleared(pod, clearance, now).is_none()
 }
 
-/// The cleared version that has the runtime of the pod.
+/// The version of the pod's system that is cleared at `now` and has the runtime of the pod.
 pub(super) fn cleared<'a>(
     pod: &Pod,
     clearance: &'a ClearanceSpec,
@@ -45,7 +45,7 @@ pub(super) fn cleared_version<'a>(
     version_of(clearance, system, runtime, |end| now < end)
 }
 
-/// The version of `system` that has this runtime, and an end that satisfies `ends`.
+/// The version of `system` that has this runtime and whose `notAfter` satisfies `ends`.
 fn version_of<'a>(
     clearance: &'a ClearanceSpec,
     system: &str,
@@ -57,8 +57,9 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// The instant at which the pod lost its clearance, if the instant is known. The latest of three events counts: its
-/// version expired (`ran_out`), its system lost a clearance, or its namespace began to enforce.
+/// The instant at which the pod lost its clearance, if this instant is known. It is the latest of three
+/// events: the version of the pod expired (`ran_out`), the system lost a clearance, or the namespace began to
+/// enforce.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
     // The API server truncates times to whole seconds, so a tolerance of one second is needed.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
@@ -73,13 +74,15 @@ pub(super) fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> O
     Some(version.not_after.0)
 }
 
-/// The instant at which the namespace began to enforce, if an object created at `created` is older.
+/// The instant at which the namespace began to enforce, if this is later than `created`, the creation of an
+/// object.
 pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
-/// The instant to stop the object with this UID after its namespace began to enforce at `began`. The grace period is
-/// `grace` seconds. The instants of all objects are spread over the first half of the grace period.
+/// The instant at which the operator stops the object with this UID, after its namespace began to enforce at
+/// `began`. The grace period is `grace` seconds. The instants of all objects are spread over the first half
+/// of the grace period.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }

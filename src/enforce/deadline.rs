@@ -29,8 +29,8 @@ pub(crate) struct Life {
     pub(super) started: Option<Timestamp>,
     /// `activeDeadlineSeconds`.
     pub(super) seconds: Option<i64>,
-    /// Whether the operator set the deadline. If the pod template sets it, a replacement has the same deadline. So the
-    /// operator does not evict such a pod.
+    /// Whether the operator set the deadline. If the pod template sets the deadline, a replacement has the
+    /// same deadline. So the operator does not evict such a pod.
     set_by_operator: bool,
     /// Whether the owner creates a replacement.
     replaced: bool,
@@ -59,8 +59,8 @@ pub(super) enum Deadline {
     RollAt(Timestamp),
 }
 
-/// Decides about the deadline of a pod that is cleared until `not_after`. `grace` is the grace period of its risk
-/// level, in seconds.
+/// Decides about the deadline of a pod that is cleared until `not_after`. `grace` is the grace period of the
+/// risk level, in seconds.
 pub(super) fn deadline(life: &Life, not_after: Timestamp, grace: u32) -> Deadline {
     let Some(started) = life.started else { return Deadline::Stays };
     let wanted = not_after.duration_since(started).as_secs().max(1);

@@ -68,8 +68,8 @@ pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
-/// The time for which the operator waits before it stops a pod without a known loss. The API server may have admitted
-/// the pod by a Clearance that the watch has not delivered yet.
+/// The time for which the operator waits before it stops a pod whose loss of clearance is not known. The API
+/// server may have admitted the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
 /// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers. The operator cannot
@@ -199,8 +199,8 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
     let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // Whether another user deleted the pod with a longer grace period. The pod is then overdue after `deadline`,
-        // because the operator cannot shorten this deletion.
+        // Whether another user deleted the pod with a longer grace period. The pod is overdue after
+        // `deadline`, because the operator cannot shorten this deletion.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
         return revisit(RevisitReason::Deleted, due + CONFIRMATION);
@@ -228,7 +228,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     }
 }
 
-/// The instant to stop a pod of a `StatefulSet` that lost its clearance at `since`.
+/// The instant at which the operator stops a pod of a `StatefulSet`. The pod lost its clearance at `since`.
 fn stops_at(
     cache: &PodCache,
     key: &PodKey,
@@ -241,8 +241,9 @@ fn stops_at(
     statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-/// Whether another pod of the owner is unavailable, or may soon be unavailable: it is gated, has not started or is
-/// being deleted. It also counts if the operator has just sent a request about it, such as an eviction.
+/// Whether another pod of the owner is unavailable, or may soon be unavailable: it is gated, has not started
+/// or is being deleted. A pod about which the operator has just sent a request, such as an eviction, counts
+/// too.
 fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
     cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
         let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);

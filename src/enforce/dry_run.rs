@@ -22,7 +22,7 @@ use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 #[derive(Clone, Debug)]
 pub(crate) struct WouldStop {
     pub(crate) pod: String,
-    /// The name of the system is empty if the pod names no system.
+    /// Empty if the pod names no system.
     pub(crate) system: Arc<str>,
     pub(crate) owner: Option<Arc<OwnerRef>>,
     pub(crate) why: String,

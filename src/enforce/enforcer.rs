@@ -32,7 +32,7 @@ use crate::{
     watch::{Pool, RETRY, Relist, Timers},
 };
 
-/// The pods to decide about when a timer ends.
+/// The pods about which the operator decides again when a timer ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TimerKey {
     Namespace(Arc<str>),
@@ -70,8 +70,8 @@ pub(super) struct Enforcer {
     pub(super) cache: PodCache,
     /// The time of the last stop request, by UID of the controller.
     stop_requests: HashMap<String, Timestamp>,
-    /// The UIDs of controllers whose pods are evicted one by one. Their workload cannot be stopped, or another user
-    /// started it too often.
+    /// The UIDs of controllers whose pods are evicted one by one. The workload of such a controller cannot be
+    /// stopped, or another user started it too often.
     pub(super) evict_individually: HashSet<String>,
     pub(super) synced: Synced,
     pub(super) relists: Relists,
@@ -111,7 +111,8 @@ impl Enforcer {
         self.tell_all();
     }
 
-    /// Tells the other tasks that every clearance was sent.
+    /// Tells the other tasks that every clearance was sent. Does nothing before the first list of Clearances
+    /// is complete and this operator leads.
     pub(super) fn tell_all(&self) {
         if self.synced.clearances && self.synced.leading {
             self.channels.update(ClearanceUpdate::All);
@@ -146,7 +147,7 @@ impl Enforcer {
         }
     }
 
-    /// Decides about a pod, and queues its request.
+    /// Decides about a pod, and queues or schedules the next request about the pod.
     pub(super) fn look_at(&mut self, key: &PodKey) {
         self.counts.mark(&key.namespace);
         if !self.synced.enough() || self.pool.is_busy(key) {

@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient};
 
-/// The time in which a workload or a system gets an equal Event only once. Many of its pods can have the same cause.
+/// The time in which a workload or a system gets an equal Event only once. Many pods of the workload or
+/// system can have the same cause.
 const DEDUPLICATION: Duration = Duration::from_mins(1);
 
 /// An Event that waits in the queue.

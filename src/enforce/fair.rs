@@ -111,7 +111,7 @@ impl<T> Lines<T> {
     }
 
     /// Drops the newest item of the longest line, if this line has at least two items more than the line of
-    /// `namespace`.
+    /// `namespace`. Returns whether an item was dropped.
     fn make_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
         let longest =

@@ -26,7 +26,8 @@ use crate::watch::{Lenient, background_backoff, is_transient};
 /// The capacity of the cache of roots. A full cache is emptied.
 const CAPACITY: usize = 4096;
 
-/// The maximum length of a chain. Owner references can form a cycle.
+/// The maximum length of a chain of controllers. Owner references can form a cycle, so the search needs a
+/// limit.
 const LONGEST_CHAIN: usize = 8;
 
 /// A reference to the controller of an object.

@@ -58,7 +58,7 @@ pub(crate) struct Pod {
     pub(super) gated: bool,
     /// The narrowest scope that includes the pod.
     pub(super) scope: Scope,
-    /// The pod requests an accelerator, or its image matches a pattern of AI workloads.
+    /// Whether the pod requests an accelerator, or its image matches a pattern of AI workloads.
     pub(super) suspect: bool,
     pub(super) ended: bool,
     /// `None` if the pod is not being deleted.
@@ -69,7 +69,8 @@ pub(crate) struct Pod {
     /// The longest termination grace period of the pod and its probes, in seconds.
     pub(super) longest_grace: u32,
     pub(super) life: Life,
-    /// `None` stands for [`NO_NOTES`]. Most pods have no notes.
+    /// The notes of the operator. `None` stands for [`NO_NOTES`] and saves memory, because most pods have no
+    /// notes.
     pub(super) notes: Option<Box<Notes>>,
 }
 

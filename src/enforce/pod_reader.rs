@@ -128,7 +128,8 @@ impl PodReader {
     }
 }
 
-/// Seconds from the spec of a pod. As in Kubernetes, a negative number counts as one second.
+/// A number of seconds in the spec of a pod, or `default` if the spec has none. As in Kubernetes, a negative
+/// number counts as one second.
 fn seconds(value: Option<i64>, default: u32) -> u32 {
     value.map_or(default, |seconds| if seconds < 0 { 1 } else { u32::try_from(seconds).unwrap_or(u32::MAX) })
 }

@@ -84,8 +84,8 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Whether the watch already shows the change. For a stop it is always false, because the pod may need another
-        // request later, but not at once.
+        // Whether the watch already shows the change. For a stop, this is always `false`: the pod may need
+        // another request, but not at once.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),

@@ -86,7 +86,7 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
     }
 }
 
-/// The workloads of one namespace that the operator makes retry.
+/// A group of workloads in one namespace. The operator makes the controllers of these workloads retry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     /// The workloads of one system.
@@ -104,7 +104,8 @@ impl Group {
     }
 }
 
-/// The cleared digests by system, and the trusted sidecars of a governed namespace.
+/// The content of a Clearance that decides about retries: the cleared digests by system, and the trusted
+/// additions.
 #[derive(Clone, Debug, Default)]
 struct Cleared {
     systems: BTreeMap<String, BTreeSet<Digest>>,
@@ -124,7 +125,8 @@ impl From<&ClearanceSpec> for Cleared {
 }
 
 impl Cleared {
-    /// The workloads with pods that the API server refused with the clearance `before`, and may admit with this one.
+    /// The workloads with pods that the API server refused with the clearance `before`, and may admit with
+    /// this clearance.
     fn more_than(&self, before: &Self) -> Vec<Group> {
         if self.trusted != before.trusted {
             return vec![Group::All];

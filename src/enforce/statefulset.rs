@@ -84,9 +84,9 @@ impl Set {
     }
 }
 
-/// The instant to stop the pod with `ordinal` after a loss at `since`. `running` contains the ordinals of the running
-/// pods. Each running pod has an equal share of the time from `since` to `until`. From `until` on, the operator ignores
-/// disruption budgets.
+/// The instant at which the operator stops the pod with `ordinal` after a loss of clearance at `since`.
+/// `running` contains the ordinals of the running pods. Each running pod has an equal share of the time from
+/// `since` to `until`. From `until` on, the operator ignores disruption budgets.
 pub(super) fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
     let after = running.iter().filter(|other| **other > ordinal).count();
     let (after, all) =

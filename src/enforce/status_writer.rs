@@ -49,7 +49,7 @@ impl Count {
         Self { pods, held_of: BTreeSet::new() }
     }
 
-    /// Counts a held pod, and records its owner up to [`MAX_OWNERS`] owners.
+    /// Counts a held pod. Records the owner of the pod, unless the count already has [`MAX_OWNERS`] owners.
     pub(super) fn hold(&mut self, owner: Option<&Arc<OwnerRef>>) {
         self.pods.held += 1;
         if self.held_of.len() < MAX_OWNERS {

@@ -44,7 +44,8 @@ impl<'a> EventSubject<'a> {
         }
     }
 
-    /// The subject for a workload. The text of its Event does not depend on a runtime, so the subject has any runtime.
+    /// The subject for a workload. The text of its Event does not depend on the runtime, so the runtime is
+    /// arbitrary.
     pub(super) fn workload(namespace: &'a str, root: &'a OwnerRef, system: &'a Arc<str>) -> Self {
         Self {
             api_version: &root.api_version,
@@ -59,7 +60,7 @@ impl<'a> EventSubject<'a> {
     }
 }
 
-/// The command that explains a pod, or the system of another kind of subject.
+/// The command that explains the subject if it is a pod, or else the system of the subject.
 pub(super) fn explain(subject: &EventSubject<'_>) -> String {
     match subject.kind {
         "Pod" => format!("kubectl assent explain pod/{} -n {}", subject.name, subject.namespace),
@@ -89,7 +90,8 @@ pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> 
     }
 }
 
-/// The maximum length of a text about a system, in bytes. It leaves room in the Event for the command at the end.
+/// The maximum length of a text about a system, in bytes. This limit leaves room in the Event for the command
+/// at the end.
 const WHY_BYTES: usize = 128;
 
 fn why_of_system(name: &str, system: &SystemClearance) -> String {
@@ -108,8 +110,8 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     shorten(text, WHY_BYTES)
 }
 
-/// The cause of each withheld version, without the remedy. After a loss, versions that await approval come last.
-/// Otherwise the newest version comes first.
+/// The cause of each withheld version, without the remedy. After a loss of clearance, versions that await
+/// approval come last. Apart from this, the newest version comes first.
 fn causes(system: &SystemClearance) -> impl Iterator<Item = String> {
     let waits = |version: &WithheldVersion| version.reason == "AwaitingApproval";
     let mut versions: Vec<_> = system.withheld.iter().collect();

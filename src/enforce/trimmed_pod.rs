@@ -1,5 +1,6 @@
-//! The object of a pod without its `managedFields`. No decision reads them. The `managedFields` are half of the bytes
-//! that the API server sends. They take most of the time to parse 100,000 pods.
+//! The object of a pod without its `managedFields`. No decision reads them. The `managedFields` are half of
+//! the bytes that the API server sends. Without this type, most of the time to parse 100,000 pods would be
+//! needed for `managedFields`.
 //!
 //! ```text
 //!  metadata ─► without managedFields ─┐

@@ -207,8 +207,8 @@ fn binary(name: &str) -> Option<(Binary, &'static str)> {
     })
 }
 
-/// The type of the result of `operator`. `None` if the operator does not take operands of these types. Texts and lists
-/// have no `+`, so values cannot grow.
+/// The type of the result of `operator`. `None` if the operator does not take operands of these types. Texts
+/// and lists have no `+`, so an expression cannot build ever larger texts and lists.
 fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     use Binary::{Add, Divide, Equal, In, Multiply, NotEqual, Remainder, Subtract};
     use Type::{Bool, Double, Duration, Dyn, Int, List, Map, String, Timestamp};

@@ -47,7 +47,7 @@ pub(super) struct Checker<'a> {
     leaves: &'a [Position],
     visited: usize,
     depth: usize,
-    /// The variables of the loops around the current part, from the outer loop to the inner loop.
+    /// The variables of the loops around the visited part, from the outer loop to the inner loop.
     scope: Vec<(String, Type)>,
     variables: BTreeSet<String>,
     /// The number of regular expressions.
@@ -81,7 +81,7 @@ impl Checker<'_> {
         self.leaves.get(self.visited).copied()
     }
 
-    /// Visits the next name or literal.
+    /// Visits the next name or literal, and returns its position.
     pub(super) fn leaf(&mut self) -> Option<Position> {
         let position = self.here();
         self.visited += 1;
@@ -245,9 +245,9 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether the loop is a `filter`. The body of a `filter` is the loop variable, which comes before the condition in the
-/// text. The parser numbers the parts in the order of the text, so the body has a lower number than the condition. In a
-/// `map`, the body has a higher number.
+/// Whether the loop is a `filter`. The body of a `filter` is the loop variable, which comes before the
+/// condition in the text. The parser numbers the parts in the order of the text, so the body has a lower
+/// number than the condition. In a `map` with a condition, the body has a higher number.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {
@@ -257,7 +257,8 @@ fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     is_variable && condition.is_some_and(|condition| body.id < condition.id)
 }
 
-/// The common type of two types, for example of both branches of a condition. `None` if there is none.
+/// The common type of two types, for example of both branches of a condition. `None` if they have no common
+/// type.
 pub(super) fn join(one: &Type, two: &Type) -> Option<Type> {
     match (one, two) {
         (one, two) if one == two => Some(one.clone()),
@@ -268,7 +269,7 @@ pub(super) fn join(one: &Type, two: &Type) -> Option<Type> {
     }
 }
 
-/// A hint with the most similar name. If no name is similar, `intro` and all names.
+/// A hint that names the most similar name. If no name is similar, the hint is `intro` with all names.
 pub(super) fn suggestion(name: &str, known: &[&str], intro: &str) -> String {
     let similar = if name.len() > SUGGESTION_BYTES { None } else { nearest(name, known.iter().copied()) };
     match similar {
@@ -277,7 +278,8 @@ pub(super) fn suggestion(name: &str, known: &[&str], intro: &str) -> String {
     }
 }
 
-/// The text of a chain of names, for a message.
+/// The text of a chain of names, such as `version.runtime`, for a message. For other syntax, the text is
+/// "the value".
 pub(super) fn path(part: &IdedExpr) -> String {
     let mut names = Vec::new();
     let mut part = part;

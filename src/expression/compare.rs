@@ -1,4 +1,4 @@
-//! Compares values.
+//! Compares values: equality, order, and membership in a list or map.
 
 use std::cmp::Ordering;
 
@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Evaluation<'_> {
-    /// Whether the values are equal. Values of different types are not equal, except numbers. Charges for each part of
-    /// the values that it compares.
+    /// Whether the values are equal. Values of different types are not equal, except numbers. Charges for
+    /// each compared part of the values.
     pub(super) fn equal(&mut self, left: &Value, right: &Value) -> Result<bool, Failure> {
         self.charge(1)?;
         Ok(match (left, right) {
@@ -50,7 +50,7 @@ impl Evaluation<'_> {
         pairs.try_fold(true, |equal, (left, right)| Ok(equal && self.equal(left, right)?))
     }
 
-    /// The order of two numbers, texts, timestamps or durations. `None` if a number is not a number (NaN).
+    /// The order of two numbers, texts, timestamps or durations. `None` if one of the numbers is NaN.
     pub(super) fn order(&mut self, left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
         Ok(match (left, right) {
             (Value::Text(left), Value::Text(right)) => {
@@ -94,7 +94,7 @@ fn numbers(left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
     })
 }
 
-/// Compares the numbers exactly. A conversion of the int to a double could round.
+/// Compares the numbers exactly. A conversion of the int to a double could round it.
 fn int_and_double(int: i64, double: f64) -> Option<Ordering> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if double.is_nan() {

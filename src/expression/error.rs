@@ -26,7 +26,8 @@ impl Position {
     }
 }
 
-/// The reason why a text is not a valid expression. The environment states which variables an expression may read.
+/// The reason why a text is not a valid expression. For example, it reads a variable that the environment
+/// does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidExpression {
     /// The place of the error, if it is known.
@@ -64,8 +65,8 @@ impl fmt::Display for InvalidExpression {
 
 impl std::error::Error for InvalidExpression {}
 
-/// The reason why an evaluation has no result. The reason never contains a value of an input. The values of a
-/// container's environment variables can be secret.
+/// The reason why an evaluation has no result. The reason never contains a value of an input, because values
+/// such as a container's environment variables can be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The evaluation needs more steps than its budget.
@@ -96,7 +97,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Cuts `text` to `bytes` and replaces control characters.
+/// Cuts `text` to at most `bytes` bytes, and writes a space instead of each control character.
 pub(super) fn one_line(text: &str, bytes: usize) -> String {
     let cut = &text[..text.floor_char_boundary(bytes.min(text.len()))];
     let printable =

@@ -10,8 +10,8 @@ use super::{
     node::{Function, Node, Selected, Value},
 };
 
-/// An operand has a type that the operator does not take. The checker does not find this if the operand has the type
-/// `Dyn`, or if an input does not have the type of its schema.
+/// An operand has a type that the operator does not take. The checker does not find this error if the operand
+/// has the type `Dyn`, or if an input does not have the type of its schema.
 pub(super) const WRONG_TYPE: Failure =
     Failure::Other("a value has a type that the operator or function does not take");
 
@@ -42,7 +42,7 @@ impl<'a> Evaluation<'a> {
         left.map(drop).ok_or(Failure::TooExpensive)
     }
 
-    /// Charges one step for each 64 bytes of a text that the evaluation visits.
+    /// Charges for the visit of a text with `bytes` bytes: one step for each 64 bytes.
     pub(super) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
         self.charge(u64::try_from(bytes / 64).unwrap_or(u64::MAX))
     }

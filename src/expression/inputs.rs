@@ -33,8 +33,8 @@ impl Inputs {
     }
 }
 
-/// The value of `json`, which should have the type `of`. A value of another type keeps its own type. Then the operators
-/// that read the value fail.
+/// The value of `json`, which should have the type `of`. If `json` has another type, the value keeps this
+/// other type, and the operators that read the value fail.
 fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
     let nesting = nesting.checked_sub(1)?;
     Some(match json {

@@ -32,8 +32,8 @@ fn over(
     result
 }
 
-/// Evaluates the body for each element until its result is `deciding`. A failure counts only if no element decides. If
-/// several elements fail, the first failure counts.
+/// Evaluates the body for each element until a result is `deciding`. A failure counts only if no element
+/// decides. If several elements fail, the first failure counts.
 fn decide(
     evaluation: &mut Evaluation<'_>,
     inner: &Loop,

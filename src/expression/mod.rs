@@ -10,8 +10,8 @@
 //! The writer of an expression is not trusted. Limits bound the memory and the time of a compilation. A budget of steps
 //! bounds the memory and the time of an evaluation. A maximum depth bounds the stack in both cases.
 //!
-//! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each element of a list that
-//! it visits. The order of its maps is random. Its errors contain the values of the inputs.
+//! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each element of a
+//! list that it visits. Its maps have a random order, and its errors contain the values of the inputs.
 //!
 //! Equal expressions and inputs give equal results, including the failures.
 
@@ -65,7 +65,7 @@ impl Expression {
         &self.variables
     }
 
-    /// Whether the inputs meet the expression. Uses steps of `budget`.
+    /// Evaluates the expression for `inputs`. The evaluation uses steps of `budget`.
     pub fn evaluate(&self, inputs: &Inputs, budget: &mut Budget) -> Result<bool, Failure> {
         let steps = budget.0.min(BUDGET);
         let mut evaluation = evaluate::Evaluation::new(inputs, steps);
@@ -80,8 +80,8 @@ impl Expression {
 pub struct Budget(u64);
 
 impl Budget {
-    /// The budget of all evaluations for one namespace. In a release build, they take less than one second, or less
-    /// than five seconds if they search with patterns.
+    /// The budget of all evaluations for one namespace. In a release build, these evaluations take less than
+    /// one second, or less than five seconds if they search with patterns.
     pub const fn of_namespace() -> Self {
         Self(50 * BUDGET)
     }

@@ -37,8 +37,8 @@ pub(super) enum Node {
     Index(Box<[Node; 2]>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    /// The bool is the deciding value: false for `&&`, true for `||`. If one operand has this value, it is the result,
-    /// even if the other operand fails.
+    /// The bool is the deciding value: false for `&&`, true for `||`. If one operand has this value, the
+    /// value is the result, even if the other operand fails.
     Logic(bool, Box<[Node; 2]>),
     Conditional(Box<[Node; 3]>),
     Binary(Binary, Box<[Node; 2]>),

@@ -5,8 +5,8 @@
 //!             └──► positions of names and literals
 //! ```
 //!
-//! The parser of the library is recursive. The limits are checked first, so that its stack stays small. Only this file
-//! uses items of the library that are `#[doc(hidden)]`.
+//! The parser of the library is recursive. The limits are checked first, so that the parser needs only a
+//! small stack. Only this file uses items of the library that are `#[doc(hidden)]`.
 
 use cel::{
     common::ast::IdedExpr,

@@ -6,13 +6,14 @@ use regex::{Error, Regex, RegexBuilder};
 /// a search visits each part of the compiled pattern for each byte of the text. So the size determines the cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// The number of bytes of the text that a search visits in one step, in the worst case, with a pattern of one kilobyte.
+/// In the worst case, a search with a pattern of one kilobyte visits this number of bytes of the text in one
+/// step.
 const BYTES_PER_STEP: usize = 2;
 
 /// The maximum size of the cache of a search, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
 
-/// The maximum nesting of a pattern. It bounds the stack of the compilation.
+/// The maximum nesting of a pattern. This limit bounds the stack of the compilation.
 const NESTING: u32 = 32;
 
 /// A compiled regular expression. As in other CEL implementations, `\d`, `\s`, `\w` and `\b` are ASCII.

@@ -2,7 +2,7 @@
 
 use super::{node::Function, types::Type};
 
-/// Each function and loop with its use.
+/// The name of each function and loop, with an example of its use.
 pub(super) const USES: [(&str, &str); 16] = [
     ("all", "list.all(x, condition)"),
     ("contains", "text.contains(\"part\")"),

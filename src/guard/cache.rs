@@ -89,7 +89,8 @@ impl PolicyCache {
         }
     }
 
-    /// Caches a policy. The caller also uses this after a write, so that the cache need not wait for the watch.
+    /// Caches a policy. The caller also calls this function after a write, so that the cache need not wait
+    /// for the watch.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }
@@ -98,8 +99,8 @@ impl PolicyCache {
         self.policies.get(key)
     }
 
-    /// The policies that were intact before and now differ from `wanted`, and the policies that were never intact since
-    /// the operator started.
+    /// Two lists: the policies that were intact before and are now missing or changed, and the policies that
+    /// were never intact since the operator started.
     pub fn broken(&mut self, wanted: &BTreeMap<Key, PolicyObject>) -> (Vec<Key>, Vec<Key>) {
         let (mut broken, mut never_intact) = (Vec::new(), Vec::new());
         for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {

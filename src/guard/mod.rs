@@ -8,9 +8,9 @@
 //!                                                         └─ no: pause             metric     Event
 //! ```
 //!
-//! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and upgrades
-//! the `ClusterRole` before the policies. So the operator does not restore policies during an uninstall. An older
-//! operator does not change the policies of a newer chart.
+//! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and
+//! upgrades the `ClusterRole` before the policies. So the operator does not restore policies during an
+//! uninstall, and an older operator does not change the policies of a newer chart.
 //!
 //! `enforce` stops uncleared pods that were created while a policy was missing.
 
@@ -108,7 +108,8 @@ impl PolicyRestorer {
         }
     }
 
-    /// Restores broken policies. Returns the time until the next check, if one is needed even if no policy changes.
+    /// Restores broken policies. Returns the time until the next check. `None` if the next check is needed
+    /// only after a policy changes.
     async fn check(&mut self) -> Option<Duration> {
         let (broken, never_intact) = self.live.broken(&self.wanted);
         if broken.is_empty() && never_intact.is_empty() {
@@ -183,7 +184,7 @@ impl PolicyRestorer {
                 ),
                 NotInstalled::Other(version) => info!(
                     version,
-                    "the policies of the release are of another version or other values than this operator: they are left unchanged"
+                    "the release has policies of another version or with other chart values than this operator: the operator leaves them unchanged"
                 ),
             }
         }

@@ -1,4 +1,5 @@
-//! Reads whether the release of this operator is still installed, and installed the policies that this operator knows.
+//! Checks whether the release of this operator is still installed, and whether the release has the policies
+//! that this operator knows.
 
 use k8s_openapi::{
     api::rbac::v1::ClusterRole,
@@ -73,7 +74,8 @@ impl Release {
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The owner reference of a restored policy. The garbage collector deletes the policy after the `ClusterRole`.
+    /// The owner reference of a restored policy. An uninstall deletes the `ClusterRole`, and then the garbage
+    /// collector deletes the policy.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }

@@ -84,7 +84,7 @@ pub struct IncidentMetrics {
     deadlines: Family<DeadlineLabels, Times>,
     reviews: Family<IncidentLabels, Times>,
     open: Family<NamespaceLabel, Gauge>,
-    /// The values that are set now, by namespace.
+    /// The current values of the gauges, by namespace.
     now: Mutex<BTreeMap<String, IncidentGauges>>,
 }
 
@@ -104,7 +104,7 @@ impl IncidentMetrics {
         );
         registry.register_with_unit(
             "incident_review_due_timestamp",
-            "Time at which the review of an incident is due, until it is complete",
+            "Time at which the review of an incident is due. Absent after the review is complete",
             Unit::Seconds,
             self.reviews.clone(),
         );
@@ -132,7 +132,7 @@ impl IncidentMetrics {
         } else {
             self.open.get_or_create(&label).set(i64::try_from(wanted.open).unwrap_or(i64::MAX));
         }
-        // Do not decide by `open`: a closed incident can still have a deadline or a review.
+        // Do not test `open` here, because a closed incident can still have a deadline or a review.
         let is_empty = wanted.tiers.is_empty() && wanted.deadlines.is_empty() && wanted.reviews.is_empty();
         if !is_empty {
             now.insert(namespace.to_owned(), wanted);

@@ -123,9 +123,9 @@ impl<'a> RecordedDecision<'a> {
     }
 }
 
-/// The time from which a decision counts. `None` if the API server has not recorded the object. If the decision
-/// [permits](Decision::permits) a version to run, it counts from its signature, so it does not lift a later revocation
-/// or hold. Every other decision counts from the creation of its object.
+/// The time from which a decision counts. `None` if the API server has not recorded the object. A signed
+/// decision that [permits](Decision::permits) a version to run counts from its signature, so it does not lift
+/// a later revocation or hold. Every other decision counts from the creation of its object.
 pub fn decided_at(approval: &impl ApprovalObject) -> Option<Timestamp> {
     let recorded = approval.created()?;
     let spec = approval.spec();

@@ -32,9 +32,9 @@ use crate::api::{
 pub struct RecordedAssessment<'a> {
     /// The name of the `Assessment`.
     pub name: &'a str,
-    /// The subject of the assessment, such as fairness or security.
+    /// The property that the assessment examines, such as fairness or security.
     pub kind: AssessmentKind,
-    /// The measured values.
+    /// The results, each with its metric, slice and value.
     pub results: &'a [AssessmentResult],
     /// The relation of the assessor to the provider, if it is stated.
     pub relationship: Option<Relationship>,
@@ -86,8 +86,8 @@ pub struct Finding<'a> {
     pub required: &'a RequiredAssessment,
     /// The newest signed result, and its effect. `None` if there is no signed result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
-    /// A result that nobody signed in the required role, if it is at least as new as the deciding result. If there are
-    /// several, a result that would not meet the requirement takes precedence.
+    /// A result that nobody signed in the required role and that is at least as new as the deciding result.
+    /// Of several such results, the newest that would not meet the requirement, or else the newest of all.
     pub unsigned: Option<Measured<'a>>,
 }
 
@@ -191,9 +191,9 @@ fn select_one<'a>(
         };
         measured.signer = Some(signature.approver.user.clone());
         let candidate = (measured, validity(signature));
-        // If several results are from the same second, the worst result decides. If they are equally bad, the
-        // assessment with the first name decides. Results of one second expire together, so their order does not change
-        // with time.
+        // If several results are from the same second, the worst result decides. Of equally bad results, the
+        // result of the assessment whose name comes first in the alphabet decides. Results of one second
+        // expire together, so their order does not change with time.
         let rank = |(m, validity): &(Measured<'a>, Validity)| {
             let effect = effect(m, required, *validity, Timestamp::MIN);
             (m.performed_at, effect.severity(), Reverse(m.assessment))
@@ -241,7 +241,8 @@ pub enum AssessmentEffect {
     Counted(BTreeSet<String>),
 }
 
-/// The effect of each assessment, by its name. `findings` must be the findings for these assessments at `now`.
+/// The effect of each assessment, by the name of the assessment. `findings` must be the findings for these
+/// assessments at `now`.
 pub fn effects<'a>(
     assessments: &[RecordedAssessment<'a>],
     findings: &[Finding<'_>],

@@ -1,5 +1,5 @@
-//! Compares the certifications of a provider with the required certifications. The rules are equal for the provider of
-//! the system and for the providers of its hosted models.
+//! Compares the certifications of a provider with the required certifications. The same rules apply to the
+//! provider of the system and to the providers of its hosted models.
 //!
 //! ```text
 //!  certification ── provider, name, end, address, digest, role, time ──► canonical JSON
@@ -38,7 +38,7 @@ pub struct SignedCertifications(Vec<SignedCertification>);
 struct SignedCertification {
     holder: String,
     certification: Certification,
-    /// The time from which the key is no longer valid. From this time on, the signature does not count.
+    /// The end of the key of the signature. From this time on, the signature does not count.
     key_end: Option<Timestamp>,
 }
 
@@ -68,7 +68,7 @@ impl SignedCertifications {
         Self(signed.collect())
     }
 
-    /// The times from which the keys of the signatures are no longer valid.
+    /// The ends of the keys of the signatures.
     pub(super) fn end_times(&self) -> impl Iterator<Item = Timestamp> {
         self.0.iter().filter_map(|signed| signed.key_end)
     }

@@ -28,8 +28,8 @@ use crate::{
     expression::Type,
 };
 
-/// An optional variable of expressions. To read its objects, the operator needs more permissions, so the variable is
-/// off by default.
+/// An optional variable of expressions. The variable is off by default, because the operator needs more
+/// permissions to read the objects of the variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClusterVariable {
     /// `networkPolicies`: the policies that select every pod of the system, or can select some of them.
@@ -92,7 +92,8 @@ pub struct NetworkPolicyFacts {
 impl From<NetworkPolicy> for NetworkPolicyFacts {
     fn from(NetworkPolicy { metadata, spec }: NetworkPolicy) -> Self {
         let mut spec = spec.unwrap_or_default();
-        // The API server sets this default in a stored policy. A policy from a manifest file does not have it.
+        // The API server sets this default in a stored policy. A policy from a manifest file does not have
+        // this default.
         let egress = spec.egress.is_some().then(|| "Egress".to_owned());
         let default = || std::iter::once("Ingress".to_owned()).chain(egress).collect();
         spec.policy_types = Some(spec.policy_types.unwrap_or_else(default));
@@ -101,8 +102,8 @@ impl From<NetworkPolicy> for NetworkPolicyFacts {
 }
 
 impl NetworkPolicyFacts {
-    /// How many of the pods of `system` the policy selects. Only one label of these pods is known: the label with the
-    /// name of the system.
+    /// The selection of the policy among the pods of `system`. Only one label of these pods is known: the
+    /// label with the name of the system.
     fn selection(&self, system: &str) -> Selection {
         let selector = &self.spec.pod_selector;
         let labels = selector.iter().flat_map(|selector| selector.match_labels.iter().flatten());
@@ -119,7 +120,7 @@ impl NetworkPolicyFacts {
     }
 }
 
-/// How many of the pods of a system a `NetworkPolicy` selects.
+/// The share of the pods of a system that a `NetworkPolicy` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Selection {
     Every,
@@ -128,7 +129,8 @@ enum Selection {
     None,
 }
 
-/// Whether a requirement of a selector holds for the pods of `system`. `None` if it depends on another label.
+/// Whether a requirement of a selector holds for the pods of `system`. `None` if this depends on another
+/// label.
 fn holds(expression: &LabelSelectorRequirement, system: &str) -> Option<bool> {
     let has_value = || expression.values.iter().flatten().any(|value| value == system);
     let holds = || match &*expression.operator {
@@ -195,7 +197,8 @@ pub struct Storage {
 }
 
 impl ClusterObjects {
-    /// The value of a variable for a version of `system` with these volumes. `None` if it is not known.
+    /// The value of a variable for a version of `system` with these volumes. `None` if the value is not
+    /// known.
     pub(super) fn value(&self, variable: ClusterVariable, system: &str, volumes: &[Volume]) -> Option<Value> {
         match variable {
             ClusterVariable::NetworkPolicies => {
@@ -212,8 +215,9 @@ impl ClusterObjects {
 }
 
 impl Storage {
-    /// A claim in the form that expressions see. If `is_complete`, a claim that is not in the maps does not exist, and
-    /// has only its name. Otherwise, the result is `None` if the claim or its class is not in the maps.
+    /// A claim in the form that expressions see. If `is_complete`, a claim that is not in the maps does not
+    /// exist, so the result has only its name. Otherwise, the result is `None` if the claim or its class is
+    /// not in the maps.
     fn claim(&self, name: &str) -> Option<Value> {
         let mut seen = json!({ "name": name });
         let Some(claim) = self.claims.get(name) else { return self.is_complete.then_some(seen) };

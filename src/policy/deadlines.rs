@@ -7,7 +7,8 @@
 //!                                   otherwise ──────────────────► Running, then Missed
 //! ```
 //!
-//! The deadlines of the law apply only if the incident must be reported. People decide this, and not this program.
+//! The deadlines of the law apply only if the incident must be reported. People decide this. This program
+//! does not.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -141,7 +142,9 @@ fn of_level_rule(rule: &RequiredDeadline, aware: Timestamp) -> Deadline<'_> {
 }
 
 impl Deadline<'_> {
-    /// Sets the state from the notes that name the deadline. The first note decides.
+    /// Sets the state from the notes that name the deadline. A report or notification in time meets the
+    /// deadline. Otherwise, a closing makes the deadline not applicable. The first of these notes settles the
+    /// deadline.
     fn settle(&mut self, incident: &RecordedIncident<'_>, now: Timestamp) {
         let names = |note: &&RecordedNote<'_>| note.deadlines.iter().any(|name| **name == *self.name);
         let reported = incident

@@ -1,4 +1,4 @@
-//! The effect of each decision: whether it counts at a given time, and the reason if it does not count.
+//! The effect of each decision at a given time: the decision counts, or does not count for a stated reason.
 //!
 //! ```text
 //!  three separate examples: the decisions of one person in one role, over time
@@ -91,8 +91,8 @@ impl ApprovalEffect {
     }
 }
 
-/// The end of an approval: its own end, or its time plus the validity of the level, whichever is earlier. The result is
-/// in whole seconds, like the times of the API server.
+/// The end of an approval: its own `notAfter`, or the time of the decision plus the validity of the level,
+/// whichever is earlier. The result is in whole seconds, like the times of the API server.
 pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let by_level = level.validity.and_then(|validity| {
         let validity = SignedDuration::try_from(std::time::Duration::from(validity)).ok()?;
@@ -106,9 +106,9 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
 
-/// The decisions on one subject under one level.
+/// The decisions on one subject, judged by the rules of one level.
 pub struct Record<'a> {
-    /// Each decision, its effect without regard to its expiry, and the time at which it expires.
+    /// Each decision, its effect if it has not expired, and the time at which it expires.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -139,8 +139,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. Of several revocations from the same second, the one with the last object name counts as
-    /// the last.
+    /// The last revocation. Of several revocations from the same second, the one whose object name is last in
+    /// the alphabet counts as the last.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -200,8 +200,8 @@ impl<'a> LatestDecisions<'a> {
         }
     }
 
-    /// Whether this rejection is in effect. A later approval or rejection by the same person in the same role ends its
-    /// effect.
+    /// Whether this rejection is in effect. A later approval or rejection by the same person in the same role
+    /// ends the effect of this rejection.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)

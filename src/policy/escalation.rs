@@ -18,7 +18,7 @@ pub struct Escalation<'a> {
     effect: IncidentEffect,
 }
 
-/// A tier with its number, from 1, and its time.
+/// A tier of the escalation of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tier<'a> {
     /// The number of the tier, from 1.

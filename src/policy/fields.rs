@@ -350,12 +350,12 @@ pub const HARMLESS_ANNOTATIONS: &[&str] = &[
     "io.kubernetes.cri-o.userns-mode",
 ];
 
-/// Whether a pod with this annotation is never approved.
+/// Whether the annotation `name` is forbidden, so that no version can match a pod that has it.
 pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
 
-/// The alternative to the field `path`, which is never approved, for a message.
+/// The text of a message that says what to use instead of the field `path`, which is never approved.
 pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {

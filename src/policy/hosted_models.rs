@@ -46,7 +46,7 @@ struct KnownProvider {
     name: &'static str,
     /// Patterns of whole host names, in lower case. A `*` stands for at least one character.
     hosts: &'static [&'static str],
-    /// Beginnings of the names of environment variables.
+    /// Prefixes of the names of environment variables.
     variables: &'static [&'static str],
 }
 

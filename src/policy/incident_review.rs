@@ -28,9 +28,9 @@ pub struct DueReview {
 pub enum ReviewEffect {
     /// The review counts.
     Counted,
-    /// The incident was neither resumed nor closed at the time of the review.
+    /// At the time of the review, people had neither resumed a version nor closed the incident.
     TooEarly,
-    /// The reviewer opened the incident, or is the only person who resumed.
+    /// The reviewer opened the incident, or is the only person who resumed a version.
     ReviewerIsInvolved,
     /// The level does not name the role, or requires no review.
     RoleNotRequired,
@@ -106,7 +106,7 @@ pub(super) fn hold(
     Some((review.due, review.missing?))
 }
 
-/// The time of the first decision to resume, or of the closing if that is earlier.
+/// The time of the first decision to resume, or of the closing if the closing is earlier.
 fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let resumed = resumes(incident, level).map(|resume| resume.at);
     resumed.chain(incident.closed_at()).min()
@@ -121,7 +121,7 @@ fn resumes<'i>(
     resumes.filter(move |resume| is_after_notes(incident, resume))
 }
 
-/// Whether the person opened the incident, or is the only person who resumed.
+/// Whether the person opened the incident, or is the only person who resumed a version.
 fn is_reviewer_involved(incident: &RecordedIncident<'_>, level: &RiskLevelSpec, user: &str) -> bool {
     let mut people = resumes(incident, level).map(|resume| &*resume.approver.user).peekable();
     let resumed_alone = people.peek().is_some() && people.all(|person| person == user);

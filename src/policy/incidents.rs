@@ -1,4 +1,5 @@
-//! Finds the incidents that hold a version, and the notes and decisions that are missing to resume it.
+//! Finds the incidents that hold a version, and the notes and decisions that are missing before the version
+//! may run again.
 //!
 //! ```text
 //!  Incident (Hold) ── names the version, its content or the whole system ──► Hold
@@ -7,9 +8,9 @@
 //!                     one by a person who is not involved
 //! ```
 //!
-//! If the level says so, an incident without a hold begins to hold its versions later. This happens when the escalation
-//! reaches a tier with a hold before anybody acknowledges the incident, or when people miss the review. A hold has no
-//! end. Only people lift it.
+//! By a rule of the level, an incident without a hold can begin to hold its versions later. This happens when
+//! the escalation reaches a tier with a hold before anybody acknowledges the incident, or when people miss
+//! the review. A hold has no end. Only people lift it.
 
 use std::{
     borrow::Cow,
@@ -193,7 +194,8 @@ impl<'a> IncidentDecision<'a> {
 pub enum ResumeEffect {
     /// The decision counts.
     Counted,
-    /// A root cause, an action or a verification was noted only after the decision, or not at all.
+    /// A root cause, an action or a verification was not noted before the decision. A note in the same second
+    /// is too late.
     BeforeNotes,
     /// The level separates duties, and the person owns the system, or wrote the version or the system.
     ApproverIsInvolved,
@@ -262,7 +264,7 @@ pub enum MissingToResume {
     AnyApproval,
     /// A decision by a person who neither opened the incident nor wrote an action.
     IndependentPerson,
-    /// An acknowledgement. A tier of the escalation holds the version until then.
+    /// An acknowledgement or a closing. Until then, a tier of the escalation holds the version.
     Acknowledgement {
         /// The role of the tier.
         role: String,
@@ -303,7 +305,7 @@ impl fmt::Display for MissingToResume {
     }
 }
 
-/// The version that is judged, with the facts that say who may resume it.
+/// The version that is judged, with the facts that decide who may resume the version.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldSubject<'a> {
     /// The name of the version.
@@ -328,7 +330,7 @@ pub struct HoldJudgement {
     pub held_by: BTreeMap<String, Option<Timestamp>>,
     /// The names of the incidents whose hold people lifted, at most [`NAMES`].
     pub lifted: BTreeSet<String>,
-    /// The name of the first incident that concerns the version and that people did not close.
+    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
     pub open: Option<String>,
     /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
     /// that does not concern the version has no entry.
@@ -420,7 +422,7 @@ impl HeldSubject<'_> {
     }
 }
 
-/// The first role without enough people, and the number of its people.
+/// The first role without enough people, and the number of people who count in this role.
 pub(super) fn first_short<'r>(
     required: &'r [RequiredApproval],
     counted: &[&IncidentDecision<'_>],
@@ -439,7 +441,7 @@ pub(super) fn requires(required: &[RequiredApproval], role: &str) -> bool {
     required.is_empty() || required.iter().any(|required| required.role == role)
 }
 
-/// Whether the decision came after a root cause, an action and a verification were noted.
+/// Whether a root cause, an action and a verification were noted before the decision.
 pub(super) fn is_after_notes(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     noted_at(incident).is_some_and(|noted_at| resume.at > noted_at)
 }
@@ -463,7 +465,8 @@ pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     }
 }
 
-/// The time from which a root cause, an action and a verification are noted.
+/// The time at which the last of root cause, action and verification was first noted. `None` if one of them
+/// is missing.
 fn noted_at(incident: &RecordedIncident<'_>) -> Option<Timestamp> {
     let first = |type_| incident.notes.iter().filter(|note| note.type_ == type_).map(|note| note.at).min();
     let firsts: Option<Vec<_>> = NoteType::BEFORE_RESUME.into_iter().map(first).collect();

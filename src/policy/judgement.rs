@@ -43,7 +43,7 @@ pub struct Facts<'a> {
     pub holds: Vec<Hold>,
     /// The monitors that the level requires and the system lacks. They do not depend on the time.
     pub unmonitored: Vec<MissingMonitor>,
-    /// The overrides of the version, and the reviews of overrides that nobody has done.
+    /// The overrides of the version, and the missing reviews of overrides of the system.
     pub overrides: OverrideFacts,
 }
 
@@ -85,9 +85,11 @@ impl Verdict {
 pub struct Judgement<'a> {
     /// Whether the version may run.
     pub verdict: Verdict,
-    /// The requirements that are not met, and that an override waives. The verdict does not contain them.
+    /// The requirements that the version does not meet and that an override waives. The verdict does not
+    /// contain them.
     pub waived: Vec<Waived>,
-    /// The earliest time at which the verdict changes, if no fact changes. `None` if it never changes.
+    /// The earliest time at which the verdict changes, if no fact changes. `None` if the verdict never
+    /// changes.
     pub not_after: Option<Timestamp>,
     /// The effect of each decision, by the name of its `Approval`.
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
@@ -112,8 +114,9 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let later: BTreeSet<_> =
         instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
     let later: Vec<_> = later.into_iter().collect();
-    // With constant facts, approvals, results, certifications and overrides only end, and none becomes valid again. Holds
-    // only begin. So an outcome never returns, and a binary search finds the first time at which the outcome changes.
+    // With constant facts, approvals, results, certifications and overrides only end, and none becomes valid
+    // again. Holds only begin. So an outcome never returns, and a binary search finds the first time at which
+    // the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -202,9 +205,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
-/// The reasons why rejections in effect and the last revocation withhold the version. A later approval lifts the
-/// revocation. When this approval expires, the expiry becomes the reason if the role is required. If the level requires
-/// no approvals, the revocation takes effect again.
+/// The reasons from the rejections in effect and from the last revocation. A later approval lifts the
+/// revocation. When this approval expires, the expiry becomes the reason if the role is required. If the
+/// level requires no approvals, the revocation takes effect again.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -233,7 +236,7 @@ fn decisions(
     reasons
 }
 
-/// The images of the containers and volumes of a runtime that are not named by digest.
+/// The images of the containers and volumes of a runtime, without the images that are named by digest.
 pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
 }

@@ -7,8 +7,8 @@
 //!  Approvals (Review) by another person ──────────────────────────┴─► reviewed, or missed: MissedReview
 //! ```
 //!
-//! Whether an override counts depends only on records from before its grant. So a later record never makes a refused
-//! override count.
+//! Only records from before the grant of an override decide whether the override counts. So a later record
+//! never makes a refused override count.
 
 use std::{
     borrow::Cow,
@@ -61,7 +61,8 @@ pub struct OverrideDecision<'a> {
     pub recorded: Timestamp,
 }
 
-/// The overrides of a namespace, by the name of the system. Within a system, in the order of their names.
+/// The overrides of a namespace, by the name of the system. The overrides of a system are in the order of
+/// their names.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides<'a>(BTreeMap<&'a str, Vec<RecordedOverride<'a>>>);
 
@@ -134,16 +135,18 @@ impl RecordedOverride<'_> {
             && self.spec.subject_digest == spec.subject_digest
     }
 
-    /// The end of the override: its `notAfter`, or the maximum duration of the level, whichever is earlier.
+    /// The end of the override: its `notAfter`, or its creation plus the maximum duration of the level,
+    /// whichever is earlier.
     fn planned_end(&self, rules: &OverrideRules) -> Timestamp {
         whole_seconds(self.spec.not_after.0.min(after(self.at, rules.max_duration)))
     }
 
-    /// The time at which enough people had granted the override. Grants by owners and authors of the system count here,
-    /// so that a later edit of the system does not end the duty to review.
+    /// The time at which enough people had granted the override. Grants by owners and authors of the system
+    /// count here. Otherwise, a later edit of the system could end the duty to review.
     fn granted_at(&self, rules: &OverrideRules) -> Option<Timestamp> {
         self.spec.requested_by.as_ref()?;
-        // Only the first grant of a person in a role can complete the grants, so a flood of grants costs little.
+        // Only the first grant of a person in a role can make the number of people sufficient, so a flood of
+        // grants costs little.
         let mut first: BTreeMap<(&str, &str), Timestamp> = BTreeMap::new();
         for grant in &self.grants {
             let at = first.entry((&grant.approver.user, grant.role)).or_insert(grant.recorded);
@@ -175,8 +178,7 @@ impl RecordedOverride<'_> {
         }
     }
 
-    /// The first review that counts. Its role is in the level, its time is after the request, and its reviewer neither
-    /// requested nor already granted the override.
+    /// The first review that counts. A review counts if [`Self::why_not`] finds no reason against it.
     fn review(&self, rules: &OverrideRules) -> Option<Review> {
         let counted = self.reviews.iter().filter(|(review, _)| self.why_not(review, rules).is_none());
         let first = counted.min_by_key(|(review, _)| (review.recorded, review.name));
@@ -218,7 +220,7 @@ impl fmt::Display for NoReview {
     }
 }
 
-/// The first role without enough people. Without roles, nobody can grant an override.
+/// The first role with too few people. If `required` has no role, nobody can grant an override.
 fn missing_grant<'g>(
     required: &[RequiredApproval],
     grants: impl IntoIterator<Item = &'g OverrideDecision<'g>>,
@@ -267,7 +269,7 @@ impl fmt::Display for MissingGrant {
     }
 }
 
-/// The first review of an override that counts.
+/// The first review that counts for an override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Review {
     /// The time at which the API server recorded the review. The override ends at this time.
@@ -276,12 +278,13 @@ pub struct Review {
     pub outcome: ReviewOutcome,
 }
 
-/// The state of an override under the rules of a level.
+/// The state of an override by the rules of a level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverrideState {
     /// Whether people granted the override, and the reason if it does not count.
     pub grant: GrantState,
-    /// The end of the override: its `notAfter`, or the maximum duration of the level, whichever is earlier.
+    /// The end of the override: its `notAfter`, or its creation plus the maximum duration of the level,
+    /// whichever is earlier.
     pub planned_end: Timestamp,
     /// The time at which the review is due. `None` if the override does not count.
     pub review_due: Option<Timestamp>,
@@ -292,19 +295,19 @@ pub struct OverrideState {
 /// Whether people granted an override.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantState {
-    /// Enough people granted it at this time.
+    /// Enough people granted the override at this time.
     Granted(Timestamp),
-    /// Too few people granted it.
+    /// Too few people granted the override.
     Awaiting(MissingGrant),
-    /// Enough people granted it, but only after its end or after its review.
+    /// Enough people granted the override, but not before its end or its review.
     TooLate,
-    /// The system had used all its overrides at the time of the grant.
+    /// At the time of the grant, the quota of the system was used up.
     OverQuota,
-    /// The review of this earlier override was missed at the time of the grant.
+    /// At the time of the grant, the review of this earlier override was overdue.
     AfterMissedReview(String),
 }
 
-/// The overrides of one system, judged under the rules of its level.
+/// The overrides of one system, judged by the rules of its level.
 #[derive(Clone, Debug, Default)]
 pub struct SystemOverrides<'a> {
     judged: Vec<(&'a RecordedOverride<'a>, OverrideState)>,
@@ -362,7 +365,7 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().find(|(_, state)| is_missed(state)).map(|(about, _)| about.name)
     }
 
-    /// The number of overrides that people granted in the period of the quota before `granted`.
+    /// The number of overrides that people granted within the period of the quota, which ends at `granted`.
     fn used_before(&self, granted: Timestamp, rules: &OverrideRules) -> usize {
         let is_recent = |state: &OverrideState| match state.grant {
             GrantState::Granted(at) => after(at, rules.per_system.within) > granted,
@@ -376,8 +379,8 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().map(|(about, state)| (*about, state))
     }
 
-    /// The reviews that nobody has done, if they hold versions. Each holds every version of the system from its due
-    /// time on.
+    /// The missing reviews, if the level lets a missed review hold versions. Each missing review holds every
+    /// version of the system from its due time on.
     pub fn missed(&self) -> Vec<MissedReview> {
         let holds = self.on_missed == OnMissed::Hold;
         let unreviewed = self.judged.iter().filter(|(_, state)| holds && state.review.is_none());
@@ -388,7 +391,7 @@ impl<'a> SystemOverrides<'a> {
     }
 }
 
-/// A review of an override that nobody has done. From `due` on, it holds every version of the system.
+/// A missing review of an override. From `due` on, the missing review holds every version of the system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MissedReview {
     /// The time at which the review is due.
@@ -397,14 +400,15 @@ pub struct MissedReview {
     pub name: String,
 }
 
-/// A granted override of a version. It can have ended.
+/// A granted override of a version. The override can have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiving {
     /// The name of the `Override`.
     pub name: String,
     /// The time from which the override waives nothing.
     pub end: Timestamp,
-    /// The waived requirements, of the types that the level allows.
+    /// The requirements that the override waives. Requirements of types that the level does not allow are
+    /// left out.
     pub waives: Vec<Waiver>,
 }
 
@@ -413,7 +417,7 @@ pub struct Waiving {
 pub struct OverrideFacts {
     /// The overrides of the version, including overrides that ended.
     pub waiving: Vec<Waiving>,
-    /// The reviews that nobody has done. Each holds the version from its due time on.
+    /// The missing reviews. Each missing review holds the version from its due time on.
     pub missed: Vec<MissedReview>,
 }
 
@@ -424,13 +428,15 @@ pub enum NoEffect {
     SubjectChanged,
     /// A revocation of the version came after the override, or in the same second.
     Revoked,
-    /// Too few grants count. A grant does not count if its person owns the system, or wrote the version or the system.
-    /// With separation of duties, one person counts in only one role.
+    /// Too few grants count. A grant from before a revocation does not count. With separation of duties, a
+    /// grant by an owner of the system does not count, nor one by an author of the version or the system. One
+    /// person then counts in only one role.
     PeopleInvolved(MissingGrant),
 }
 
 impl SystemOverrides<'_> {
-    /// The overrides of the version, with the effect of each by its name. `created` is the creation time of the version.
+    /// The granted overrides of the version, and the effect of each by its name. `created` is the creation
+    /// time of the version.
     pub fn on_version(
         &self,
         subject: &HeldSubject<'_>,
@@ -462,7 +468,7 @@ impl SystemOverrides<'_> {
 }
 
 impl HeldSubject<'_> {
-    /// The end of a granted override of this version.
+    /// The end of a granted override of this version, or the reason why the override has no effect.
     fn end_of(
         &self,
         about: &RecordedOverride<'_>,
@@ -489,8 +495,8 @@ impl HeldSubject<'_> {
         if let Some(missing) = missing_grant(&rules.roles, counted.iter().copied(), separate) {
             return Err(NoEffect::PeopleInvolved(missing));
         }
-        // A signed grant ends too, so that nobody can use it for an override that is created again, for example from a
-        // backup.
+        // The override also ends after the maximum duration from the last grant. Otherwise, a user could
+        // create an override again, for example from a backup, and old signed grants would count for it.
         let signed = counted.iter().map(|grant| grant.at).max();
         let of_grants = signed.map(|at| whole_seconds(after(at, rules.max_duration)));
         let of_review = state.review.map(|review| review.at);
@@ -499,7 +505,7 @@ impl HeldSubject<'_> {
     }
 }
 
-/// A requirement that is not met, and that an override waives.
+/// A requirement that the version does not meet and that an override waives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waived {
     /// The name of the `Override`.
@@ -511,7 +517,8 @@ pub struct Waived {
 }
 
 impl OverrideFacts {
-    /// The override that waives a requirement at `now`. If several overrides waive it, the override that ends last.
+    /// The override that waives a requirement at `now`. If several overrides waive it, the override that ends
+    /// last counts.
     pub(super) fn waiving(&self, type_: WaiverType, name: &str, now: Timestamp) -> Option<&Waiving> {
         let waives = |waiver: &Waiver| waiver.type_ == type_ && *waiver.name == *name;
         self.active(now)
@@ -519,7 +526,8 @@ impl OverrideFacts {
             .max_by_key(|waiving| (waiving.end, &waiving.name))
     }
 
-    /// The times at which an override ends or a missed review holds the version.
+    /// The times at which the verdict can change: the ends of the overrides, and the due times of the missing
+    /// reviews.
     pub(super) fn instants(&self) -> impl Iterator<Item = Timestamp> {
         let ends = self.waiving.iter().map(|waiving| waiving.end);
         ends.chain(self.missed.iter().map(|missed| missed.due))
@@ -531,8 +539,9 @@ impl OverrideFacts {
         missed.cloned().map(Reason::OverrideNotReviewed)
     }
 
-    /// The missing approvals in roles that need no approval because of an override. These roles are in `missing` and
-    /// not in `remaining`. If no override waives the role itself, a person of a waived role fills it.
+    /// The missing approvals that overrides make unnecessary. Their roles are in `missing`, but not in
+    /// `remaining`. An override can waive such a role itself. Otherwise an override waives another role, and
+    /// an approver of the other role fills this role.
     pub(super) fn waived_approvals(
         &self,
         missing: &[Reason],
@@ -572,7 +581,7 @@ impl OverrideFacts {
         waived
     }
 
-    /// The waiver of a reason at `now`.
+    /// The waiver of `reason` by an override that is in effect at `now`.
     fn waived(&self, reason: &Reason, now: Timestamp) -> Option<Waived> {
         let (type_, name) = waiver_of(reason)?;
         let by = self.waiving(type_, &name, now)?;
@@ -580,7 +589,8 @@ impl OverrideFacts {
     }
 }
 
-/// The waiver that would waive a reason. `None` if no override can waive it.
+/// The type and the name that an override must waive to remove a reason. `None` if no override can waive the
+/// reason.
 pub fn waiver_of(reason: &Reason) -> Option<(WaiverType, Cow<'_, str>)> {
     let (type_, name) = match reason {
         Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {

@@ -64,7 +64,7 @@ pub enum Reason {
     },
     /// The version was revoked and not approved again.
     Revoked {
-        /// The user of the last revocation.
+        /// The user who made the last revocation.
         by: String,
         /// The time of the last revocation.
         at: Timestamp,
@@ -130,8 +130,8 @@ pub enum Reason {
         /// The missing part.
         evidence: Evidence,
     },
-    /// A monitor that the level requires is missing, differs from the level, is looser than it allows, or never had a
-    /// value.
+    /// A monitor that the level requires is missing, differs from the level, is looser than the level allows,
+    /// or never had a value.
     MonitorMissing(MissingMonitor),
     /// The provider of the system or of a hosted model does not hold a required certification, or the certification has
     /// ended.
@@ -143,7 +143,7 @@ pub enum Reason {
         /// The role that must have signed the certification. `None` if the certification needs no signature.
         role: Option<String>,
     },
-    /// The provider of a hosted model retired it.
+    /// The provider of a hosted model retired the model.
     HostedModelRetired {
         /// The name of the hosted model in the system.
         model: String,
@@ -187,8 +187,8 @@ pub enum Reason {
         measure: String,
         /// The role in which a person must sign the result.
         role: String,
-        /// The name of an `Assessment` that states the metric and that nobody signed in the role: the newest that would
-        /// not meet the requirement. If all would meet the requirement, the newest of all.
+        /// The name of an `Assessment` that states the metric and that nobody signed in the role. It is the
+        /// newest that would not meet the requirement, or else the newest of all.
         unsigned: Option<String>,
     },
     /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person

@@ -127,8 +127,8 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// Evaluates the expressions. The result of an expression is unknown if it reads an object that the operator does
-    /// not know.
+    /// Evaluates the expressions. The result of an expression is unknown if the expression reads an object
+    /// that the operator does not know.
     pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
         let mut results = RequirementResults::default();
         if self.0.is_empty() {
@@ -203,8 +203,9 @@ fn without_disabled(
     }
 }
 
-/// The values of the variables, and the names of the variables whose value is not known. An optional variable gets a
-/// value only if it is in `read`, because a namespace can have many objects.
+/// The values of the variables, and the names of the variables whose values are not known. An optional
+/// variable gets a value only if `read` contains it. The conversion of many objects that no expression reads
+/// would take too long.
 fn inputs(facts: &RequirementFacts<'_>, read: &BTreeSet<ClusterVariable>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },

@@ -33,7 +33,7 @@ impl Measured<'_> {
         }
     }
 
-    /// The distance to the threshold. It is negative if the value does not meet the threshold.
+    /// The distance to the threshold. The distance is negative if the value does not meet the threshold.
     pub fn margin(&self, required: &RequiredAssessment) -> Decimal {
         match required.comparator {
             Comparator::AtMost => required.threshold.minus(self.compared(required)),

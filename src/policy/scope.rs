@@ -14,8 +14,8 @@ use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::Obj
 use super::Accelerators;
 use crate::api::{SYSTEM_LABEL, Scope};
 
-/// The narrowest scope that governs a pod or a pod template. A namespace governs the pod if it has this scope or a
-/// wider scope.
+/// The narrowest scope that governs a pod or a pod template. A namespace governs the pod if the namespace has
+/// this scope or a wider scope.
 pub fn narrowest_scope(metadata: &ObjectMeta, pod: &PodSpec, accelerators: &Accelerators) -> Scope {
     let names_system = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SYSTEM_LABEL));
     match (names_system, accelerators.of(metadata.annotations.as_ref(), pod).next()) {

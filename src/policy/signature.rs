@@ -6,9 +6,9 @@
 //!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
-//! The signature covers all fields of a decision, so no user can use it for another decision. The signature also covers
-//! its time, and an approval counts from that time. So an old approval that a user applies again does not lift a later
-//! revocation.
+//! The signature covers all fields of a decision, so no user can use the signature for another decision. The
+//! signature also covers the time of signing, and an approval counts from this time. So an old approval that
+//! a user applies again does not lift a later revocation.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
@@ -63,7 +63,7 @@ pub enum NotSigned {
     },
     /// The time of the signature is later than the creation of the object.
     #[error(
-        "the signature of {user} is dated {signed_at}, but this approval was recorded before that, at {at}"
+        "the signature of {user} has the time {signed_at}, but the API server recorded this approval earlier, at {at}"
     )]
     DatedAhead {
         /// The owner of the key.
@@ -135,9 +135,10 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays in effect after its key is removed from the role. For this, the status of the
-/// `Approval` names the signer, and only the operator can write the status. Only the same user in the same role can
-/// lift a rejection, with a later approval. After a revocation, every required role must approve again.
+/// A rejection or revocation stays in effect after the key that signed it is removed from the role. For this,
+/// the status of the `Approval` names the signer, and only the operator can write the status. Only the same
+/// user in the same role can lift a rejection, with a later approval. After a revocation, every required role
+/// must approve again.
 ///
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.

@@ -12,7 +12,7 @@ pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 /// The API groups of controllers that suspend their Jobs and resume them automatically.
 pub const SUSPENDING_GROUPS: [&str; 2] = ["jobset.x-k8s.io", "kubeflow.org"];
 
-/// The value of `spec.managedBy` that means the same as no value.
+/// The value of `spec.managedBy` for which Kubernetes does the same as for no value.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// The party that sets `spec.suspend` of a Job.

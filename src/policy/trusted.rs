@@ -57,8 +57,8 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
     image.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
-/// Removes trusted variables and mounts from the container `pod`. Variables whose names are in `same` stay. Mounts of
-/// volumes of the approved runtime stay too.
+/// Removes trusted variables and mounts from the container `pod`. Variables whose names are in the approved
+/// container `same` stay. Mounts of volumes of the approved runtime stay too.
 fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, pod: &Container) -> Container {
     let mut pod = pod.clone();
     let varies = |name: &Text| same.may_vary.env.contains(name);

@@ -1,5 +1,6 @@
-//! The possible steps of the model. A request arrives at the API server later than it was sent. The state at its
-//! arrival determines its result. Each reader of a written object reads it later, at its own time.
+//! The possible steps of the model. A request arrives at the API server some time after it was sent. The
+//! state at the arrival determines the result of the request. Each cache reads a new fact or Clearance later,
+//! at its own time.
 
 use stateright::Model;
 
@@ -24,7 +25,7 @@ pub enum Transition {
     Tick,
     People(Act),
     Create(Template),
-    /// A user deletes the pod with the longest possible grace period.
+    /// A user deletes the pod with the longest grace period that the API server accepts.
     UserDeletes,
     /// The kubelet has ended the pod.
     Gone,
@@ -36,15 +37,15 @@ pub enum Transition {
     /// The operator takes the Lease. If another operator held the Lease, that operator was paused for too long.
     TakeLease(Who),
     Die(Who),
-    /// `compile` lists the facts, or reads the next fact.
+    /// The first time, `compile` lists all facts. Later, it reads the next fact.
     SeeFact(Who),
-    /// `compile` reads the newest Clearance for the first time, or reads the next Clearance.
+    /// The first time, `compile` reads the newest Clearance. Later, it reads the next Clearance.
     SeeClearance(Who),
-    /// `compile` compiles, and sends the new Clearance.
+    /// `compile` computes and sends the new Clearance.
     Compile(Who),
     /// The sent Clearance arrives at the API server.
     Replace(Who),
-    /// `enforce` reads the newest Clearance for the first time, or reads the next Clearance.
+    /// The first time, `enforce` reads the newest Clearance. Later, it reads the next Clearance.
     EnforceSeesClearance(Who),
     /// `enforce` decides about the pod, and sends a request.
     Decide(Who),
@@ -127,7 +128,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// A cheap check that excludes most steps.
+    /// A cheap check that excludes most of the impossible steps, before the state is copied.
     fn can_happen(&self, state: &State, action: Transition) -> bool {
         let operator = |who: Who| &state.operators[who];
         match action {
@@ -207,8 +208,9 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the clock may advance. The clock stops at the end of a deleted pod until the pod is removed. With
-    /// [`Time::Prompt`], time passes only when the leader has nothing more to do.
+    /// Whether the clock may advance. The clock stops when the grace period of a deleted pod ends, until the
+    /// pod is removed. With [`Time::Prompt`], the clock advances only in a settled state: see
+    /// [`Self::is_settled`].
     fn time_may_pass(&self, state: &State) -> bool {
         let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
         let on_time = self.size.time == Time::Free || self.is_settled(state);
@@ -236,7 +238,8 @@ impl Protocol {
         state.operators[who].role = Role::Leading;
     }
 
-    /// The Clearance that an operator would write now. `None` if nothing changes or its caches are not ready.
+    /// The Clearance that an operator would write now. `None` if the Clearance would stay the same, or if the
+    /// operator has not finished its first lists.
     fn would_write(&self, state: &State, who: Who) -> Option<Replacement> {
         let operator = &state.operators[who];
         let read = operator.facts.or((!self.has(Guard::Synced)).then_some(0))?;
@@ -271,7 +274,8 @@ impl Protocol {
         Some(())
     }
 
-    /// The request of an operator about the pod, and the instant of the loss that the operator notes.
+    /// The request that an operator would send about the pod, and the instant of the loss of clearance that
+    /// it would note.
     pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
         let operator = &state.operators[who];
         let clearance = operator.enforces.map(|seen| state.written[seen]);
@@ -352,13 +356,13 @@ impl Protocol {
     }
 }
 
-/// The first read lists everything. Each later read takes the next item.
+/// Moves a cache forward. The first read lists all items, and each later read takes the next item.
 fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// Deletes the pod with the grace period `grace`. A second deletion does not change the end, because the kubelet keeps
-/// the end of the first deletion. A gated pod has no kubelet, so the pod is gone at once.
+/// Deletes the pod with the grace period `grace`. A second deletion does not change `ends_at`, because the
+/// kubelet keeps the grace period of the first deletion. A gated pod has no node, so it is gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -63,7 +63,7 @@ impl Protocol {
     pub fn lift_gate(&self, state: &State, pod: &Pod, user: User) -> Option<Pod> {
         let check_sees = state.written[state.check_sees];
         let operator_lifts = user == User::Operator || !self.has(Guard::OperatorLifts);
-        // assent-pod-release matches objects that have the label before or after the update.
+        // The policy `assent-pod-release` checks only a pod that has the label before or after the update.
         let cleared = !pod.labelled_held
             || !self.has(Guard::ReleaseCheck)
             || clears(check_sees, pod) && (is_live(check_sees, state.now) || !self.has(Guard::ReleaseClock));

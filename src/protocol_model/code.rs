@@ -113,7 +113,7 @@ fn with_type(mut object: serde_json::Value, kind: &str) -> serde_json::Value {
     object
 }
 
-/// A cache of results.
+/// A cache of the results of a function, by its arguments.
 struct Memo<K, V>(RwLock<HashMap<K, V>>);
 
 impl<K: Hash + Eq, V: Copy> Memo<K, V> {
@@ -131,7 +131,7 @@ impl<K: Hash + Eq, V: Copy> Memo<K, V> {
     }
 }
 
-/// The result of `compile` for `facts`, if the current Clearance is `before`.
+/// The Clearance that `compile` computes from `facts`, if the current Clearance is `before`.
 pub fn compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
     type Key = (Vec<Fact>, ClearanceState, Tick);
     static MEMO: LazyLock<Memo<Key, ClearanceState>> = LazyLock::new(Memo::new);
@@ -175,7 +175,8 @@ fn cached<K: kube::Resource, V: From<K>>(objects: Vec<K>) -> BTreeMap<String, Ar
     objects.into_iter().map(|object| (object.name_any(), Arc::new(object.into()))).collect()
 }
 
-/// The objects that people create. All are dated before the start of the model, in the order of the facts.
+/// The objects that people create. Their creation times are before the start of the model, in the order of
+/// the facts.
 #[derive(Default)]
 struct Records {
     approvals: Vec<Approval>,
@@ -212,7 +213,7 @@ impl Records {
         self.approvals.push(approval(n, &spec));
     }
 
-    /// Notes what people learned about an incident, and resumes the version afterwards.
+    /// Adds the notes that are needed before people may resume, and then the decision to resume the version.
     fn resume(&mut self, n: usize, incident: usize) {
         let incident = &self.incidents[incident];
         for type_ in ["RootCause", "Action", "Verification"] {
@@ -234,7 +235,7 @@ impl Records {
     }
 }
 
-/// The decision of the `n`th fact, a second after its other objects.
+/// The decision of the `n`th fact. It is created one second after the other objects of this fact.
 fn approval(n: usize, more: &serde_json::Value) -> Approval {
     let mut spec = json!({ "system": SYSTEM, "modelVersion": VERSION, "subjectDigest": WORLD.digest, "role": "risk",
         "approver": { "user": "alice" } });
@@ -244,7 +245,7 @@ fn approval(n: usize, more: &serde_json::Value) -> Approval {
     object("Approval", ("decision", n), 1, &spec)
 }
 
-/// An object of the `n`th fact, `after` seconds after the first object of this fact.
+/// An object of the `n`th fact. It is created `after` seconds after the first object of this fact.
 fn object<K: DeserializeOwned>(
     kind: &str,
     (name, n): (&str, usize),
@@ -281,7 +282,8 @@ fn spec(clearance: ClearanceState) -> ClearanceSpec {
     }
 }
 
-/// The request of `enforce` about the pod, and the instant of the loss that `enforce` notes.
+/// The request that `enforce` sends about the pod, and the instant of the loss of clearance that `enforce`
+/// notes.
 pub fn decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,
@@ -294,7 +296,7 @@ pub fn decide(
     MEMO.get_or_compute(key, |_| call_decide(pod, clearance, lost_since, now))
 }
 
-/// Decides about the pod and notes the loss of its clearance, in the same way as the `Enforcer`.
+/// Decides about the pod and notes the instant of its loss of clearance, in the same way as the `Enforcer`.
 fn call_decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,

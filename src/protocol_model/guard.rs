@@ -6,7 +6,7 @@ use super::{
     size::{BUDGETS, END, HANDOVER, HOLDS, LAGS, OVERRIDES, PODS, Size},
 };
 
-/// A piece of code that the model can remove.
+/// A piece of code whose absence the model can try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     HeldNeedsGate,
@@ -32,7 +32,7 @@ pub enum Guard {
     GraceBounded,
 }
 
-/// The result of the model for a guard.
+/// The result of the model checker for the model without one guard.
 pub struct Finding {
     pub guard: Guard,
     /// The step that the guard protects.
@@ -62,8 +62,8 @@ impl Finding {
     }
 }
 
-/// All guards: first in the order of a pod's life, then in the order of a Clearance's life. The last ones show what some of
-/// these guards do for overrides and holds.
+/// All guards: first in the order of a pod's life, then in the order of a Clearance's life. The last entries
+/// name some of these guards again, with their effect on overrides and holds.
 pub const FINDINGS: [Finding; 26] = [
     Finding {
         guard: Guard::HeldNeedsGate,

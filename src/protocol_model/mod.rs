@@ -1,5 +1,5 @@
-//! A model of the protocol between people, operators and the API server. The model checker tries all orders of its
-//! steps. A test on a real control plane reaches some orders only by chance.
+//! A model of the protocol between people, operators and the API server. The model checker tries the steps of
+//! the protocol in every order. A test on a real control plane reaches some of these orders only by chance.
 //!
 //! ```text
 //!  size ──► action: possible steps ──► state ──► property: the conditions
@@ -9,8 +9,10 @@
 //!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! The module `promise` lists the properties. Property I1 uses the Clearance in the cache of the validating stage of
-//! the API server. This cache can lag behind etcd. Property I2 covers the pods that are admitted while the cache lags.
+//! The module `promise` describes the properties. According to property I1, a pod is bound only if the API
+//! server found it cleared. For this, the API server uses the Clearance in the cache of its validating stage,
+//! which can lag behind etcd. So property I2 is needed for a pod that the lagging cache admits after the loss
+//! of its clearance.
 
 mod action;
 mod admission;
@@ -42,8 +44,8 @@ impl Protocol {
         self.without != Some(guard)
     }
 
-    /// Explores the states until all are visited or `enough` is found. The search is breadth-first, so the path to each
-    /// discovery is the shortest.
+    /// Explores the states until all are visited or the condition `enough` is met. The search is
+    /// breadth-first, so it finds a shortest path to each failure of a property.
     fn explore(self, enough: HasDiscoveries) -> impl Checker<Self> {
         let checker = self.checker().finish_when(enough).spawn_bfs().join();
         let without = self.without.map_or_else(String::new, |guard| format!(" without {guard:?}"));
@@ -97,8 +99,8 @@ fn the_protocol_holds_with_overrides() {
     holds(OVERRIDES, None);
 }
 
-/// A model that also holds without its guards would prove nothing. So without a guard, the property in
-/// [`Finding::without`] must fail. If the guard has no such property, the model must still hold.
+/// If the model also held without its guards, it would prove nothing. So without a guard, the property in
+/// [`Finding::without`] must fail. If `without` names no property, the model must still hold.
 #[test]
 fn the_protocol_fails_without_each_guard() {
     for Finding { guard, size, without, .. } in FINDINGS {

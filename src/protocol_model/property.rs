@@ -66,7 +66,7 @@ fn example(name: &str) -> fn(&Protocol, &State) -> bool {
                 && s.pod
                     .is_some_and(|pod| s.operators.iter().any(|operator| is_about_to_stop(operator, &pod)))
         },
-        name => panic!("no example is known of: {name}"),
+        name => panic!("there is no example with the name {name}"),
     }
 }
 

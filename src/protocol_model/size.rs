@@ -10,11 +10,12 @@ use super::{
 pub enum Time {
     /// Time passes at any moment, even while a watch lags.
     Free,
-    /// Time passes only when the leader has nothing more to do. Without this bound, no deadline could hold.
+    /// Time passes only while the API server and all active operators have current caches and nothing more to
+    /// do. Without this limit, no deadline could hold.
     Prompt,
 }
 
-/// A step of people.
+/// A step that people take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     Approve,
@@ -38,7 +39,7 @@ pub struct Size {
     pub pods: u8,
     /// Whether a second operator stands by and can take over at any moment.
     pub takeover: bool,
-    /// The maximum number of writes of the Clearance that a reader can be behind.
+    /// The maximum number of writes of the Clearance by which a cache can lag.
     pub lag: usize,
     /// The possible clock skews of the two operators, relative to the API server.
     pub skews: &'static [[Tick; 2]],

@@ -28,7 +28,7 @@ pub enum Fact {
     Override(Tick),
 }
 
-/// Whether a hold is not lifted yet.
+/// Whether at least one hold is not lifted yet.
 pub fn is_held(facts: &[Fact]) -> bool {
     let count = |wanted: Fact| facts.iter().filter(|fact| **fact == wanted).count();
     count(Fact::Hold) > count(Fact::Resume)
@@ -61,20 +61,21 @@ pub struct Pod {
     pub created: Tick,
     /// The end of the grace period, if the pod is being deleted.
     pub ends_at: Option<Tick>,
-    /// The operator does not retry the release of the pod. Possible only without
+    /// Whether the operator no longer retries the release of the pod. This is possible only without
     /// [`super::guard::Guard::Retry`].
     pub given_up: bool,
     pub witness: PodWitness,
 }
 
-/// The history of the pod that the properties need.
+/// The facts about the past of the pod that the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodWitness {
     /// The content that the API server saw as cleared when it admitted or released the pod without its gate.
     pub seen: Option<Runtime>,
-    /// When the pod was admitted or released without its gate, the Clearance in etcd did not clear it.
+    /// Whether the Clearance in etcd did not clear the pod when the pod was admitted or released without its
+    /// gate.
     pub belated: bool,
-    /// No operator was active when the pod was created.
+    /// Whether no operator was active when the pod was created.
     pub alone: bool,
     /// The number of ticks in which the pod was bound without clearance while an operator led. A new clearance resets
     /// the number to zero.
@@ -89,7 +90,7 @@ pub enum Role {
     Standby,
     /// The operator has the Lease.
     Leading,
-    /// The operator lost the Lease during a pause and continues. Possible only without
+    /// The operator lost the Lease during a pause and continues. This is possible only without
     /// [`super::guard::Guard::LeaseWatched`].
     Stale,
 }
@@ -106,7 +107,7 @@ pub struct Operator {
     pub compiles_from: Option<usize>,
     /// The index in [`State::written`] of the Clearance that `enforce` has read.
     pub enforces: Option<usize>,
-    /// The instant of the loss, if `enforce` has noticed it.
+    /// The instant at which the pod lost its clearance, if `enforce` has noticed the loss.
     pub lost_since: Option<Tick>,
     /// A request about the pod that the operator sent. The request arrives later, even if the operator dies.
     pub request: Option<Request>,
@@ -144,9 +145,9 @@ pub struct State {
     pub now: Tick,
     pub facts: Vec<Fact>,
     pub written: Vec<ClearanceState>,
-    /// The index in `written` that the mutating stage of admission has read.
+    /// The index in `written` of the Clearance that the mutating stage of admission has read.
     pub gate_sees: usize,
-    /// The index in `written` that the validating stage of admission has read.
+    /// The index in `written` of the Clearance that the validating stage of admission has read.
     pub check_sees: usize,
     pub operators: [Operator; 2],
     pub pod: Option<Pod>,
@@ -155,18 +156,18 @@ pub struct State {
     pub witness: Witness,
 }
 
-/// The history of the steps that the properties need.
+/// The facts about the past steps that the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Witness {
     /// The number of facts from which the current Clearance was compiled.
     pub read: usize,
     /// The largest number of facts from which a Clearance was compiled.
     pub known: usize,
-    /// A Clearance from fewer facts replaced the current Clearance.
+    /// Whether a Clearance from fewer facts replaced a Clearance from more facts.
     pub went_back: bool,
-    /// A recorded loss got another instant.
+    /// Whether the recorded instant of a loss changed.
     pub loss_moved: bool,
-    /// A stop reached a pod that the decision was not about.
+    /// Whether a request to stop a pod stopped a later pod with the same name.
     pub other_pod_stopped: bool,
 }
 
@@ -176,7 +177,7 @@ impl Operator {
         matches!(self.role, Role::Leading | Role::Stale)
     }
 
-    /// Ends the process. The process loses its memory, but its sent requests stay.
+    /// Ends the process. The process loses its memory, but the requests that it sent still arrive.
     pub fn forget(&mut self, role: Role) {
         let Self { skew, request, replacement, .. } = *self;
         *self = Self { request, replacement, ..Self::new(role, skew) };
@@ -221,7 +222,8 @@ impl State {
         a.max(b).max(0) - a.min(b).min(0)
     }
 
-    /// Stores `next`. A reader that is more than `lag` writes behind moves forward.
+    /// Stores `next`. A reader that would lag by more than `lag` writes moves forward to the oldest Clearance
+    /// that is kept.
     pub fn write(&mut self, next: ClearanceState, lag: usize) {
         self.written.push(next);
         if self.written.len() > lag + 1 {

@@ -119,8 +119,8 @@ struct WithMetadata<T> {
     metadata: T,
 }
 
-/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`,
-/// and could so make the object unreadable.
+/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its
+/// `managedFields`. In this way, the user could make the object unreadable.
 fn without_managed_fields(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -168,7 +168,8 @@ fn identity(text: &str) -> ObjectMeta {
     ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
 }
 
-/// The path and the kind of a parse error. The text omits the values of the object that the error of the parser quotes.
+/// The path and the kind of a parse error. The parser's error quotes values of the object, and this text
+/// leaves them out.
 fn describe(path: &str, error: &serde_json::Error) -> String {
     let path = path.chars().filter(char::is_ascii_graphic).collect();
     let cause = match error.classify() {

@@ -9,8 +9,9 @@ use k8s_openapi::{
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-/// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends. A user
-/// who may patch the object may write any text into them, and could so make the object unreadable.
+/// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends.
+/// A user who may patch the object may write any text into them, and could make the object unreadable in this
+/// way.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 pub(crate) struct Metadata {

@@ -1,4 +1,5 @@
-//! Watches, cache changes, work queue and requests. One unreadable object never hides the other objects.
+//! Watches objects, reports unreadable objects, and has a work queue and a pool for requests. One unreadable
+//! object never hides the other objects.
 //!
 //! ```text
 //!  API server ─► Watches: list, watch ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue, Pool
@@ -10,12 +11,13 @@
 //! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
 //! user who may write one object must not be able to hide all objects of its kind.
 //!
-//! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a `Clearance`
-//! becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable admission policy.
-//! `compile` still applies an unreadable rejection, revocation or incident if it can read the important fields.
+//! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a
+//! `Clearance` becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable
+//! admission policy. `compile` still applies an unreadable rejection, revocation or incident if it can read
+//! the fields that decide about versions.
 //!
-//! The `Controller` and `reflector` of kube-runtime do not fit. They keep whole objects, drop a list with an
-//! unreadable object, and have no concurrency limit that adapts to the load of the API server.
+//! This module replaces the `Controller` and `reflector` of kube-runtime. They keep whole objects, drop a
+//! list with an unreadable object, and have no concurrency limit that adapts to the load of the API server.
 
 mod concurrency;
 mod lenient;

@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.under_way.push(async move { (key, work.await) }.boxed());
     }
 
-    /// Releases a key from [`Self::take`] for which no request is sent.
+    /// Releases a key that [`Self::take`] returned, if the owner sends no request for it.
     pub(crate) fn give_up(&mut self, key: &K) {
         self.busy.remove(key);
     }

@@ -33,7 +33,8 @@ const CLEANUP_AT: usize = 1024;
 /// The result of a successful run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The delay until the next run, even without a change.
+    /// The delay after which the key runs again, even without a change. `None`: the key runs again only after
+    /// a change.
     pub(crate) again: Option<Duration>,
     /// The minimum time until the next run, even after a change.
     pub(crate) rest: Duration,

@@ -1,4 +1,4 @@
-//! Reports unreadable objects: an Event about the object, and its condition `Ready`.
+//! Reports each unreadable object with an Event about it, and with the condition `Ready` in its status.
 
 use std::sync::Arc;
 

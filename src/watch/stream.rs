@@ -43,7 +43,7 @@ where
         .backoff(ResetTimerBackoff::new(delays, RESET_AFTER))
 }
 
-/// Describes the error of a watch without any value of an object.
+/// Describes the error of a watch. The text contains no values from objects.
 pub(super) fn describe(error: &Error) -> String {
     match error {
         Error::InitialListFailed(error) => format!("cannot list: {}", describe_request_error(error)),

@@ -39,9 +39,9 @@ const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// server takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// The time without an error after which a watch counts as recovered. A success is visible only when an object changes,
-/// so the absence of errors must prove it. This time is longer than the maximum back-off. So a watch that still fails
-/// reports another error within this time.
+/// The time without an error after which a watch counts as recovered. A success is visible only when an
+/// object changes, so the absence of errors must prove the recovery. This time is longer than the maximum
+/// back-off. So a watch that still fails reports another error within this time.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
 /// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts the
@@ -74,7 +74,7 @@ struct Health {
     outage: Option<Outage>,
 }
 
-/// Errors of a watch, each less than [`RECOVERED_AFTER`] after the previous one.
+/// A series of errors of a watch. The time between two of them is shorter than [`RECOVERED_AFTER`].
 #[derive(Debug)]
 struct Outage {
     since: Instant,

@@ -32,7 +32,7 @@ pub struct Alerting {
 }
 
 impl Alerting {
-    /// Starts all three. Prometheus reads the metrics of `assent` each second.
+    /// Starts the three servers. Prometheus reads the metrics of `assent` each second.
     pub async fn start(cluster: &ControlPlane, assent: &Assent) -> Result<Self> {
         let built = binaries::built(&["alertmanager"]).await?;
         let directory = cluster.directory().join("alerting");

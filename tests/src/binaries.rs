@@ -19,8 +19,8 @@ pub async fn directory() -> Result<PathBuf> {
     build(&[]).await
 }
 
-/// The directory of the programs that the given modules of `tests/controlplane` build. The subdirectory `crds/` has the
-/// CRDs of these programs.
+/// The directory of the programs that the given modules of `tests/controlplane` build. The subdirectory
+/// `crds/` has the CRDs of these programs, if they have any.
 pub async fn built(modules: &[&str]) -> Result<PathBuf> {
     build(modules).await
 }

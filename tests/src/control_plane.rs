@@ -208,8 +208,8 @@ impl ControlPlane {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The account of an existing service account that connects to the API server through the URL `server`, such as the
-    /// URL of a proxy. `user` is the name of the kubeconfig file, without its extension.
+    /// The account of an existing service account. It connects to the API server through the URL `server`,
+    /// such as the URL of a proxy. `user` is the name of the kubeconfig file, without its extension.
     pub async fn service_account_via(
         &self,
         namespace: &str,
@@ -284,8 +284,9 @@ impl ControlPlane {
         self.process(component)?.resume()
     }
 
-    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs. Then waits
-    /// until the API server is ready, unless the API server is down.
+    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs.
+    /// Then waits until the API server is ready. Does not wait if a test killed the API server and this call
+    /// restarts another component.
     pub async fn restart(&self, component: Component) -> Result<()> {
         self.process(component)?.restart()?;
         if self.process(Component::ApiServer)?.is_running() {

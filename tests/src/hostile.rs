@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, Person, Scenario, container, digest, pod_spec};
 
-/// The value of an environment variable of each pod. No log may contain it.
+/// The value of an environment variable in the hostile objects. No log may contain this value.
 pub const SECRET: &str = "hunter2-of-the-test";
 
 /// A time that the API server stores, but most clients cannot represent.

@@ -37,7 +37,7 @@ workloads:
   - { group: made-up.example, resources: [temples] }
 ";
 
-/// The values that the earliest release does not know.
+/// Values that the chart of the earliest release does not know.
 const NEW_VALUES: &str = "
 expressionVariables: [networkPolicies, claims]
 onCall: { groups: [ml-on-call] }
@@ -52,8 +52,8 @@ pub struct Assent {
 }
 
 impl Assent {
-    /// Installs the chart and the example risk levels, starts the operator, and waits until pods are governed. An
-    /// operator that exits by itself starts again.
+    /// Installs the chart and the example risk levels, starts the operator, and waits until pods are
+    /// governed. If the operator exits by itself, it is restarted.
     pub async fn install(cluster: &ControlPlane) -> Result<Self> {
         Self::release(cluster).await?;
         Self::risk_levels(cluster).await?;
@@ -225,8 +225,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// The directory of the programs under test: `ASSENT_BINARIES`, or the target directory after a build with the profile
-/// of this program.
+/// The directory of the programs under test. This is `ASSENT_BINARIES`, if the variable is set. Otherwise,
+/// builds the programs with the profile of this program and returns the target directory.
 pub fn binaries() -> Result<PathBuf> {
     if let Some(built) = std::env::var_os("ASSENT_BINARIES") {
         return Ok(built.into());

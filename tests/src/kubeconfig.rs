@@ -18,7 +18,7 @@ use kube::{Client, Config};
 
 use crate::people::Person;
 
-/// The name of the only cluster, user and context of the kubeconfig of an account.
+/// The name of the cluster, the user and the context in the kubeconfig of an account, which has one of each.
 const NAME: &str = "assent";
 
 /// A user of the cluster, with credentials.
@@ -54,7 +54,8 @@ impl Account {
     }
 }
 
-/// Writes a kubeconfig with one context for each account, under the given name. The first context is the current one.
+/// Writes a kubeconfig with one context for each account. `accounts` gives the name of each context. The
+/// first context is the current one.
 pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, &'a Account)>) -> Result<()> {
     let mut merged = Kubeconfig::default();
     for (name, account) in accounts {
@@ -85,11 +86,17 @@ pub fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo)> {
     let Kubeconfig { clusters, auth_infos, contexts, current_context, .. } = kubeconfig;
     let name = current_context.context("the kubeconfig has no current context")?;
     let context = contexts.into_iter().find(|context| context.name == name);
-    let context = context.and_then(|context| context.context).context("its current context is missing")?;
+    let context = context
+        .and_then(|context| context.context)
+        .context("the kubeconfig has no entry for its current context")?;
     let cluster = clusters.into_iter().find(|cluster| cluster.name == context.cluster);
-    let cluster = cluster.and_then(|cluster| cluster.cluster).context("its cluster is missing")?;
+    let cluster = cluster
+        .and_then(|cluster| cluster.cluster)
+        .context("the kubeconfig has no entry for the cluster of its current context")?;
     let user = auth_infos.into_iter().find(|user| Some(&user.name) == context.user.as_ref());
-    let user = user.and_then(|user| user.auth_info).context("its user is missing")?;
+    let user = user
+        .and_then(|user| user.auth_info)
+        .context("the kubeconfig has no entry for the user of its current context")?;
     Ok((cluster, user))
 }
 

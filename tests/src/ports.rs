@@ -25,8 +25,8 @@ impl Ports {
     }
 }
 
-/// A port that is free now and that this process has not returned before. The search starts at a number that depends
-/// on the process, so that processes that start at the same time try different ports.
+/// A port that is free now. No earlier call in this process returned the same port. The search starts at a
+/// number that depends on the process, so that processes that start at the same time try different ports.
 pub fn free_port() -> Option<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(37);

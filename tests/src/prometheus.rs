@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::{ControlPlane, Process, binaries, ports, until};
 
-/// The file in the directory of a control plane with the port of its Prometheus. The port is chosen early, because the
-/// operator gets the address before a test starts the server.
+/// The name of the file with the port of Prometheus, in the directory of a control plane. The port is chosen
+/// early, because the operator gets the address before a test starts the server.
 const PORT_FILE: &str = "prometheus-port";
 
 /// The value of each series. The key is the text of the series, such as `spd{namespace="a"}`.
@@ -60,7 +60,7 @@ impl Prometheus {
         Ok(format!("127.0.0.1:{port}"))
     }
 
-    /// The configuration of the operator that names this server.
+    /// The value of `ASSENT_PROMETHEUS` with which the operator queries this server.
     pub fn configuration(cluster: &ControlPlane) -> Result<String> {
         let address = Self::address(cluster)?;
         Ok(json!([{ "name": "default", "url": format!("http://{address}") }]).to_string())
@@ -135,7 +135,7 @@ impl Prometheus {
         .await
     }
 
-    /// The answer to an instant query, without any matcher for a namespace.
+    /// The answer to an instant query. Unlike the operator, this function adds no matcher for the namespace.
     pub async fn query(&self, query: &str) -> Result<serde_json::Value> {
         let encoded: String = query.bytes().fold(String::new(), |mut text, byte| {
             // A write to a `String` does not fail.

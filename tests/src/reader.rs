@@ -52,7 +52,7 @@ impl Reader {
         }
     }
 
-    /// The requests for `kind`, and the kind.
+    /// The builder of requests for `kind`, and the API resource of the kind.
     async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
         if self.find(kind).is_none() {
             let discovered = Discovery::new(self.client.clone()).run_aggregated().await?;

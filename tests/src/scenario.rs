@@ -1,4 +1,5 @@
-//! A scenario for a test: one namespace with an AI system, its versions and workloads, and the people who use it.
+//! A scenario for a test: one namespace with an AI system, its versions and workloads, and the people who use
+//! the namespace.
 //!
 //! ```text
 //!  Scenario ── namespace (enforced, and dev may do everything in it)
@@ -273,7 +274,8 @@ impl<'a> Scenario<'a> {
                 "waives": [{ "type": "Approval", "name": "ethics-board" }], "notAfter": from_now(3600) } })
     }
 
-    /// The manifest of a monitor of the system that holds it, with the shortest interval and the fields of `spec`.
+    /// The manifest of a monitor of the system. A breach holds the system. The interval is the shortest that
+    /// is allowed. The fields of `spec` are added, or replace these values.
     pub fn monitor(&self, name: &str, spec: &Value) -> Value {
         let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",
             "metadata": { "name": name, "namespace": self.namespace },
@@ -286,7 +288,7 @@ impl<'a> Scenario<'a> {
         monitor
     }
 
-    /// The manifest of a note with a fact.
+    /// The manifest of a note of the type `Fact` on an incident.
     pub fn note(&self, name: &str, incident: &str) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "IncidentNote",
             "metadata": { "name": name, "namespace": self.namespace },
@@ -335,7 +337,8 @@ impl<'a> Scenario<'a> {
         self.cluster.reader().list(kind, &self.namespace, "").await
     }
 
-    /// Waits until an object has a current condition with this status and reason. Returns its message.
+    /// Waits until an object has a condition with this status and reason for its current generation. Returns
+    /// the message of the condition.
     pub async fn condition(
         &self,
         kind: &str,

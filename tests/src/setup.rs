@@ -16,10 +16,10 @@ use crate::directory::Directory;
 use crate::ports::Ports;
 use crate::process::Process;
 
-/// The values from which the arguments of the components are built.
+/// The directories, keys, ports and options from which the command lines are built.
 pub struct Setup<'a> {
     pub binaries: &'a Path,
-    /// The directory of the components that belong to Kubernetes.
+    /// The directory of the programs of Kubernetes: API server, controller manager and scheduler.
     pub kubernetes: &'a Path,
     pub directory: &'a Directory,
     pub certificates: &'a Certificates,
@@ -38,8 +38,7 @@ impl Setup<'_> {
         Process::spawn(name, directory.join(name), self.args(component), envs, &log)
     }
 
-    /// The arguments of `component`. The arguments of the options are last, so that they override the arguments of this
-    /// function.
+    /// The arguments of `component`. `extra_args` of the options come last, so that they override the others.
     fn args(&self, component: Component) -> Vec<String> {
         let mut args = match component {
             Component::Etcd => self.etcd(),
@@ -63,7 +62,8 @@ impl Setup<'_> {
             format!("--listen-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-cluster=default=http://127.0.0.1:{etcd_peer}"),
-            // The data must survive the end of the process, but not a crash of the machine.
+            // etcd does not flush its writes to disk. The data must survive the end of the process, but not a
+            // crash of the machine.
             "--unsafe-no-fsync".into(),
             // A single member needs no long election timeout.
             "--heartbeat-interval=20".into(),
@@ -116,7 +116,8 @@ impl Setup<'_> {
             // On a busy machine, late heartbeats must not make a node `NotReady`.
             "--node-monitor-grace-period=10m".into(),
         ]);
-        // Each built-in controller works on up to 20 objects at the same time, so that it does not limit a benchmark.
+        // Each built-in controller works on up to 20 objects at the same time, so that the controllers do not
+        // limit a benchmark.
         let syncs = ["deployment", "replicaset", "statefulset", "job", "cron-job", "namespace", "gc"];
         args.extend(syncs.map(|controller| format!("--concurrent-{controller}-syncs=20")));
         args
@@ -126,7 +127,8 @@ impl Setup<'_> {
         self.client(Component::Scheduler)
     }
 
-    /// The common arguments of the controller manager and the scheduler: no leader election, and no server port.
+    /// The common arguments of the controller manager and the scheduler: kubeconfig and rate limit, no leader
+    /// election and no server port.
     fn client(&self, component: Component) -> Vec<String> {
         let qps = self.options.qps;
         vec![

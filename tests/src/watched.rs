@@ -1,7 +1,7 @@
 //! Waits for changes with a watch instead of polling, so that a measured time does not contain a polling interval.
 //!
 //! ```text
-//! API server ── watch ──> all objects of a kind ── until(probe) ──> the result of the probe, and the instant
+//! API server ── watch ──> all objects of a kind ── until(probe) ──> its result, and the instant of success
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// The timeout for changes that usually happen at once. Pods on real nodes may take half a minute to end.
+/// The timeout for changes that usually happen at once. It is long, because pods on real nodes may take half
+/// a minute to end.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of a kind by namespace and name.
@@ -54,8 +55,8 @@ where
                         sender.send_modify(|all| drop(all.insert(key(&object), object)));
                     }
                     Ok(Event::Delete(object)) => sender.send_modify(|all| drop(all.remove(&key(&object)))),
-                    // The watcher retries. If it does not succeed, `start` (before the first list) or `until` reports
-                    // the timeout.
+                    // The watcher retries. If the retries fail until the timeout, `start` (before the first
+                    // list) or `until` reports the timeout.
                     Err(_) => {}
                 }
             }

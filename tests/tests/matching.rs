@@ -416,7 +416,7 @@ fn is_block(volume: &Value) -> bool {
     volume["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"] == "Block"
 }
 
-/// Volumes whose sources a runtime states in full, most with and without the optional fields.
+/// Volumes whose sources a runtime states in full. Most sources occur with and without the optional fields.
 fn outside() -> Vec<Value> {
     let selector = json!({ "matchLabels": { "tier": "fast" },
         "matchExpressions": [{ "key": "a", "operator": "In", "values": ["b"] }] });
@@ -536,7 +536,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     Case { pod, system, field, injected }
 }
 
-/// Annotations that hold a pod, and others that do not hold it, most with similar names.
+/// Annotations that hold a pod, and annotations that do not, although most of their names are similar.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",

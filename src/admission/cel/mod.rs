@@ -50,8 +50,9 @@ fn uncommented(part: &str) -> String {
     part.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a pod with the annotation `name` can never be approved. The result must agree with
-/// `policy::is_refused_annotation`. One regular expression covers all prefixes, so the API server compiles only one.
+/// Whether the annotation `name` is forbidden, so that no version can match a pod that has it. The result
+/// must agree with `policy::is_refused_annotation`. One regular expression covers all prefixes, so the API
+/// server compiles only one.
 pub(super) fn refused_annotation(name: &str) -> String {
     let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
     let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();

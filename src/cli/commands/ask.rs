@@ -1,4 +1,4 @@
-//! Asks a person at the terminal to confirm before something is signed or decommissioned.
+//! Asks a person at the terminal to confirm an action, such as a signature, and asks for a missing reason.
 //!
 //! ```text
 //!  question ──► terminal ──► one line      no terminal: the caller proposes a command that asks nothing
@@ -26,7 +26,8 @@ fn ask(question: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// Returns the given reason, or asks for one. Returns the error `missing` if there is no terminal or no reason.
+/// Returns the given reason, or asks for one. Returns the error `missing` if there is no terminal, or if the
+/// person types no reason.
 pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -> Error) -> Result<String> {
     if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
         return Ok(given.to_owned());
@@ -38,7 +39,7 @@ pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -
     if answer.is_empty() { Err(missing()) } else { Ok(answer) }
 }
 
-/// Asks for the name of the system. A person can type a `y` by habit, but not the name.
+/// Asks for the name of the system as a confirmation. A person can type a `y` by habit, but not the name.
 pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("Type the name of the system ({name}) to {to_do_what}: "))?;
@@ -61,7 +62,8 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for a yes. A decision that stops a version is safe and can be urgent, so the person need not type the name.
+/// Asks for a yes as a confirmation. A decision that stops a version is safe and can be urgent, so the person
+/// need not type the name.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;

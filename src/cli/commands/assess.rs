@@ -64,7 +64,7 @@ pub struct AssessArgs {
     /// Number of samples, if the file does not state it
     #[arg(long, value_name = "NUMBER")]
     pub samples: Option<u64>,
-    /// Model to take, if the file has several
+    /// Model whose results to take, if the file has results of several models
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Take results with samples that have no score, and record these samples as errors
@@ -73,7 +73,7 @@ pub struct AssessArgs {
     /// Take results of a run on a part of the data set
     #[arg(long)]
     pub allow_subset: bool,
-    /// Take results of a file that names a digest which the version does not name
+    /// Take results even if the file names only digests that the version does not have
     #[arg(long)]
     pub allow_other_digest: bool,
     /// Time of the assessment, such as 2027-03-31T12:00:00Z (default: the time in the file)
@@ -85,7 +85,7 @@ pub struct AssessArgs {
     /// Address of the whole report
     #[arg(long, value_name = "URI")]
     pub report: Option<String>,
-    /// Public key that must have signed the file
+    /// Public key that must verify the signature of the file
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Identity that must have signed the file, with sigstore; needs --issuer
@@ -135,7 +135,8 @@ fn direction(text: &str) -> Result<(String, Direction), String> {
     Ok((metric.to_owned(), named(direction)?))
 }
 
-/// Reads the files, and records one Assessment for each.
+/// Reads the files, and records one Assessment for each file. With `--output`, prints the Assessments
+/// instead.
 pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -247,7 +248,7 @@ impl AssessArgs {
                 .map(|tool| Box::new(Tool { name: tool.name.clone(), version: tool.version.clone() })),
             report: Some(Box::new(self.report_of(file, reading)?)),
             relationship: agreed(file, "--relationship", self.relationship, reading.relationship)?,
-            // The API server stores whole seconds.
+            // The API server stores times in whole seconds.
             performed_at: Time(Timestamp::from_second(performed.as_second()).unwrap_or(performed)),
         };
         let content = spec.digest(&record.namespace);
@@ -258,7 +259,8 @@ impl AssessArgs {
         Ok(assessment)
     }
 
-    /// The report that the file names. If it names none, the file itself.
+    /// The digest of the report that the file names, and its address. If the file names no report, the digest
+    /// of the file itself. `--report` sets the address.
     fn report_of(&self, file: &str, reading: &Reading) -> Result<Report> {
         let stated = reading.report.as_ref();
         let digest = stated.map_or(&reading.file_digest, |report| &report.digest);
@@ -269,8 +271,8 @@ impl AssessArgs {
     }
 }
 
-/// The digests by which a file can name the version: the digests of its images and of its artifacts except data, and
-/// the subject digest.
+/// The digests by which a file can name the version: the subject digest, and the digests of the images and
+/// the artifacts of the version. Data sets are not included.
 fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
     let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));

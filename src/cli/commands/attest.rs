@@ -307,7 +307,7 @@ impl SigningRequest<'_> {
         }
     }
 
-    /// The record with this signature added, to predict its effect.
+    /// The record as it would be after the signature, to predict the effect of the signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.creation_timestamp = Some(Time(now));

@@ -1,4 +1,5 @@
-//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that users need not write a runtime.
+//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that users need not write a
+//! runtime by hand.
 //!
 //! ```text
 //!  manifest ─ templates ─┐
@@ -54,13 +55,13 @@ use crate::{
 pub struct CaptureRequest {
     /// If `None`, the capture uses the system label of the pod or the workload.
     pub system: Option<String>,
-    /// If `None`, the name is the system and a part of the runtime's digest.
+    /// If `None`, the name consists of the system and the first digits of the digest of the runtime.
     pub version: Option<String>,
     pub format: ManifestFormat,
 }
 
 impl CaptureRequest {
-    /// The manifest of the version of `system` with this runtime.
+    /// The manifest of a version of `system` with this runtime and provenance.
     fn model_version(
         &self,
         system: &str,
@@ -180,7 +181,8 @@ fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
     Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
 }
 
-/// Fails if the API server would refuse the version, for example because a controller sets the image later.
+/// Fails if the API server would refuse the version. For example, the image of a template can be empty
+/// because a controller sets it later.
 fn is_accepted(version: &Value, what: &str) -> Result<()> {
     let schema = serde_json::to_value(ModelVersion::crd()).unwrap_or_default();
     let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -356,8 +358,8 @@ fn fingerprint(runtime: &impl Serialize) -> String {
     Digest::from_sha256(Sha256::digest(bytes).into()).eight()
 }
 
-/// The error for an object without the label of its AI system. `typed` is the argument that names the object, and
-/// `place` contains the connection flags.
+/// The error for an object without the label of its AI system. `typed` is the argument that names the object,
+/// and `place` contains `--namespace` and the connection flags.
 fn no_system(what: &str, typed: &str, place: &str) -> Error {
     Error::Choose {
         question: format!("{what} has no label {SYSTEM_LABEL}: name its AI system with --system"),
@@ -374,8 +376,9 @@ fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// Prints the changes that make the pods match. The output goes to standard error, so that the manifest can be piped.
-/// `label` is the system, or `None` if the workload already has the label.
+/// Prints the changes of the workload that make its pods match the version. The output goes to standard
+/// error, so that the manifest on standard output can be piped. `label` is the system, or `None` if the
+/// workload already has the label.
 fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
     if !pinned.is_empty() {

@@ -123,7 +123,7 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The kinds that a command accepts, or after `KIND/` the names of that kind.
+/// The kinds that a command accepts. If `current` begins with `KIND/`, the names of the objects of this kind.
 pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some((kind, _)) = current.to_str().and_then(|current| current.split_once('/')) else {
         let current = current.to_string_lossy();

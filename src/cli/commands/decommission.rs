@@ -138,7 +138,7 @@ struct Dependents {
 }
 
 impl Dependents {
-    /// Reads the dependents of `system` that still run at `date`.
+    /// Reads the systems that depend on `system` and are not decommissioned at `date`.
     async fn read(session: &Session, system: &AISystem, date: Timestamp) -> Result<Self> {
         let (everywhere, here) = (session.reach::<AISystem>(true), session.reach::<AISystem>(false));
         let params = ListParams::default();
@@ -316,7 +316,7 @@ async fn report(session: &Session, name: &str, end: &Decommission, now: Timestam
     } else {
         page.mark("!", LOOK, &format!("{name} ends now, but the operator has not acted on it yet"));
     }
-    page.mark("-", PLAIN, "the AISystem stays as the record; remove its workloads. See:");
+    page.mark("-", PLAIN, "the AISystem stays as a record. Remove its workloads. Show its history:");
     page.command(&format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags));
     anstream::print!("\n{}", page.finish());
 }

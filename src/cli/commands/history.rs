@@ -1,4 +1,5 @@
-//! Prints the history of one system or of every system: its versions, the decisions, and the enforcement.
+//! Prints the history of one system or of every system: the versions, the decisions on them, and the effects
+//! on pods.
 //!
 //! ```text
 //!  AISystem ───── described, decommissioned ─┐
@@ -80,7 +81,8 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
         entries.extend(sources.entries(now));
     }
     entries.extend(event_entries(session, name, everywhere).await?);
-    // The API server records whole seconds. The sort is stable: a version stays before a decision in the same second.
+    // The API server records times in whole seconds. The sort is stable: a version stays before a decision in
+    // the same second.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
@@ -140,7 +142,7 @@ async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>
         Sources { record, history }
     };
     let mut all: Vec<_> = records.into_iter().map(with_history).collect();
-    // The other histories belong to systems that were deleted.
+    // The remaining histories belong to systems that were deleted.
     for ((namespace, name), history) in histories {
         let record = SystemRecord::read(&session.client, &namespace, &name).await?;
         all.push(Sources { record, history: Some(history) });
@@ -180,8 +182,9 @@ impl Sources {
     }
 }
 
-/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, or if the user may not read it.
-/// Also `None` if the cluster does not have this kind, for example before an upgrade.
+/// The changes of the system that the operator recorded. `None` if the system has no `SystemHistory`, or if
+/// the user may not read it. Also `None` if the cluster does not have this kind, for example before an
+/// upgrade.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
@@ -189,7 +192,7 @@ async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHi
     Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
 }
 
-/// Converts a forbidden read to `None` and prints the warning.
+/// Converts a forbidden read to `None`, and prints `warning`. Returns any other error.
 fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -287,7 +290,7 @@ fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     .filter(|_| record.incidents.iter().any(|incident| incident.name_any() == *spec.incident))
 }
 
-/// The entry of a decision to resume or of a review of an incident. `None` if its approver is not verified.
+/// The entry of a decision to resume, or of a review of an incident. `None` if the approver is not verified.
 fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option<Entry> {
     let spec = &decision.spec;
     let what = if spec.decision == Decision::Resume { "Resumed" } else { "IncidentReviewed" };
@@ -313,7 +316,7 @@ fn override_entry(about: &Override) -> Option<Entry> {
     })
 }
 
-/// The entry of a grant or a review. `None` if its approver is not verified.
+/// The entry of a grant or a review. `None` if the approver is not verified.
 fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
     let spec = &approval.spec;
     let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
@@ -366,7 +369,7 @@ fn decision_note(spec: &ApprovalSpec, effect: Option<ApprovalEffect>) -> String 
     spec.reason.clone().into_iter().chain(effect).collect::<Vec<_>>().join(" ")
 }
 
-/// The Events of the operator about the system `name`, or about every system.
+/// The entries for the Events of the operator about the system `name`, or about every system.
 async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
     let (api, place) = session.reach::<Event>(everywhere);
     let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();

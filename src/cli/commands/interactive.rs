@@ -41,7 +41,8 @@ use crate::{
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
-    /// The time at which the clearance ends or the approvals expired. Otherwise the creation time of the version.
+    /// The end of the clearance. If the version is not cleared, the latest expiry of an approval. If no
+    /// approval expired, the creation time of the version.
     due: Timestamp,
     namespace: String,
     system: String,
@@ -52,7 +53,8 @@ struct Item {
     other_roles: Vec<String>,
 }
 
-/// The options of the command line. They apply to every version that the walk shows. A rejection ignores `until`.
+/// The options of the command line. They apply to every version that the command shows. A rejection ignores
+/// `until`.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The end of the approvals, as typed and as parsed.
@@ -70,7 +72,7 @@ struct Tally {
     failed: usize,
 }
 
-/// Shows every version that waits for the person, and asks to approve, reject or skip it.
+/// Shows every version that waits for the person, and asks the person to approve, reject or skip it.
 pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<()> {
     if !ask::is_interactive() {
         return Err(no_terminal(session, everywhere));
@@ -118,7 +120,8 @@ async fn waiting(session: &Session, everywhere: bool) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// The versions of one system that wait for `me`. Each has the first role in which an approval of `me` would count.
+/// The versions of one system that wait for `me`. Each item names the first role in which an approval of `me`
+/// would count.
 fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) -> Vec<Item> {
     let item = |version: &ModelVersion| {
         let judgement = record.rule(version, None, now);
@@ -152,10 +155,11 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// The time by which versions are sorted, and the instant at which to judge whether an approval would count. For a
-/// cleared version, both are the end of its clearance. For a withheld version, the first is the expiry of its approvals
-/// or its creation, and the second is now. `None` if the version needs no approval now, or if it is withheld for
-/// another reason than missing approvals, such as a revocation.
+/// The time by which the command sorts the versions, and the time at which to judge whether an approval would
+/// count. For a cleared version, both are the end of the clearance. For a withheld version, the first is the
+/// latest expiry of an approval, or the creation of the version if no approval expired. The second is now.
+/// `None` if the version needs no approval now, or if another reason than missing approvals withholds it,
+/// such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,

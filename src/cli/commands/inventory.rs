@@ -35,7 +35,8 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// The pods of one workload that agree in all other fields, or a workload without pods.
+/// A workload and the number of its pods that agree in all other fields. The number is 0 for a workload
+/// without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {

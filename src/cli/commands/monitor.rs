@@ -1,5 +1,5 @@
-//! Checks monitors in files, without a cluster. Shows the queries as the operator sends them, or the reason why it
-//! refuses them.
+//! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason
+//! why the operator would refuse them.
 //!
 //! ```text
 //!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
@@ -60,15 +60,15 @@ fn label(text: &str) -> std::result::Result<String, String> {
 struct CheckedMonitor {
     /// The file, or `-` for standard input.
     path: String,
-    /// The first line of the object, from 1.
+    /// The number of the first line of the object. The file begins at line 1.
     line: u64,
     namespace: String,
     /// `KIND/NAME`.
     object: String,
-    /// The query as the operator sends it.
+    /// The query that the operator sends for the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
-    /// The query for the number of samples as the operator sends it.
+    /// The query that the operator sends for the number of samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<String>,
     /// The reason why the operator does not send the queries.

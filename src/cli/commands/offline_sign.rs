@@ -96,7 +96,8 @@ impl SshKey {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role `wanted`, or the only one of `required` that lists the key. Fails if the role does not list the key.
+    /// The role `wanted`, or the only role of `required` that lists this key, and the key in this role. Fails
+    /// if no such role lists the key as valid at `now`, or if several roles of `required` do.
     pub fn role(
         &self,
         keys: &ApproverRoles,

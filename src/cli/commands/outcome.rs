@@ -1,4 +1,4 @@
-//! Prints the effect of a decision: until when the version is cleared, or which approvals are missing.
+//! Prints the effect of a decision: the end of the clearance, or the reasons why the version is not cleared.
 //!
 //! ```text
 //!  Approval ─┬─ policy: judgement of the record ───────────┐
@@ -43,8 +43,8 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until the condition `Cleared` of the version has the new value. After an approval that clears, also waits
-/// until the status lists this approval. `false` after a timeout or an error.
+/// Waits until the condition `Cleared` of the version has the predicted value. After an approval that clears
+/// the version, also waits until the status lists this approval. `false` after a timeout or an error.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

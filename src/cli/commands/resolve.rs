@@ -34,7 +34,7 @@ pub enum Act {
     Renew,
     /// Forbids a version to run.
     Reject,
-    /// Voids all approvals of a version, so that it stops.
+    /// Voids all approvals of a version, so that the version stops.
     Revoke,
 }
 
@@ -81,7 +81,7 @@ impl Act {
     }
 }
 
-/// The options that have a value, as text for a suggested command. Each has a space before it.
+/// The options that have a value, as text for a suggested command. Each option has a space before it.
 pub fn suggested(options: &[(&str, Option<&str>)]) -> String {
     let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
     given.map(|(flag, value)| format!(" {flag} {}", quoted(value))).collect::<Vec<_>>().concat()

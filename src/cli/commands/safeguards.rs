@@ -33,10 +33,10 @@ pub struct MonitorLine {
     pub metric: String,
     /// `None` if the operator has not written a status yet.
     pub state: Option<MonitorState>,
-    /// The last value.
+    /// The last measured value.
     pub value: Option<String>,
     pub on_breach: OnBreach,
-    /// The incident of a breach that is not over.
+    /// The incident that the current breach opened.
     pub incident: Option<String>,
     /// The reason for the state, in words.
     pub message: Option<String>,
@@ -50,7 +50,8 @@ pub struct OverrideLine {
     pub version: String,
     /// Whether the override is in effect.
     pub active: bool,
-    /// The reason of the condition `Active`, or of `Reviewed` if the review is due.
+    /// The reason of the condition `Active`. If the review is due, the word `Review` and the reason of the
+    /// condition `Reviewed`, such as `ReviewOverdue`.
     pub state: String,
     pub until: Timestamp,
     /// The state in words, with the next command.
@@ -66,7 +67,7 @@ impl Safeguards {
         }
     }
 
-    /// The numbers of monitors by state, such as `2 within, 1 breached`. Empty without monitors.
+    /// The number of monitors in each state, such as `2 within, 1 breached`. Empty without monitors.
     pub fn monitors_in_short(&self) -> Cell {
         let Some(monitors) = &self.monitors else { return Cell::new(FAINT, "not readable") };
         let count = |state| monitors.iter().filter(|monitor| monitor.state == state).count();
@@ -83,7 +84,7 @@ impl Safeguards {
         Cell::new(style, &in_short(&counts))
     }
 
-    /// The numbers of overrides by state, such as `1 in effect`. Empty without overrides.
+    /// The number of overrides in each state, such as `1 in effect`. Empty without overrides.
     pub fn overrides_in_short(&self) -> Cell {
         let active = self.overrides.iter().filter(|about| about.active).count();
         let waiting = self.overrides.len() - active;
@@ -107,7 +108,7 @@ impl Safeguards {
     }
 }
 
-/// The numbers with their states, such as `1 breached, 2 within`. Leaves out zero.
+/// Each count with its state, such as `1 breached, 2 within`. Leaves out counts of zero.
 fn in_short(counts: &[(usize, &str)]) -> String {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")

@@ -107,8 +107,8 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         signer,
     };
     let (clock, approver) = decision.preflight().await?;
-    // From here on, `now` is the time that the API server would record: its own clock, but at least one second after
-    // the last decision that voids approvals.
+    // From here on, `now` is the time that the API server would record. It is the clock of the API server,
+    // but at least one second after the last decision that voids approvals.
     let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decision.refuse_shorter(&record, version, &approver, now)?;
     decision.review(&record, system, version, &approver, now)?;
@@ -143,7 +143,7 @@ pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<Str
 }
 
 impl DecisionRequest {
-    /// The end of the approval. Fails if it is not in the future.
+    /// The end of the approval. Fails if this end is not in the future.
     pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let Some((text, until)) = &self.until else { return Ok(None) };
         let end = until.instant(now).filter(|end| *end > now);
@@ -181,8 +181,8 @@ impl DecisionRequest {
         }
     }
 
-    /// Recomputes the digest. Fails if the person reviewed another digest. An approval also fails if the operator has
-    /// computed another digest.
+    /// Recomputes the digest. Fails if `--digest` states another digest. An approval also fails if the
+    /// operator has computed another digest.
     pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", record.name);
@@ -287,8 +287,8 @@ impl ResolvedDecision<'_> {
     /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
         if self.signer.is_some() {
-            // The admission policies refuse an Approval without an approver. If the API server accepts one, the
-            // policies are missing.
+            // The admission policies refuse an Approval without an approver. If the API server accepts this
+            // Approval, the policies are missing.
             let mut unsigned = self.approval();
             unsigned.spec.approver = None;
             if self.approvals().create(&params(true), &unsigned).await.is_ok() {
@@ -300,8 +300,8 @@ impl ResolvedDecision<'_> {
         Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
     }
 
-    /// Fails if an approval of the same person in the same role ends later. Only the approval that ends
-    /// last counts, so a shorter one would have no effect.
+    /// Fails if an approval of the same person in the same role ends later. Only the approval that ends last
+    /// counts, so the new approval would have no effect.
     fn refuse_shorter(
         &self,
         record: &SystemRecord,
@@ -410,7 +410,8 @@ impl ResolvedDecision<'_> {
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
-    /// Creates the Approval. First, an approval waits until the second after the last decision that would void it.
+    /// Creates the Approval. If the decision is an approval, first waits until the second after the last
+    /// decision that would void it.
     async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
         if self.decision() == Decision::Approve {
             let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));
@@ -419,8 +420,9 @@ impl ResolvedDecision<'_> {
         self.create(false).await
     }
 
-    /// The time of the last revocation, or of the last rejection by this approver in this role. It voids approvals that
-    /// are not recorded in a later second. `None` if there is no such decision.
+    /// The time of the last revocation, or of the last rejection by this approver in this role, whichever is
+    /// later. Such a decision voids approvals that are not recorded in a later second. `None` if there is no
+    /// such decision.
     fn barrier(
         &self,
         record: &SystemRecord,
@@ -437,7 +439,8 @@ impl ResolvedDecision<'_> {
         voiding.map(|s| s.at).max()
     }
 
-    /// Waits until the clock of the API server is past `barrier`. The API server records whole seconds.
+    /// Waits until the clock of the API server is past `barrier`. The API server records times in whole
+    /// seconds.
     async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
         let Some(barrier) = barrier else { return Ok(()) };
         let mut announced = false;

@@ -54,7 +54,7 @@ struct Row {
     /// Set only if the namespace warns or audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_would_stop: Option<u32>,
-    /// The versions that need an action of a person.
+    /// The versions for which a person must act.
     waiting_for: Vec<String>,
     #[serde(flatten)]
     safeguards: Safeguards,
@@ -70,8 +70,8 @@ struct Version {
     cleared: bool,
     reason: String,
     until: Option<Timestamp>,
-    /// The missing approvals or other reasons. Empty if the version is cleared, or if the person may not read them.
-    /// Also empty if only the Clearance has no room for the version.
+    /// The missing approvals or other reasons. Empty if the version is cleared, or if the person may not read
+    /// the objects behind the reasons. Also empty if only the Clearance has no room for the version.
     missing: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Listing::Table | Listing::Wide => columns.rows(&[row.cells(shown, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
-        // A reader that closes the pipe ends the watch without an error.
+        // If the reader of a pipe closes the pipe, the command ends without an error.
         let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
         Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
@@ -188,7 +188,8 @@ impl Which {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),
         };
-        // Without permission to read the reasons, the rows have only the status.
+        // If the objects behind the reasons cannot be read, for example without permission, the rows have
+        // only the status.
         let records = SystemRecord::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
         let record = |i: usize| records.as_ref().and_then(|records| records.get(i));
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
@@ -347,7 +348,8 @@ fn in_short(reason: &Reason) -> String {
     }
 }
 
-/// The sort key for the newest version first. `None` if the record is missing or does not have the version.
+/// The position of the version if the newest version comes first. `None` if the record is missing or does not
+/// have the version.
 fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
@@ -374,7 +376,7 @@ fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styli
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-/// The columns of the table of systems that are not always there.
+/// The columns that the table of systems has only in some cases.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a group of columns")]
 struct Shown {
@@ -385,7 +387,8 @@ struct Shown {
 }
 
 impl Shown {
-    /// The wide table has all columns. Otherwise, monitors and overrides have a column if a system has some.
+    /// The wide table has all columns. Otherwise, the table has the columns for monitors and overrides only
+    /// if a system has some.
     fn of(rows: &[Row], everywhere: bool, wide: bool) -> Self {
         let has_monitors = |row: &Row| row.safeguards.monitors.as_ref().is_some_and(|all| !all.is_empty());
         let has_overrides = |row: &Row| !row.safeguards.overrides.is_empty();

@@ -92,7 +92,8 @@ fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
 }
 
-/// The subject whose digest begins with `prefix`, with or without `sha256:`. Fails unless exactly one matches.
+/// The `DecisionSubject` whose digest begins with `prefix`, with or without `sha256:`. Fails unless exactly
+/// one object matches.
 fn found<'a>(
     subjects: &'a [DecisionSubject],
     prefix: &str,

@@ -47,7 +47,7 @@ struct Row {
     you: bool,
     /// The holders of the role by RBAC or by a key. `None` if a read failed, for example without permission.
     holders: Option<Vec<String>>,
-    /// The holders that do not count because they own the system.
+    /// The holders who do not count because they own the system.
     owners: Vec<String>,
     /// The holder who does not count because they last changed the system.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ impl Requirements {
         notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }
 
-    /// Whether owners and authors do not count as approvers.
+    /// Whether owners and authors do not count for this kind of decision.
     fn separates_duties(&self, decision: Decision) -> bool {
         decision.permits() && self.levels.values().any(|level| level.separation_of_duties)
     }

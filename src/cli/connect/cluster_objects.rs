@@ -33,15 +33,16 @@ use crate::{
 /// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
 type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
 
-/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its kind, or if
-/// the user may not list the kind. Also `None` if the manifests have no object of the kind.
+/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its
+/// kind, or if the user may not list the kind. For manifests, a field is also `None` if they have no object
+/// of the kind.
 #[derive(Debug, Default)]
 pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
     pub claims: Option<ByNamespace<ClaimFacts>>,
     pub classes: Option<ByNamespace<StorageClassFacts>>,
-    /// Whether the lists contain all objects of their namespaces. False for manifests, because the cluster can have
-    /// more objects.
+    /// Whether the lists contain all objects of their namespaces. `false` for manifests, because the cluster
+    /// can have more objects.
     pub is_complete: bool,
 }
 
@@ -54,12 +55,12 @@ impl ReadObjects {
             is_complete: self.is_complete,
         });
         let policies = self.network_policies.as_ref().map(|all| all.get(namespace).cloned());
-        // Only a complete list proves that the namespace has no objects of this kind.
+        // Only a complete list proves that the namespace has no objects of the kind.
         let network_policies = policies.and_then(|of| of.or_else(|| self.is_complete.then(BTreeMap::new)));
         ClusterObjects { network_policies, storage }
     }
 
-    /// Adds an object of a manifest.
+    /// Adds an object of a manifest. `objects` has all objects of this kind.
     pub fn add<K, V>(objects: &mut Option<ByNamespace<V>>, namespace: &str, object: K)
     where
         K: Resource<DynamicType = ()>,
@@ -71,7 +72,9 @@ impl ReadObjects {
     }
 }
 
-/// Reads the objects that the expressions of `levels` use, in `namespace`, or in all namespaces if it is `None`.
+/// Reads all objects of each kind that the expressions of `levels` use. Reads network policies and claims in
+/// `namespace`, or in all namespaces if `namespace` is `None`. A `StorageClass` has no namespace, so the
+/// function always reads all of them.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,
@@ -91,7 +94,7 @@ pub async fn read(
     Ok(read)
 }
 
-/// The objects of a list. `None` if the user may not list them.
+/// The objects of a list, by namespace and name. `None` if the user may not list this kind.
 async fn list<K, V: From<K>>(api: Api<K>, plural: &str) -> Result<Option<ByNamespace<V>>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

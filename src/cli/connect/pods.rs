@@ -46,7 +46,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The root above `owner`, or the pod itself if the pod has no owner.
+    /// The root of the controllers above `owner`, or the pod itself if the pod has no owner.
     pub async fn of(
         roots: &mut Roots,
         client: &Client,

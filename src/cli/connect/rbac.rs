@@ -138,8 +138,8 @@ fn grants(policy: &PolicyRule, role: &str) -> bool {
         && (names.is_empty() || names.contains(&&role.to_owned()))
 }
 
-/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:` users, even if
-/// they have bindings.
+/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:`
+/// users, even if a binding grants the role to them.
 fn is_person(subject: &Subject) -> bool {
     match subject.kind.as_str() {
         "User" => !subject.name.starts_with("system:"),

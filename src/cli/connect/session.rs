@@ -1,5 +1,5 @@
-//! Connects to the cluster with the flags of kubectl. A plugin with other flags could record a decision in the wrong
-//! cluster.
+//! Connects to the cluster with the same flags as kubectl. If the plugin did not know one of these flags, it
+//! could record a decision in the wrong cluster.
 //!
 //! ```text
 //!  --kubeconfig | $KUBECONFIG | ~/.kube/config ─┐
@@ -69,7 +69,7 @@ pub struct Connection {
     pub request_timeout: String,
 }
 
-/// A connection to a cluster, with a namespace.
+/// A connection to a cluster, and the namespace for the commands.
 #[derive(Clone)]
 pub struct Session {
     pub client: Client,
@@ -82,8 +82,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// The API of a kind in the namespace of the session or in every namespace. Also returns words for the place, for
-    /// messages.
+    /// The API of a kind in the namespace of the session, or in every namespace. Also returns the place for
+    /// messages, such as `of namespace lending`.
     pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -96,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Prints to standard error that a list of `what` is empty.
+    /// Prints to standard error that no objects of the kind `what` were found.
     pub fn say_none_found(&self, what: &str, everywhere: bool) {
         let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
         anstream::eprintln!("No {what} found{}.", visible(&place));
@@ -190,7 +190,7 @@ impl Connection {
         Ok((!duration.is_zero()).then_some(duration))
     }
 
-    /// The flags that a suggested command needs to reach the same cluster as the same user.
+    /// The connection flags for a suggested command, which must reach the same cluster as the same user.
     fn repeated(&self) -> String {
         let pairs = [
             ("--kubeconfig", self.kubeconfig.as_ref().map(|path| path.display().to_string())),

@@ -19,7 +19,7 @@ const NAME: &str = "assent-inventory";
 /// The signs in the values of the chart.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// Patterns of images, one on each line.
+    /// Patterns for the names of images, one on each line.
     pub image_patterns: String,
     /// Signs of accelerators in addition to the built-in signs.
     pub accelerators: Accelerators,
@@ -33,7 +33,8 @@ impl Listed {
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // A newer chart can write signs that this plugin cannot parse. The built-in signs still count.
+        // A newer chart can write signs that this plugin cannot parse. In this case only the built-in signs
+        // count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }

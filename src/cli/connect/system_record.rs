@@ -1,5 +1,5 @@
-//! Reads the objects of a system and judges them with the policy core. The operator uses the same core, so both get the
-//! same verdict for the same objects.
+//! Reads the objects of a system and judges them with the policy core. The operator uses the same core, so
+//! the plugin and the operator get the same verdict for the same objects.
 //!
 //! ```text
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
@@ -61,13 +61,13 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The incidents of the system, oldest first.
     pub incidents: Vec<Incident>,
-    /// Whether the user may not list incidents or notes. Then a hold is not known, and a version that seems cleared may
-    /// be held.
+    /// `true` if the user may not list incidents or notes. In this case holds are not known, and a version
+    /// that seems cleared may be held.
     pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
-    /// The monitors of the system, by name. `None` if the user may not list them. Then no required monitor counts as
-    /// missing.
+    /// The monitors of the system, by name. `None` if the user may not list monitors. In this case no
+    /// required monitor counts as missing.
     pub monitors: Option<Vec<Monitor>>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
@@ -79,21 +79,22 @@ pub struct SystemRecord {
     pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
-    /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
-    /// expressions about the namespace do not affect the verdict. Also `None` if the level has no expressions.
+    /// The labels of the namespace. `None` if the level has no expressions, or if the labels are not known,
+    /// for example because the user may not read them. Expressions about unknown labels do not affect the
+    /// verdict.
     pub labels: Option<BTreeMap<String, String>>,
     /// The objects of Kubernetes that the expressions of the level read. Objects that the user may not list are not
     /// known.
     pub cluster: ClusterObjects,
 }
 
-/// A judgement of the policy core that borrows nothing.
+/// A judgement of the policy core that borrows nothing from the record.
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
     pub verdict: Verdict,
-    /// The requirements that are not met, and that an override waives.
+    /// The requirements that the version does not meet and that an override waives.
     pub waived: Vec<Waived>,
-    /// The earliest instant at which the verdict changes.
+    /// The earliest time at which the verdict changes, if no fact changes. `None` if it never changes.
     pub not_after: Option<Timestamp>,
     /// The effect of each decision on the version, by the name of its `Approval`.
     pub effects: BTreeMap<String, ApprovalEffect>,
@@ -154,8 +155,8 @@ impl SystemRecord {
         Ok(record.with_monitors(monitors.as_deref()))
     }
 
-    /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
-    /// digest in the status with the digest of the content.
+    /// Whether the operator has read the current content of `version`, or of every version if `version` is
+    /// `None`. Compares the digest in the status with the digest of the content.
     pub fn is_read(&self, version: Option<&str>) -> bool {
         let selected = |v: &&ModelVersion| version.is_none_or(|name| v.name_any() == name);
         self.versions.iter().filter(selected).all(|version| {
@@ -217,7 +218,7 @@ impl SystemRecord {
         Ok(systems.iter().map(record).collect())
     }
 
-    /// Sets the versions, decisions and assessments to the subset that belongs to this system.
+    /// Sets the versions, the decisions and the assessments to those of this system.
     pub fn with_objects<'a>(
         mut self,
         versions: impl IntoIterator<Item = &'a ModelVersion>,
@@ -284,7 +285,7 @@ impl SystemRecord {
         self.level.as_ref()?.spec.overrides.as_ref()
     }
 
-    /// The overrides of the system with the decisions about them, for the policy core.
+    /// The overrides of the system with their grants and reviews, for the policy core.
     pub fn recorded_overrides(&self) -> Overrides<'_> {
         let overrides = self.overrides.iter().filter_map(|o| {
             let digest = o.spec.digest(&self.namespace);
@@ -293,7 +294,7 @@ impl SystemRecord {
         Overrides::new(overrides, self.grants.iter().chain(&self.reviews), &self.keys)
     }
 
-    /// The overrides of the version.
+    /// The effects of the overrides on the version, for the policy core.
     fn overrides_of(&self, version: &ModelVersion, statements: &[RecordedDecision<'_>]) -> OverrideFacts {
         let digests = self.digests(version);
         let subject = digests.as_ref().and_then(|digests| self.subject(version, digests));
@@ -305,8 +306,8 @@ impl SystemRecord {
         judged.on_version(&subject, recorded_at(version), statements).0
     }
 
-    /// The version with its owners and authors, for the rules about holds and overrides. `None` if the system or its
-    /// level does not exist.
+    /// The version, the owners of its system, and the authors, for the rules about holds and overrides.
+    /// `None` if the system or its level does not exist.
     fn subject<'a>(
         &'a self,
         version: &'a ModelVersion,
@@ -322,8 +323,8 @@ impl SystemRecord {
         })
     }
 
-    /// Sets the monitors to those of this system. Leaves out monitors of the namespace over the maximum number, because
-    /// they do not count. `None` if the user may not list monitors.
+    /// Sets the monitors to those of this system. Leaves out monitors of the namespace over the maximum
+    /// number, because they do not count. `monitors` is `None` if the user may not list monitors.
     pub fn with_monitors<'a>(mut self, monitors: Option<impl IntoIterator<Item = &'a Monitor>>) -> Self {
         let here = |monitor: &&Monitor| monitor.namespace().as_ref() == Some(&self.namespace);
         let is_of_system = |monitor: &&Monitor| *monitor.spec.system == *self.name;
@@ -426,7 +427,8 @@ impl SystemRecord {
         }
     }
 
-    /// Refuses if the user may not list incidents or notes. Without them, nobody knows what is held.
+    /// Fails if the user may not list incidents or notes, because then it is not known which versions are
+    /// held.
     pub fn refuse_without_incidents(&self) -> Result<()> {
         if !self.incidents_unknown {
             return Ok(());
@@ -441,7 +443,7 @@ impl SystemRecord {
         })
     }
 
-    /// The subject digest of a version, computed from the objects.
+    /// The subject digest of a version, computed from the objects. `None` if the system does not exist.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
         self.digests(version).map(|digests| digests.signed)
     }
@@ -456,7 +458,7 @@ impl SystemRecord {
         self.sorted(version).0
     }
 
-    /// The decisions that name the version but apply to earlier content, oldest first.
+    /// The decisions that name the version but do not apply to its current content, oldest first.
     pub fn outdated(&self, version: &ModelVersion) -> Vec<&Approval> {
         self.sorted(version).1
     }
@@ -470,7 +472,8 @@ impl SystemRecord {
         self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)
     }
 
-    /// The judgement of the policy core on a version at `now`. If `more` is `Some`, this decision counts in addition.
+    /// The judgement of the policy core on a version at `now`. If `more` is `Some`, it counts as one more
+    /// decision.
     pub fn rule(
         &self,
         version: &ModelVersion,
@@ -587,13 +590,15 @@ impl SystemRecord {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// The end of an approval: its own end or the end that the risk level sets, whichever is earlier.
+    /// The end of an approval: its own end or the end that the risk level sets, whichever is earlier. `None`
+    /// if it has no end.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
     }
 
-    /// The last approved version other than `version`, its approval, and whether the signed content is still the same.
+    /// The version other than `version` that people approved last, and its last approval. The `bool` is
+    /// `true` if the content of this other version is still the signed content.
     pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
         self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
             let other = self.version(&approval.spec.model_version)?;
@@ -608,7 +613,8 @@ pub fn recorded_at(object: &impl kube::Resource) -> Option<Timestamp> {
     object.meta().creation_timestamp.as_ref().map(|time| time.0)
 }
 
-/// Wraps an error of a list request. A list gives 404 only if the API server does not serve the kind.
+/// Converts an error of a list request. The API server answers a list with 404 only if it does not serve the
+/// kind, so 404 means that Assent is not installed.
 pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     |error| match error {
         kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
@@ -630,9 +636,9 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the API server does not serve the kind. Without permission to list assessments,
-/// empty if none of `levels` requires assessments or has expressions. For example, an RBAC role can be older than the
-/// kind.
+/// The assessments of a list. Empty if the API server does not serve the kind. If the user may not list
+/// assessments, empty if none of `levels` requires assessments or has expressions, else an error. The
+/// permission can be missing because an RBAC role is older than the kind.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,
@@ -654,9 +660,9 @@ fn items_if_required<'a>(
 /// The kinds that show which versions are held.
 const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
 
-/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the
-/// user may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds
-/// are not known, and the command continues.
+/// Reads the incidents and their notes in `namespace`, or in all namespaces if `namespace` is `None`. The
+/// `bool` is `true` if the user may not list one of the kinds, for example with an RBAC role that is older
+/// than them. In this case a warning says that holds are not known, and the command continues.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
@@ -676,8 +682,9 @@ async fn read_incidents(
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// Reads the monitors in `namespace`, or in all namespaces. Returns `None` if the user may not list them. If one of
-/// `levels` requires monitors, it then also prints a warning, because a version can lack a required monitor.
+/// Reads the monitors in `namespace`, or in all namespaces if `namespace` is `None`. Returns `None` if the
+/// user may not list monitors. In this case, if one of `levels` requires monitors, also prints a warning,
+/// because a version can lack a required monitor.
 async fn read_monitors(
     client: &Client,
     namespace: Option<&str>,
@@ -693,14 +700,16 @@ async fn read_monitors(
     Ok(monitors)
 }
 
-/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. Then the plugin
-/// can show a wrong verdict. This is safe, because only the operator decides which versions run.
+/// The overrides in `namespace`, or in all namespaces if `namespace` is `None`. Empty if the user may not
+/// list overrides. The plugin can then show a wrong verdict. This is safe, because only the operator decides
+/// which versions run.
 async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
     let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
     Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())
 }
 
-/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list it.
+/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list
+/// the kind.
 fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Option<Vec<K>>> {
     match list {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),

@@ -1,4 +1,5 @@
-//! Reads the pod templates of workloads. A workload can have no pod, such as a `CronJob` between two runs.
+//! Reads the pod templates of workloads, because a workload can have no pods, such as a `CronJob` between two
+//! runs.
 //!
 //! ```text
 //!  Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob ── without a controller ──► template as a Pod
@@ -29,7 +30,7 @@ use crate::{
 pub struct Template {
     pub namespace: String,
     pub workload: Workload,
-    /// A pod of the template, with the name of the workload.
+    /// A pod with the content of the template and the name of the workload.
     pub pod: Pod,
 }
 
@@ -72,7 +73,8 @@ pub async fn each_template(
 }
 
 impl Template {
-    /// `None` if a controller made the workload, if it is being deleted, or if it is a Job that has ended.
+    /// `None` if a controller made the workload, if the workload is being deleted, or if it is a Job that has
+    /// ended.
     fn of(object: &DynamicObject, kind: &WorkloadKind) -> Option<Self> {
         let is_made = object.owner_references().iter().any(|owner| owner.controller == Some(true));
         if is_made || object.metadata.deletion_timestamp.is_some() || has_ended(object) {

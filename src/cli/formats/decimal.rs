@@ -12,7 +12,7 @@ use std::fmt;
 const DECIMALS: usize = 12;
 /// The number of digits before the decimal point that a value can have.
 const INTEGER_DIGITS: i64 = 12;
-/// The number 1, in units of the last decimal.
+/// The number 1, in units of the last decimal place.
 const ONE: i128 = 1_000_000_000_000;
 
 /// A decimal number. Its text matches `^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$` and is never `-0`.
@@ -131,13 +131,13 @@ impl<'a> Parts<'a> {
         valid.then_some(Self { negative, integer, fraction: fraction.unwrap_or_default(), exponent })
     }
 
-    /// The absolute value in units of the last decimal.
+    /// The absolute value in units of the last decimal place.
     fn magnitude(&self) -> Result<i128, DecimalError> {
         let digits: Vec<i128> = self.integer.bytes().chain(self.fraction.bytes()).map(digit).collect();
         let Some(first) = digits.iter().position(|digit| *digit != 0) else { return Ok(0) };
         let integer_digits = i64::try_from(self.integer.len()).map_err(|_| DecimalError::TooLarge)?;
-        // The number of digits before the decimal point, after the exponent moved the point. If it is negative, zeros
-        // follow the point.
+        // The number of digits before the decimal point, after the exponent moved the point. If this number
+        // is negative, zeros follow the point.
         let point = integer_digits.saturating_add(self.exponent);
         let leading = i64::try_from(first).map_err(|_| DecimalError::TooLarge)?;
         if point.saturating_sub(leading) > INTEGER_DIGITS {
@@ -150,8 +150,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether to round up `units`, the number from the digits before `kept`. The digits from `kept` on decide this. A half
-/// is rounded to even.
+/// Whether to round up `units`, which is the number from the digits before `kept`. The digits from `kept` on
+/// decide this. A half is rounded to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))
@@ -165,7 +165,7 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An exponent. Its absolute value is at most `i64::MAX / 4`, because a larger one has the same effect.
+/// An exponent. Its absolute value is at most `i64::MAX / 4`, because a larger exponent has the same effect.
 fn parse_exponent(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -5,8 +5,8 @@
 //!  testCases[].metricsData[]: name, flaky            a flaky metric does not count
 //! ```
 //!
-//! `passes`, `fails`, `success` and `threshold` are not read. For some metrics of deepeval a lower value is better, but
-//! the file does not say for which.
+//! The reader ignores `passes`, `fails`, `success` and `threshold`, because thresholds belong to the risk
+//! level. For some metrics of deepeval a lower value is better, but the file does not state for which ones.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Finds the format of a file from its content.
 //!
-//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. It first tests whether JSON
-//! is a garak report: each value has an `entry_type`. Every other JSON format has marks: certain keys, or certain types
-//! or beginnings of values. A file with the marks of two formats is refused. Otherwise the reader of one format would
-//! skip the results of the other format.
+//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. JSON is a garak
+//! report if each value has an `entry_type`. Every other JSON format has marks: keys that must exist, or
+//! fields with a certain type or prefix. A file with the marks of two formats is refused. Otherwise the
+//! reader of one format would skip the results of the other format.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,
@@ -96,8 +96,8 @@ fn formats(root: &Node<'_>) -> Vec<Format> {
     marks.into_iter().filter_map(|(format, found)| found.then_some(format)).collect()
 }
 
-/// The error for a JSON file without the marks of any format. For some known formats, the error says why they are not
-/// supported.
+/// The error for a JSON file without the marks of a supported format. If the file looks like the output of a
+/// known tool, the error names the tool and the reason why its format is not supported.
 fn unknown(root: &Node<'_>) -> Problem {
     let has = |keys: &[&str]| keys.iter().all(|key| root.get(key).is_some());
     let (tool, why) = if has(&["run_uid", "scores"]) {

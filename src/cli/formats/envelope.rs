@@ -16,7 +16,8 @@ use super::{
     text::shown,
 };
 
-/// DSSE allows both alphabets of base64. In practice, some files have no padding.
+/// DSSE allows both alphabets of base64. The decoder also accepts text without padding, because some files
+/// have none.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
@@ -206,7 +207,10 @@ mod tests {
         let none = format!("{}[]}}", file.split_once('[').unwrap().0);
         assert!(problem_with(&none, &with_key(&key)).contains("none of the 0 signatures"));
         let plain = std::str::from_utf8(STATEMENT).unwrap();
-        assert_eq!(problem_with(plain, &with_key(&key)), "the file is not signed, and --key was given");
+        assert_eq!(
+            problem_with(plain, &with_key(&key)),
+            "the file is not signed, but --key requires a signature"
+        );
         assert!(problem_with("a: 1", &with_key(&key)).contains("unknown"));
     }
 

@@ -6,9 +6,9 @@
 //!  card: results.status.state, results.benchmarks[]: id, status, metrics{}; context.benchmarks[]
 //! ```
 //!
-//! `test`, `pass` and `pass_criteria` are not read, because their default threshold is 0.5 and they average over
-//! benchmarks. `EvalHub` omits `lower_is_better` if it is false and also if it is not set. So only the value `true`
-//! counts.
+//! The reader ignores `test`, `pass` and `pass_criteria`: their default threshold is 0.5, and they average
+//! over benchmarks. `EvalHub` omits `lower_is_better` if the field is false, and also if nobody set it. So
+//! only the value `true` counts.
 
 use super::{
     Direction, NotTaken, Tool,
@@ -35,8 +35,8 @@ pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads an evaluation card. Its times say when the job object was created or changed, and not when the evaluation
-/// ended. So the reader ignores them.
+/// Reads an evaluation card. The times in the card are those of the creation or change of the job object, not
+/// the end of the evaluation. So the reader ignores them.
 pub(super) fn card(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["results", "status", "state"])?, "the job")?;
     let benchmarks = root.need_path(&["results", "benchmarks"])?;
@@ -91,8 +91,8 @@ fn content(
     Ok(content)
 }
 
-/// `LowerIsBetter` if every primary score with this benchmark and metric states that a lower value is better. Otherwise
-/// `None`, because the file does not say which is better.
+/// `LowerIsBetter` if every primary score with this benchmark and metric states that a lower value is better.
+/// Otherwise `None`, because the file does not state a direction.
 fn direction(id: &str, metric: &str, configured: &[Node<'_>]) -> Result<Option<Direction>, Problem> {
     let mut lower = None;
     for benchmark in configured {

@@ -97,7 +97,8 @@ fn add(result: &Node<'_>, content: &mut Content) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The score. If `has_unknown_level` is set, the score -1 means that the level is unknown, so it is not taken.
+/// The score. If `has_unknown_level` is set, the score -1 means that the level is unknown, so the reader does
+/// not take it.
 fn score(config: &Node<'_>, details: &Node<'_>) -> Result<Result<Decimal, String>, Problem> {
     let unknown = config.get("has_unknown_level").map_or(Ok(false), |unknown| unknown.bool())?;
     let score = details.need("score")?.measured();

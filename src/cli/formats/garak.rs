@@ -8,9 +8,9 @@
 //!  completion        missing if the run did not finish
 //! ```
 //!
-//! The value is the attack success rate, `1 - passed / total_evaluated`. The z-scores and grades in the `digest` entry
-//! are not read, because they change with the calibration of garak. The times are not read, because they have no UTC
-//! offset.
+//! The value is the attack success rate, `1 - passed / total_evaluated`. The reader ignores the z-scores and
+//! grades in the `digest` entry, because they change with the calibration of garak. It ignores the times,
+//! because they have no UTC offset.
 
 use super::{
     Direction, Interval, Kind, Tool,

@@ -6,8 +6,8 @@
 //!  results.scores[]: scored_samples, unscored_samples, reducer, metrics{accuracy: {value}}
 //! ```
 //!
-//! A metric is named `TASK/SCORER/METRIC`. If the reducer of the epochs is not `mean`, the name ends with `,REDUCER`.
-//! The log does not say for which metrics a higher value is better.
+//! A metric is named `TASK/SCORER/METRIC`. If the reducer of the epochs is not `mean`, the name ends with
+//! `,REDUCER`. The log does not state the direction of a metric.
 
 use super::{
     NotTaken, Options, Tool,
@@ -64,7 +64,7 @@ fn refuse_unfinished(root: &Node<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses logs with scores that were changed after the run. Changes of tags and metadata do not matter.
+/// Refuses logs that were edited after the run. Edits of tags and metadata are allowed.
 fn refuse_edited(root: &Node<'_>) -> Result<(), Problem> {
     for update in items(root, "log_updates")? {
         for edit in items(&update, "edits")? {
@@ -110,7 +110,8 @@ fn refuse_subset(root: &Node<'_>) -> Result<(), Problem> {
     Err(Problem::Subset(format!("samples that were stopped early: {}", stops.len())))
 }
 
-/// The number of samples that did not complete. They count as errors, because no metric has them in its denominator.
+/// The number of samples that did not complete. They count as errors, because no metric includes them in its
+/// average.
 fn lost_samples(results: &Node<'_>) -> Result<u64, Problem> {
     let total = results.need("total_samples")?.count()?;
     let completed = results.need("completed_samples")?.count()?;

@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::text::shown;
 
-/// The deepest nesting of arrays and objects.
+/// The maximum depth of nested arrays and objects.
 const MAX_DEPTH: usize = 128;
 /// The maximum number of values in a file, so that a hostile file cannot fill the memory.
 const MAX_VALUES: usize = 8_000_000;
@@ -37,9 +37,9 @@ pub(super) enum Value<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {why}")]
 pub struct JsonError {
-    /// The line, from 1.
+    /// The line number. The first line is 1.
     pub line: usize,
-    /// The column in bytes, from 1.
+    /// The column in bytes. The first column is 1.
     pub column: usize,
     /// The reason, as a clause.
     pub why: String,
@@ -235,8 +235,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The length of the number at the start of a text. Zero if there is none, or if it is incomplete, such as `1.` or
-/// `1e`.
+/// The length of the number at the start of a text. Zero if the text starts with no number, or with an
+/// incomplete number such as `1.` or `1e`.
 fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits = |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();

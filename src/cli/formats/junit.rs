@@ -20,7 +20,7 @@ use super::{
     Direction, Kind, NotTaken, refusal::Problem, select::Content, statement::test_count, text::shortened,
 };
 
-/// The deepest nesting of elements. Suites can contain suites.
+/// The maximum depth of nested elements. Suites can contain suites.
 const MAX_DEPTH: usize = 64;
 
 /// The result of one test case.
@@ -29,7 +29,7 @@ enum Outcome {
     Passed,
     Skipped,
     Failed,
-    /// The test raised an error, or it had several results in several runs.
+    /// The test raised an error, or the tool ran the test again after a failure.
     Error,
 }
 
@@ -39,7 +39,8 @@ struct Counts {
     skipped: u64,
     failed: u64,
     errors: u64,
-    /// The earliest start of a suite. A suite without a readable time is ignored.
+    /// The earliest start of a suite. A suite without a readable time is ignored. `None` if no suite has a
+    /// readable time.
     started: Option<Timestamp>,
 }
 

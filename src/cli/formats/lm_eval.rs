@@ -66,8 +66,8 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another
-    /// metric. If that metric is missing, the standard error is listed as not taken.
+    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of
+    /// another metric. If this other metric is missing, the standard error is listed as not taken.
     fn task(&self, task: &str, results: &Node<'a>, content: &mut Content) -> Result<(), Problem> {
         let members = results.members()?;
         let leaves = self.leaves(task)?;
@@ -103,8 +103,9 @@ impl<'a> File<'a> {
         Ok(Some(if higher.bool()? { Direction::HigherIsBetter } else { Direction::LowerIsBetter }))
     }
 
-    /// The number of samples of a metric, or `None` if the file does not state it. The number for a group of tasks is
-    /// the sum over its tasks. The inner error states why the value of a group does not count.
+    /// The number of samples of a metric, or `None` if the file does not state this number. For a group, the
+    /// number is the sum over the tasks of the group. The inner error states why the value of a group does
+    /// not count.
     fn count(
         &self,
         task: &str,

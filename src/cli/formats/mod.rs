@@ -8,12 +8,15 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * If the file names a test, a metric is named `TEST/MEASURE`. Otherwise the value of an easier test could count for
-//!   another test.
-//! * A verdict, threshold or grade in a file is never read. Thresholds belong to the risk level.
-//! * The reader does not guess. If the file does not say whether a higher value is better, or how many samples there
-//!   are, the user states it with an option.
-//! * Each metric is either a result, or it is in [`Reading::not_taken`] with a reason, or the file is refused.
+//! * If the file names a test, a metric is named `TEST/METRIC`. Otherwise the value of an easier test could
+//!   count for another test.
+//! * The reader ignores thresholds, grades and overall verdicts, because thresholds belong to the risk level.
+//!   It does read counts of passed and failed tests, from `JUnit`, in-toto, promptfoo and garak.
+//! * The reader does not guess. If the file does not state the direction of a metric or the number of
+//!   samples, the user states it with an option.
+//! * A metric becomes a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The
+//!   reader drops only the standard errors of lm-evaluation-harness, because they state the uncertainty of
+//!   other metrics.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
@@ -63,7 +66,7 @@ pub use self::{
 
 /// The maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
-/// The largest number of results in an assessment.
+/// The maximum number of results in an assessment.
 pub const MAX_RESULTS: usize = 64;
 /// The maximum length of the name of a metric, in characters.
 pub const MAX_METRIC: usize = 128;
@@ -143,11 +146,11 @@ pub struct Report {
     pub digest: String,
 }
 
-/// An interval around a value.
+/// A confidence interval around a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interval {
     pub lower: Decimal,
-    /// The upper bound. It is not below the lower bound.
+    /// The upper bound, which is not below the lower bound.
     pub upper: Decimal,
     /// The confidence level, above 0 and below 1.
     pub level: Decimal,
@@ -160,13 +163,14 @@ pub struct Measured {
     pub metric: String,
     /// The value, with at most 12 decimals. Longer values are rounded half to even.
     pub value: Decimal,
-    /// Whether a higher or a lower value is better.
+    /// The direction: whether a higher or a lower value is better.
     pub direction: Direction,
-    /// The group of samples that the value is about, with at most 63 characters.
+    /// The group of samples to which the value applies, with at most 63 characters. `None` if it applies to
+    /// all samples.
     pub slice: Option<String>,
-    /// The number of samples that the value is computed from.
+    /// The number of samples from which the value is computed.
     pub samples: u64,
-    /// The number of samples that have no score although they were in the test.
+    /// The number of samples in the test that have no score.
     pub errors: u64,
     /// The confidence interval. The value can be outside the interval, because garak corrects the bounds for errors of
     /// its detectors.
@@ -197,10 +201,10 @@ pub enum Provenance {
     Key {
         /// The SHA-256 digest of the public key in DER, in hex.
         fingerprint: String,
-        /// The time at which a transparency log recorded the signature.
+        /// The time at which a transparency log recorded the signature. `None` if no log entry was verified.
         logged_at: Option<Timestamp>,
     },
-    /// A signature with a certificate of the identity on the command line is valid.
+    /// The signature is valid, and its certificate names the identity and the issuer from the command line.
     Identity {
         /// The identity, such as an e-mail address or the URI of a workflow.
         identity: String,
@@ -223,8 +227,8 @@ pub struct Reading {
     pub method: Option<String>,
     /// The tool that made the measurement.
     pub tool: Option<Tool>,
-    /// The time of the measurement, if the file states a time with an offset. It is the start or the end, depending on
-    /// the format. This time is a claim.
+    /// The start or the end of the run, depending on the format. `None` if the file states no time with an
+    /// offset. Nothing proves this time.
     pub performed_at: Option<Timestamp>,
     /// The name of the model that the file is about.
     pub model: Option<String>,
@@ -234,7 +238,7 @@ pub struct Reading {
     pub relationship: Option<Relationship>,
     /// The report that the file refers to.
     pub report: Option<Report>,
-    /// The metrics that are not among the results.
+    /// The metrics that are not among the results, each with a reason.
     pub not_taken: Vec<NotTaken>,
     /// The proof of origin of the content.
     pub provenance: Provenance,
@@ -247,8 +251,8 @@ pub struct Reading {
 pub struct Options {
     /// The metrics to take. If empty, all metrics are taken.
     pub metrics: Vec<String>,
-    /// Whether a higher or a lower value is better, by metric. A key is the full name of a metric, or the part after
-    /// the last `/`, such as `accuracy`.
+    /// The direction of each metric, by name. A name is the full name of a metric, or the part after the last
+    /// `/`, such as `accuracy`.
     pub directions: BTreeMap<String, Direction>,
     /// The kind, for files that do not state it.
     pub kind: Option<Kind>,
@@ -260,13 +264,14 @@ pub struct Options {
     pub allow_errors: bool,
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
-    /// The digests that the version names, as `sha256:HEX`. Empty if a file may be about any digest.
+    /// The digests by which a file can name the version, as `sha256:HEX`. Empty if a file may name any
+    /// digest.
     pub version_digests: BTreeSet<String>,
-    /// The key or the identity that must have signed the file.
+    /// The key or the identity that must have signed the file. By default, the file needs no signature.
     pub trust: Trust,
 }
 
-/// Reads a result file. The content decides the format. `name` is used only in error messages.
+/// Reads a result file. The content determines the format. `name` is used only in error messages.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })

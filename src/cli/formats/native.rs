@@ -1,8 +1,8 @@
 //! The native format: the fields of an `Assessment` as JSON or YAML, without the system, the version and the subject
 //! digest.
 //!
-//! Scripts around libraries without a file format, such as fairlearn, write this format. Unknown fields are refused,
-//! so that a misspelt `errors` or `slice` is not ignored.
+//! Scripts write this format if they use a library without a file format, such as fairlearn. Unknown fields
+//! are refused, so that a misspelt `errors` or `slice` is not ignored.
 
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -16,7 +16,8 @@ impl<'a> Node<'a> {
         Self { value, at: String::new() }
     }
 
-    /// The member of an object. `None` if it is missing or null, or if this value is not an object.
+    /// The member `key` of an object. `None` if the member is missing or null, or if this value is not an
+    /// object.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
         match self.value {
             Value::Object(object) => {
@@ -67,7 +68,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A non-negative integer that fits the `int64` of a Kubernetes schema.
+    /// A non-negative integer with at most 12 digits. So it fits the `int64` of a Kubernetes schema.
     pub(super) fn count(&self) -> Result<u64, Problem> {
         let count = match self.value {
             Value::Number(text) => Decimal::parse(text).ok().and_then(Decimal::whole),

@@ -96,8 +96,8 @@ fn add_prompt(prompt: &Node<'_>, slice: Option<&str>, content: &mut Content) -> 
     Ok(())
 }
 
-/// The mean of a named score. Fails if the sum of the weights of its assertions differs from their number, because the
-/// scores are then weighted.
+/// The mean of a named score. Fails if the sum of the weights differs from the number of assertions, because
+/// then the sum of the scores is weighted.
 fn mean(metrics: &Node<'_>, name: &str, sum: &Node<'_>, count: u64) -> Result<Decimal, String> {
     let weight = metrics.path(&["namedScoreWeights", name]).map(|weight| weight.measured()).transpose()?;
     if weight.is_some_and(|weight| Some(weight) != Decimal::from_count(count)) {

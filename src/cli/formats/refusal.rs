@@ -1,9 +1,10 @@
-//! The reasons why a result file is not read. Each states what is wrong and where. Many also state the next step.
+//! The reasons why a result file is not read. Each message states the problem and its place. Many also state
+//! the next step.
 
 use super::{Format, decimal::Decimal, json::JsonError, text::shortened};
 use crate::cli::render::shell;
 
-/// A file that is not read, and why.
+/// A file that the reader refuses, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {problem}")]
 pub struct Refusal {
@@ -46,7 +47,7 @@ pub enum Problem {
     #[error("the format is unknown: {0}")]
     UnknownFormat(String),
     /// The content belongs to a tool or a format that is not supported.
-    #[error("this is a file of {tool}, which is not read: {why}")]
+    #[error("files of {tool} are not supported: {why}")]
     Unsupported {
         /// The tool or the specification.
         tool: &'static str,
@@ -78,13 +79,13 @@ pub enum Problem {
         /// The samples with a score.
         samples: u64,
     },
-    /// The file has no number of samples for a metric.
+    /// The file does not state the number of samples for a metric, and no option states it.
     #[error("{metric}: the file does not state the number of samples")]
     NoSamples {
         /// The metric.
         metric: String,
     },
-    /// The file does not state whether a higher value is better.
+    /// Neither the file nor an option states whether a higher value is better.
     #[error("{}: the file does not state whether a higher value is better", .metrics.join(", "))]
     NoDirection {
         /// The metrics.
@@ -175,8 +176,8 @@ pub enum Problem {
         found: String,
         why: &'static str,
     },
-    /// The file has no signature, but the user asked for one.
-    #[error("the file is not signed, and {0} was given")]
+    /// The file has no signature, but an option requires one.
+    #[error("the file is not signed, but {0} requires a signature")]
     NotSigned(&'static str),
     /// The signature is not valid for the key or the identity.
     #[error("the signature is not valid: {0}")]

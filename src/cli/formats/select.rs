@@ -1,4 +1,5 @@
-//! Turns the content of a file into results: picks metrics, adds what the options state, and refuses ambiguous files.
+//! Turns the content of a file into results: picks metrics, adds the values of the options, and refuses
+//! ambiguous files.
 
 use std::collections::BTreeSet;
 
@@ -81,8 +82,8 @@ pub(super) struct Content {
     pub(super) model_digests: Vec<String>,
     pub(super) relationship: Option<Relationship>,
     pub(super) report: Option<Report>,
-    /// Whether a person or a script wrote the file for Assent. If so, zero samples and samples without a score are
-    /// accepted.
+    /// Whether a person or a script wrote the file for Assent. In such a file, zero samples and samples
+    /// without a score are accepted.
     pub(super) authored: bool,
 }
 
@@ -166,7 +167,7 @@ fn model_digest(digests: &[String], options: &Options) -> Result<Option<String>,
     }
 }
 
-/// The candidates that `--metric` picks. The others move to the metrics that are not taken.
+/// The candidates that `--metric` picks. Moves the others to `content.not_taken`.
 fn pick(content: &mut Content, options: &Options) -> Result<Vec<Candidate>, Problem> {
     let candidates = std::mem::take(&mut content.candidates);
     if options.metrics.is_empty() {
@@ -196,7 +197,8 @@ fn missing(option: &'static str, metric: &str, candidates: &[Candidate], not_tak
     }
 }
 
-/// At most ten different names, cleaned for the terminal.
+/// At most ten different names, without hidden characters. If there are more names, a last entry states the
+/// number of the rest.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let names: Vec<_> = names.filter(|name| seen.insert(*name)).map(shown).collect();
@@ -216,8 +218,8 @@ fn refuse_several_values(candidates: &[Candidate]) -> Result<(), Problem> {
     }
 }
 
-/// The candidates with a value. A candidate without a value is an error if `--metric` names it. Otherwise, it is not
-/// taken.
+/// The candidates with a value. A candidate without a value is an error if `--metric` names it. Otherwise,
+/// moves the candidate to `not_taken`.
 fn values(
     picked: Vec<Candidate>,
     authored: bool,
@@ -259,7 +261,8 @@ fn problem(candidate: &Candidate, authored: bool) -> Option<String> {
     controls.then(|| "has control characters in its name or slice".to_owned())
 }
 
-/// For each candidate, whether a higher or a lower value is better. The file or an option states it.
+/// The direction of each candidate. Fails if neither the file nor an option states it, or if they contradict
+/// each other.
 fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<Direction>, Problem> {
     let mut used = BTreeSet::new();
     let mut unknown = Vec::new();
@@ -285,7 +288,8 @@ fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<D
     Err(Problem::NoDirection { metrics: listed(unknown.into_iter()) })
 }
 
-/// The option `--direction` for the whole name of a metric. If there is none, the option for the last part of the name.
+/// The option `--direction` for the full name of a metric. Without such an option, the option for the part of
+/// the name after the last `/`.
 fn direction_option<'a>(metric: &str, options: &'a Options) -> Option<(&'a String, Direction)> {
     let last = metric.rsplit('/').next().unwrap_or(metric);
     let found = options.directions.get_key_value(metric).or_else(|| options.directions.get_key_value(last));

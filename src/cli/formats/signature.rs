@@ -23,8 +23,8 @@ use super::{Provenance, hex, refusal::Problem, ring_provider, text::shortened};
 pub struct Trust {
     /// A public key in PEM: ECDSA P-256 or P-384, Ed25519, or RSA.
     pub key: Option<String>,
-    /// The trusted root of sigstore in JSON. Without it, signatures of identities are verified with the root of the
-    /// public instance. This root is from the time when this program was built.
+    /// The trusted root of sigstore in JSON. Without this file, signatures of identities are verified with
+    /// the root of the public instance, as it was when this program was built.
     pub trusted_root: Option<String>,
     /// The identity in the certificate.
     pub identity: Option<String>,
@@ -33,7 +33,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// An option about signatures that the user gave. `None` if the user does not ask for a signature.
+    /// The first option about signatures that the user gave. `None` if the user does not ask for a signature.
     pub(super) fn option(&self) -> Option<&'static str> {
         let options = [
             ("--key", &self.key),
@@ -61,8 +61,9 @@ impl Envelope<'_> {
     }
 }
 
-/// Verifies the signature of an envelope as `trust` requires, and returns its provenance. `bundle` is the JSON text of
-/// the bundle around the envelope. `subject` is the SHA-256 digest of one subject of the statement.
+/// Verifies the signature of an envelope as `trust` requires, and returns the proof of origin. `bundle` is
+/// the JSON text of the bundle around the envelope. `subject` is the SHA-256 digest of one subject of the
+/// statement.
 pub(super) fn provenance(
     trust: &Trust,
     envelope: &Envelope<'_>,
@@ -132,7 +133,8 @@ fn verify_key(key: &DerPublicKey, envelope: &Envelope<'_>) -> Result<(), Problem
     Err(Problem::Signature(format!("none of the {count} signatures of the envelope is valid for the key")))
 }
 
-/// The schemes that signers use with a kind of key. DSSE does not name the scheme, so the reader tries each of them.
+/// The schemes that signers use with a kind of key. DSSE does not name the scheme, so the reader tries each
+/// one.
 fn schemes(algorithm: KeyAlgorithm) -> Result<&'static [SigningScheme], Problem> {
     Ok(match algorithm {
         KeyAlgorithm::EcdsaP256 => &[SigningScheme::EcdsaP256Sha256],
@@ -162,7 +164,8 @@ fn verify_bundle(
     policy: &dyn sigstore_verify::Policy,
 ) -> Result<Option<Timestamp>, Problem> {
     let bundle = Bundle::from_json(text).map_err(|error| invalid(&error))?;
-    // The library parses the file again. Its payload must be the same as the payload that this program parsed.
+    // The library parses the file again. The payload that it finds must be the payload that this program
+    // parsed.
     match &bundle.content {
         SignatureContent::DsseEnvelope(verified)
             if verified.payload.as_bytes() == envelope.payload

@@ -63,7 +63,7 @@ pub(super) fn sha256_subjects(statement: &Node<'_>) -> Result<Vec<String>, Probl
     Ok(digests)
 }
 
-/// Counts the tests of a test result. The `result` is a verdict and is not read.
+/// Counts the tests of a test result. Ignores the field `result`, because it is a verdict.
 fn test_result(predicate: &Node<'_>) -> Result<Content, Problem> {
     let count = |key: &str| -> Result<u64, Problem> {
         let tests = predicate.get(key).map_or(Ok(Vec::new()), |tests| tests.items())?;
@@ -82,7 +82,8 @@ fn test_result(predicate: &Node<'_>) -> Result<Content, Problem> {
     })
 }
 
-/// A number of tests as a candidate. Without any test there is no value, because zero failures would look good.
+/// A number of tests as a candidate. If no test ran, there is no value, because zero failures would look
+/// good.
 pub(super) fn test_count(metric: &str, count: u64, direction: Direction, samples: u64) -> Candidate {
     let value = match (samples, Decimal::from_count(count)) {
         (0, _) => Err("is unknown, because no test ran".to_owned()),

@@ -2,12 +2,12 @@
 
 use crate::cli::render::escape::is_hidden;
 
-/// A text of at most 128 characters, without hidden characters.
+/// A text of at most 128 characters, in which `\u{fffd}` replaces each hidden character.
 pub(super) fn shown(text: &str) -> String {
     shortened(text, 128)
 }
 
-/// A text without hidden characters, cut to `limit` characters.
+/// A text cut to `limit` characters, in which `\u{fffd}` replaces each hidden character.
 pub(super) fn shortened(text: &str, limit: usize) -> String {
     let clean = |character: char| if is_hidden(character) { '\u{fffd}' } else { character };
     match text.char_indices().nth(limit) {

@@ -1,4 +1,5 @@
-//! Compares versions and pods as a unified difference of YAML, the form in which people edit them.
+//! Compares versions and pods. The result is a unified difference of YAML, because people edit versions and
+//! pods as YAML.
 //!
 //! ```text
 //!  version, version ─► Material ─┐
@@ -26,7 +27,7 @@ pub fn between_versions(old: &ModelVersion, new: &ModelVersion) -> String {
     unified(&text(old), &text(new), 2)
 }
 
-/// The differences of a pod to the version. Empty if there are none.
+/// The differences from the version to the pod. Empty if there are none.
 pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
     let pod = varying_as(version, pod.clone());
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)

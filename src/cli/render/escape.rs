@@ -57,9 +57,9 @@ const fn is_blank(char: char) -> bool {
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Whether the standard library prints the character in a string without an escape. It escapes control, format,
-/// surrogate, private, unassigned and separator characters. It escapes a combining mark only at the start of a string,
-/// so the code puts a letter before it.
+/// Whether the standard library prints the character in a string without an escape. The library escapes
+/// control, format, surrogate, private, unassigned and separator characters. It escapes a combining mark only
+/// at the start of a string, so this code puts a letter before the character.
 fn is_printable(char: char) -> bool {
     let after_a_letter: String = ['x', char].into_iter().collect();
     after_a_letter.escape_debug().eq(['x', char])

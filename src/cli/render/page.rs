@@ -1,5 +1,6 @@
-//! Lays out a page of text. Each method except `block` makes hidden characters visible and indents values. Text from a
-//! cluster object therefore cannot imitate a heading, a warning or a verdict.
+//! Lays out a page of text. Each method except `block` makes hidden characters visible, and puts values of
+//! the cluster behind an indent. So text from a cluster object cannot imitate a heading, a warning or a
+//! verdict.
 //!
 //! ```text
 //!  heading        LIKE THIS                      text of this program: starts at the margin
@@ -33,7 +34,8 @@ pub const PLAIN: Style = Style::new();
 /// The width of the labels, in columns.
 const LABEL: usize = 14;
 
-/// A page of text. Sentences wrap at the width of the terminal. Values do not, because people copy and compare them.
+/// A page of text. Sentences wrap at the width of the terminal. Values do not wrap, because people copy and
+/// compare them.
 #[derive(Debug)]
 pub struct Page {
     text: String,
@@ -76,7 +78,7 @@ impl Page {
         self.labelled(label, style, visible_lines(value.trim_end_matches('\n')).collect());
     }
 
-    /// Adds a labelled text, wrapped. Its line breaks stay.
+    /// Adds a labelled text, wrapped. Line breaks in the text stay.
     pub fn prose(&mut self, label: &str, text: &str) {
         let text: Vec<String> = visible_lines(text.trim_end_matches('\n')).map(Cow::into_owned).collect();
         let width = self.width - LABEL - 4;
@@ -111,14 +113,14 @@ impl Page {
         self.wrapped(&first, &next, style, text);
     }
 
-    /// Adds text with a mark before it, not wrapped, because it may contain a command to copy.
+    /// Adds text with a mark before it. The text is not wrapped, because it may contain a command to copy.
     pub fn step(&mut self, mark: &str, style: Style, text: &str) {
         self.text.push_str("  ");
         self.paint(style, &format!("{mark} {}", visible(text)));
         self.text.push('\n');
     }
 
-    /// Adds a command on its own line, not wrapped.
+    /// Adds a command on a separate line, not wrapped.
     pub fn command(&mut self, command: &str) {
         self.text.push_str("    ");
         self.paint(STRONG, &visible(command));

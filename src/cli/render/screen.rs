@@ -8,7 +8,7 @@ const MAX_PROSE: usize = 100;
 /// The minimum width at which sentences wrap, in columns.
 const MIN_PROSE: usize = 40;
 
-/// The width of the terminal on standard output. `None` if there is no terminal, or if its width is unknown.
+/// The width of the terminal on standard output. `None` if there is no terminal, or if the width is unknown.
 pub fn width() -> Option<usize> {
     // The result of a unit test must not depend on the terminal.
     if cfg!(test) || !stdout().is_terminal() {

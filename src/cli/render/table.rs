@@ -9,7 +9,8 @@ use clap::builder::styling::Style;
 
 use crate::cli::render::{escape::visible, page::styled, screen};
 
-/// The minimum width of the last column, if its cells need that much. Other columns are dropped to reach it.
+/// The minimum width of the last column, if its cells need that much. To reach this width, the table drops
+/// other columns.
 const MIN_LAST: usize = 30;
 
 /// The minimum width of a column that wraps.
@@ -47,14 +48,15 @@ impl Cell {
     }
 }
 
-/// The columns of a table. The widths come from the first rows. Later rows of a watch have the same widths.
+/// The columns of a table. The first rows determine the widths. Rows that `--watch` prints later have the
+/// same widths.
 #[derive(Clone, Debug)]
 pub struct Columns {
     heads: Vec<&'static str>,
     /// Index and width of each column that is not dropped.
     shown: Vec<(usize, usize)>,
     short: bool,
-    /// The width at which the last column wraps. `None` if it does not wrap.
+    /// The width at which the last column wraps. `None` if this column does not wrap.
     wraps: Option<usize>,
 }
 
@@ -100,7 +102,8 @@ impl Columns {
         self.shown.iter().take(all_but_last).map(|(_, width)| width + GAP).sum()
     }
 
-    /// The remaining width for the last column. `None` if its cells fit, or if the width is too small to wrap.
+    /// The remaining width for the last column. `None` if the cells fit without a wrap, or if the remaining
+    /// width is too small to wrap.
     fn wrap_width(&self, room: Option<usize>) -> Option<usize> {
         let left = room?.saturating_sub(self.before_last());
         let wide = self.shown.last().is_some_and(|(_, width)| *width > left);

@@ -53,7 +53,7 @@ impl std::str::FromStr for Until {
 }
 
 impl Until {
-    /// The instant in whole seconds. `None` if it is beyond the calendar.
+    /// The instant in whole seconds. `None` if the instant is later than the latest possible timestamp.
     pub fn instant(&self, now: Timestamp) -> Option<Timestamp> {
         let instant = match self {
             Self::At(instant) => *instant,

@@ -1,5 +1,5 @@
-//! Shows the decisions so far, and the effect of one more decision. The reader learns before the signature whether the
-//! decision clears the version, or does not count.
+//! Shows the decisions so far, and the effect of one more decision. Before the signature, the reader learns
+//! whether the decision clears the version, and whether it counts.
 //!
 //! ```text
 //!  Approvals on this digest ──────► DECISIONS so far       OwnedJudgement before ─┬─► IF YOU APPROVE
@@ -22,8 +22,8 @@ use crate::{
     policy::{ApprovalEffect, Reason},
 };
 
-/// Shows each decision on this version, and whether it counts. For the decisions that a later revocation voided, shows
-/// only their number.
+/// Shows each decision on this version, and whether it counts. If a later revocation voided decisions, shows
+/// only the number of these decisions.
 pub fn decisions(page: &mut Page, review: &Review<'_>) {
     page.heading("DECISIONS so far");
     let effects = review.before().effects;
@@ -70,7 +70,7 @@ fn decision(
     }
 }
 
-/// A decision in one sentence: who, what, role, time, end and reason.
+/// A decision in one sentence: person, act, role, time, end and reason.
 pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     let spec = &approval.spec;
     let approver = review.record.approver(approval);
@@ -90,7 +90,8 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// Whether a decision counts, in words. If it does not count and the reason is known, the text states the reason.
+/// The words for the effect of a decision. If the decision does not count and the reason is known, the text
+/// states the reason.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",

@@ -1,7 +1,9 @@
-//! The review that a person reads before a decision: everything that a signature covers or depends on.
+//! The review that a person reads before a decision. It shows everything that the signature covers or depends
+//! on.
 //!
-//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes first.
-//! Content that is the same for every system of a risk level is only counted, unless `--full` is set.
+//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes
+//! first. Unless `--full` is set, the review only counts the content that is the same for every system of a
+//! risk level.
 //!
 //! ```text
 //!  Review ─┬─ objections   rejections and revocations of this content, or of the most similar version
@@ -49,7 +51,7 @@ pub use decisions::{fills_one_role, missing};
 /// The name of the decision under review, which has no `Approval` yet. No object can have this name.
 pub const UNRECORDED: &str = "this one";
 
-/// A decision that is about to be made.
+/// The decision that a person is about to make.
 #[derive(Clone, Debug)]
 pub struct Review<'a> {
     pub record: &'a SystemRecord,
@@ -63,13 +65,13 @@ pub struct Review<'a> {
     /// The value of `--until`.
     pub until: Option<Timestamp>,
     pub reason: Option<&'a str>,
-    /// Whether to show the parts that are otherwise only counted.
+    /// Whether to show the content that the review otherwise only counts.
     pub full: bool,
     pub now: Timestamp,
 }
 
 impl<'a> Review<'a> {
-    /// The text of the review. A rejection or a revocation needs only a part of it.
+    /// The text of the review. The text for a rejection or a revocation is shorter.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.title(&mut page);
@@ -100,7 +102,7 @@ impl<'a> Review<'a> {
         page.finish()
     }
 
-    /// The decision as the policy core sees it after it is recorded.
+    /// The decision as it will be recorded, for the policy core.
     pub fn statement(&self) -> RecordedDecision<'a> {
         RecordedDecision {
             name: UNRECORDED,

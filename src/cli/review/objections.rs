@@ -52,7 +52,7 @@ const fn past_tense(approval: &Approval) -> &'static str {
     }
 }
 
-/// The rejected or revoked version whose runtime is most similar, and the last decision against it.
+/// The rejected or revoked version with the most similar runtime, and the last decision against this version.
 fn nearest<'a>(review: &'a Review<'_>) -> Option<(&'a ModelVersion, &'a Approval)> {
     let name = review.version.name_any();
     let others = review.record.versions.iter().filter(|version| version.name_any() != name);

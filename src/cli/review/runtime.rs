@@ -4,7 +4,8 @@
 //!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, NAMES, SHARES       Provenance ──► PROVENANCE
 //! ```
 //!
-//! Most functions destructure their argument, so that a new field does not compile until this module shows the field.
+//! Most functions destructure their argument. So the compiler reports a new field that this module does not
+//! show yet.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +75,8 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     }
 }
 
-/// Shows the settings that decide to which server a host name resolves.
+/// Shows the host aliases, the name servers and the search domains. They determine to which server a host
+/// name resolves.
 fn names(page: &mut Page, host_aliases: &[HostAlias], dns_config: &DnsConfig) {
     let DnsConfig { nameservers, searches } = dns_config;
     if host_aliases.is_empty() && nameservers.is_empty() && searches.is_empty() {
@@ -143,7 +145,8 @@ fn container(page: &mut Page, container: &Container) {
     }
 }
 
-/// Shows each word of a command on its own line, so that a space cannot join or split words.
+/// Shows each word of a command on a separate line. Otherwise a space in a word would look like a space
+/// between words.
 fn words(page: &mut Page, label: &str, words: &[Text]) {
     let shown = words.iter().map(|word| &**word).map(|word| {
         if word.trim() == word && !word.is_empty() { word.to_string() } else { format!("{word:?}") }
@@ -300,7 +303,7 @@ fn projected_source(source: &ProjectedSource) -> String {
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// The file name of each key.
+/// The keys and the names of their files, in words.
 fn keys(items: &[KeyToPath]) -> String {
     let each = items.iter().map(|KeyToPath { key, path }| format!(", key {key} as file {path}"));
     each.collect::<Vec<_>>().concat()

@@ -1,5 +1,5 @@
-//! Shows a system, its documents, and the requirements of its risk level. A reader of this part needs no knowledge of
-//! containers.
+//! Shows a system, its documents, and the requirements of its risk level. A person can read these sections
+//! without knowledge of containers.
 //!
 //! ```text
 //!  AISystem ──► SYSTEM, with the documents for an approval        RiskLevel ──► RISK LEVEL
@@ -26,7 +26,8 @@ use crate::{
     },
 };
 
-/// Shows the purpose, the owners and the authors of a system.
+/// Shows the purpose, the owners, the authors and the other facts about a system. Before an approval, also
+/// shows the documents, and the risk level in short.
 pub fn system(page: &mut Page, review: &Review<'_>) {
     let spec = &review.system.spec;
     page.heading("SYSTEM");
@@ -60,8 +61,8 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// Shows the approvals that the level requires. Of the other requirements, shows only the number, because the operator
-/// checks them.
+/// Shows the approvals that the level requires, and the effect of a lost clearance. Shows only the number of
+/// the controls and of the other requirements, because the operator checks these requirements.
 fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let Some(RiskLevel { spec: level, .. }) = &review.record.level else {
         page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));
@@ -169,7 +170,7 @@ fn required_monitor(required: &RequiredMonitor) -> String {
     format!("{name}: {metric}{}, on a breach at least {on_breach:?}", limit(breach))
 }
 
-/// The limit of a monitor in words. A monitor of an alert has none.
+/// The limit of a monitor in words. Empty for a monitor of an alert, because it has no limit.
 fn limit(breach: &BreachBar) -> String {
     let above = breach.above.map(|limit| format!(" above {limit}"));
     let below = breach.below.map(|limit| format!(" below {limit}"));

@@ -234,7 +234,8 @@ fn outside() -> serde_json::Value {
     })
 }
 
-/// Appends the texts and numbers of a JSON value, and the names in its maps.
+/// Appends the texts and numbers of a JSON value, and the keys with a `-`. Names of fields have no `-`, so
+/// only the names in maps have one.
 fn texts(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),

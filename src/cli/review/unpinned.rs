@@ -20,7 +20,8 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
-/// The limits of every review of a manifest. Each review shows them, because a short list could seem complete.
+/// The limits of every review of a manifest. Each review states them, because a short list of findings could
+/// seem complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
@@ -90,7 +91,7 @@ fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     claim.chain(map).chain(secret).chain(fields).chain(projected).chain(outside(volume)).collect()
 }
 
-/// The sources that are outside the namespace: on the node, at a server, or at a driver.
+/// The other sources: on the node, at a server, at a driver, or in a new claim for each pod.
 fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     let node = volume.host_path.iter().map(|source| {
         (
@@ -125,7 +126,8 @@ fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     node.chain(driver).chain(server).chain(target).chain(claim)
 }
 
-/// The host names whose addresses the version decides, by `hostAliases` or by its own name servers.
+/// A sentence for each host name that `hostAliases` maps to an address, and for each name server of the
+/// version.
 fn names(runtime: &Runtime) -> Vec<String> {
     let aliases = runtime.host_aliases.iter().flat_map(|alias| {
         alias.hostnames.iter().map(|name| {
@@ -155,7 +157,7 @@ fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
     map.chain(secret).chain(fields).chain(bundle).chain(certificate).collect()
 }
 
-/// The users who can change the content of a config map or a secret, and the effect of a change.
+/// The persons who can change the content of a config map or a secret, and the effect of a change.
 const EDIT: &str = "anyone who can edit it can change what the container reads";
 
 fn config_map(name: &str) -> (String, &'static str) {
@@ -170,7 +172,7 @@ fn pod_fields() -> (String, &'static str) {
     ("fields of the pod".to_owned(), "labels and annotations can change while the pod runs")
 }
 
-/// The variables whose value comes from another object, or may have any value.
+/// The variables whose value comes from another object or may be any value, one sentence for each.
 fn environment(container: &Container) -> Vec<String> {
     let name = &container.name;
     let by_key = container.env.iter().filter_map(|var| {

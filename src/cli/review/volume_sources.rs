@@ -1,4 +1,5 @@
-//! Describes the volume sources of which a runtime has all fields. The text contains every field that is set.
+//! Describes volume sources whose fields all belong to a runtime. The text contains every field that has
+//! another value than the default.
 //!
 //! ```text
 //!  csi { driver, readOnly, volumeAttributes }

@@ -13,7 +13,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
-/// A pod with an empty runtime, created at 0, and a Clearance of its version. The namespace enforces since `since`.
+/// A pod with an empty runtime, created at 0, and a Clearance that clears the version of the pod until
+/// `not_after`. The namespace enforces since `since`.
 fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
     let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
         "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },

@@ -54,9 +54,9 @@ pub(super) fn decide(
     }
 }
 
-/// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the Job only
-/// once. It does so only if the Job is older than the last loss of its system, or than the start of enforcement in its
-/// namespace.
+/// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the
+/// Job only once. In this case, the Job must be older than the last loss of its system, or than the start of
+/// enforcement in its namespace.
 fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
     // The API server truncates both times to whole seconds, so a tolerance of one second is needed.

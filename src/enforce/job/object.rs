@@ -40,7 +40,7 @@ pub(super) struct Job {
     pub(super) owner: Option<Arc<OwnerRef>>,
     pub(super) system: Arc<str>,
     pub(super) runtime: Result<SharedRuntime, Unmatchable>,
-    /// The narrowest scope that includes its pods.
+    /// The narrowest scope that includes the pods of the Job.
     pub(super) scope: Scope,
     pub(super) created: Timestamp,
     pub(super) state: State,

@@ -169,7 +169,7 @@ impl WorkloadStopper {
                 self.emit_stopped(&request.namespace, &stopped);
                 let known = self.stopped.entry(Arc::clone(&request.namespace)).or_default();
                 known.insert(stopped.root.uid.clone(), stopped.clone());
-                // A clearance of its pods may have arrived during the request.
+                // A Clearance that clears the pods of the workload may have arrived during the request.
                 self.start(&request.namespace, stopped);
             }
             WorkloadResult::AlreadyStopped => {}

@@ -51,7 +51,8 @@ impl From<PreviousState> for OnLossMode {
     }
 }
 
-/// The record of a stopped workload. The cluster stores its field names, so they must not change.
+/// The record of a stopped workload. The cluster stores the names of these fields, so the names must not
+/// change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoppedWorkload {
@@ -69,7 +70,7 @@ pub(super) struct StoppedWorkload {
 }
 
 impl StoppedWorkload {
-    /// Whether `clearance` clears the pods that the workload would run. `object` is its root.
+    /// Whether `clearance` clears the pods that the workload would run. `object` is the root of the workload.
     pub(super) fn may_start(
         &self,
         object: &DynamicObject,

@@ -1,4 +1,4 @@
-//! Random texts and random well-typed expressions. No text panics, and each evaluation ends soon.
+//! Random texts and random well-typed expressions. No text causes a panic, and each evaluation ends soon.
 
 use std::time::{Duration, Instant};
 

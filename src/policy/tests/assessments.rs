@@ -1,4 +1,4 @@
-//! Attacks on required assessments. Each test checks the expected verdict.
+//! Attacks on required assessments. Each test checks that the verdict is still right.
 //!
 //! All cases use one requirement: `gap` at most 0.05, at least 100 samples, no error, at most ten seconds old. An
 //! independent person in the role `validator` must sign the result.
@@ -50,7 +50,8 @@ fn case(assessed: Vec<Assessed>) -> Case {
     }
 }
 
-/// An assessment with one result, performed at the second `at`. An empty `by` means that no person signed it.
+/// The assessment `name` with one result, performed at the second `at` and signed by the user `by`. If `by`
+/// is empty, nobody signed it.
 fn assessed(name: &str, at: i64, value: &str, by: &str) -> Assessed {
     let signed = |user: &str| Signed {
         approver: Approver { user: user.to_owned(), ..Approver::default() },
@@ -201,7 +202,7 @@ fn too_few_samples_errors_and_the_other_direction_are_inconclusive() {
     assert_eq!(with(|r| r.samples = 99), ["AssessmentInconclusive"]);
     assert_eq!(with(|r| (r.samples, r.errors) = (1000, 1)), ["AssessmentInconclusive"]);
     assert_eq!(with(|r| r.direction = Direction::HigherIsBetter), ["AssessmentInconclusive"]);
-    // Samples without a score do not count as samples.
+    // Samples without a score do not count towards the required number of samples.
     assert_eq!(with(|r| (r.samples, r.errors) = (0, u64::MAX)), ["AssessmentInconclusive"]);
     assert_eq!(with(|r| (r.samples, r.errors) = (u64::MAX, u64::MAX)), ["AssessmentInconclusive"]);
     assert_eq!(with(|r| r.samples = 0), ["AssessmentInconclusive"]);

@@ -116,7 +116,7 @@ fn a_certification_ends_with_the_key_of_its_signature() {
     let case = case(Some("risk"), "Acme", vec![signed(9)]);
     assert_eq!(judged(&case, &roles(ends(5))), (Verdict::Cleared, Some(second(5))));
     assert_eq!(judged(&case, &roles(ends(2))).0, missing());
-    // The key was not valid when it signed.
+    // The key was not valid at the time of the signature.
     assert_eq!(judged(&case, &roles(ends(1))).0, missing());
     assert_eq!(judged(&case, &roles(|key| key.not_before = Some(Time(second(2))))).0, missing());
 }

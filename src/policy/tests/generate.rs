@@ -50,7 +50,7 @@ pub fn half(n: i64) -> Timestamp {
         .expect("in range")
 }
 
-/// A whole second on the grid.
+/// A whole second on the grid of half seconds.
 pub fn second(n: i64) -> Timestamp {
     half(2 * n)
 }
@@ -200,7 +200,7 @@ impl Assessed {
     }
 }
 
-/// Facts of every kind. Most of them are withheld for several reasons.
+/// Facts of every kind. Most versions are withheld for several reasons.
 pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
     let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
@@ -339,7 +339,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// An instant on the grid up to the horizon.
+/// An instant on the grid of half seconds, not after [`HORIZON`].
 pub fn any_now() -> impl Strategy<Value = Timestamp> {
     prop_oneof![2 => 0..HORIZON / 2, 1 => 0..HORIZON].prop_map(half)
 }
@@ -453,7 +453,7 @@ fn decimal(tenths: u32) -> Decimal {
     format!("0.{tenths}").parse().expect("a decimal")
 }
 
-/// The direction in which a metric is better.
+/// Whether a higher or a lower value of a metric is better.
 fn direction(metric: &str) -> Direction {
     if metric == "accuracy" { Direction::HigherIsBetter } else { Direction::LowerIsBetter }
 }

@@ -1,5 +1,5 @@
-//! Escalation, closing and review of incidents. Attacks by example, and random incidents against a second, naive
-//! implementation. The naive implementation checks each second separately.
+//! Tests the escalation, closing and review of incidents: with attacks, and with random incidents. A second,
+//! naive implementation checks each second of a random incident separately, and must agree.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -49,9 +49,9 @@ struct Case {
     effect: IncidentEffect,
     notes: Vec<Note>,
     decided: Vec<Decided>,
-    /// The seconds, roles and effects of the tiers.
+    /// The tiers, each with its second, role and effect.
     tiers: Vec<(i64, String, IncidentEffect)>,
-    /// The seconds, roles and effect of the review.
+    /// The review: the period in seconds, the roles, and the effect if people miss the review.
     review: Option<(i64, Vec<String>, MissedIncidentReview)>,
 }
 
@@ -174,7 +174,7 @@ impl Case {
         self.hold().is_some_and(|hold| hold.has_begun(second(at)))
     }
 
-    /// The numbers of the tiers at each second.
+    /// The number of the tier that is reached at each second.
     fn tiers(&self) -> Vec<u32> {
         self.judged(|incident, level| {
             let escalation = Escalation::of(incident, level);

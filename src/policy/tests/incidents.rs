@@ -1,4 +1,4 @@
-//! Holds: attacks by example, and random incidents against a second, naive implementation.
+//! Tests holds: with attacks, and with random incidents, for which a second, naive implementation must agree.
 
 use std::collections::BTreeSet;
 
@@ -276,7 +276,7 @@ fn a_level_without_roles_needs_one_independent_person() {
     assert_eq!(noted(&[], vec![resumed("alice", "any", 4)]).missing(), None);
 }
 
-/// Whether the version `v1` is held. Tries every way to give each required role its people.
+/// Whether the version `v1` is held. Tries every assignment of people to the required roles.
 fn is_held(case: &Case) -> bool {
     if case.incident.effect == IncidentEffect::None {
         return false;
@@ -307,7 +307,8 @@ fn is_held(case: &Case) -> bool {
     !fills(&places, &counted, &mut Vec::new(), case.separation)
 }
 
-/// Whether different people can fill the remaining places. A person fills several roles unless duties are separate.
+/// Whether different people can fill the remaining places. Unless duties are separate, one person can fill
+/// several roles.
 pub(super) fn fills<'a>(
     places: &[&'a str],
     counted: &BTreeSet<(&'a str, &'a str)>,

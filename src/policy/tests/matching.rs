@@ -85,7 +85,8 @@ fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;
     for (change, value) in variants(&whole) {
-        // `mayVary` is part of the approval. A pod has no such field, so a change of it is not visible in the pod.
+        // `mayVary` is part of the approval. A pod has no such field, so a change of `mayVary` is not visible
+        // in the pod.
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
         if changed == *runtime || change.contains("mayVary") {
             continue;
@@ -306,7 +307,8 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// Changes of a pod that can change what it runs. A `Runtime` has no field for them, so the changed pod never matches.
+/// Changes of a pod that can change what it runs. A `Runtime` has no field for these changes, so the changed
+/// pod never matches.
 fn unmatchable() -> Vec<Change<core::PodSpec>> {
     fn volume(pod: &mut core::PodSpec, kind: &str) {
         let value = serde_json::json!({ "name": "extra", kind: {} });

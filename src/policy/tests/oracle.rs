@@ -161,8 +161,8 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
             for reason in all {
                 let role = subject(&reason).expect("a role").1;
                 if !left.iter().any(|other| subject(other).expect("a role").1 == role) {
-                    // If no override waives this role, a person of a waived role fills it. Then the last override of
-                    // any role waives it.
+                    // If no override waives this role itself, an approver of another, waived role fills it.
+                    // Then the override of any role that ends last counts as the waiver.
                     let mut by = last_override(case, ("Approval", &role), now);
                     by = by.or_else(|| last_override(case, ("Approval", "*"), now));
                     let by = by.expect("an override");
@@ -207,7 +207,8 @@ fn last_override<'c>(case: &'c Case, (type_, name): (&str, &str), now: Timestamp
     last
 }
 
-/// The type and the name of the requirement that a reason is about. `None` if nobody can waive it.
+/// The type and the name of the requirement that a reason is about. `None` if nobody can waive the
+/// requirement.
 fn subject(reason: &Reason) -> Option<(&'static str, String)> {
     Some(match reason {
         Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {
@@ -254,7 +255,7 @@ pub fn revisit(case: &Case, now: Timestamp) -> Option<Timestamp> {
     (0..=HORIZON).map(half).find(|then| *then > now && judge(*then) != before)
 }
 
-/// Adds the reasons about images, documents, evidence and certifications.
+/// Adds the reasons about images, forbidden volumes, documents, evidence and certifications.
 fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
     let system = case.system.as_ref().expect("the caller has checked it");
     let runtime = &case.version.runtime;
@@ -395,7 +396,8 @@ fn millionths(text: &str) -> i64 {
     format!("{whole}{fraction:0<6}").parse().expect("a small number")
 }
 
-/// The reason of one required assessment. The function replays the results in order of time.
+/// The reason why one required assessment is not met, if it is not met. The function replays the results in
+/// order of time.
 fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Option<Reason> {
     let mut signed: Vec<(i128, u8, &Assessed, &AssessmentResult, &Signed)> = Vec::new();
     let mut unsigned: Vec<(i128, &Assessed)> = Vec::new();

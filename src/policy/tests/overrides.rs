@@ -1,4 +1,4 @@
-//! Overrides: who grants and reviews them, their quota, their ends, and attacks on each rule.
+//! Tests the grants, reviews, quota and ends of overrides, with attacks on each rule.
 
 use std::{collections::BTreeSet, time::Duration as StdDuration};
 
@@ -77,7 +77,8 @@ fn review(of: &'static str, by: &'static str, at: i64) -> Decided {
     Decided { of, by, role: "risk", at, outcome: Some(ReviewOutcome::Justified) }
 }
 
-/// One override from the second 1 to 11, which one person in the role `duty` grants at the second 2.
+/// One override, requested at the second 1 with its end at the second 11. One person in the role `duty`
+/// grants it at the second 2.
 fn granted() -> Case {
     Case {
         asked: vec![asked("a", 1)],
@@ -91,7 +92,8 @@ fn granted() -> Case {
     }
 }
 
-/// The names of the overrides that are in effect at one time, and of the overrides whose review is missed.
+/// The names of the overrides that are in effect at one time, and of the overrides whose review is overdue
+/// then.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     active: BTreeSet<String>,
@@ -168,8 +170,8 @@ impl Case {
         self.decided.iter().enumerate().map(make).collect()
     }
 
-    /// Calls `read` with all overrides and with the facts about the version with this name and content. It also gets
-    /// the effect of each granted override, by name.
+    /// Calls `read` with three arguments: all overrides, the facts about the version with this name and
+    /// content, and the effect of each granted override by name.
     fn judged<T>(
         &self,
         (name, content): (&str, u8),
@@ -472,7 +474,8 @@ fn decision_about_another_content_of_the_override_does_not_count() {
     }
 }
 
-/// A second, naive implementation: replays the seconds, and decides about each override when its grants suffice.
+/// A second, naive implementation. It goes through the seconds, and decides about an override in the first
+/// second in which the grants suffice.
 fn naive(case: &Case, now: i64) -> Found {
     let mut accepted: Vec<(&Asked, i64)> = Vec::new();
     let mut refused: Vec<&str> = Vec::new();

@@ -254,7 +254,8 @@ proptest! {
         prop_assert_eq!(case.is_cleared(now), independent.is_cleared(now));
     }
 
-    /// A cleared version has the required number of people in each role. With separation of duties, all are different.
+    /// A cleared version has the required number of people in each role. With separation of duties, these
+    /// people are all different.
     #[test]
     fn a_cleared_version_without_an_override_has_enough_different_approvers(
         case in clearable_case(),

@@ -42,7 +42,7 @@ pub(super) fn requirement(expression: &str) -> Requirement {
     }
 }
 
-/// The reason why the version does not meet the expression. `None` if it meets the expression.
+/// The reason why the version does not meet the expression. `None` if the version meets the expression.
 fn cause(
     expression: &str,
     version: &ModelVersionSpec,

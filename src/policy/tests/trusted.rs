@@ -1,4 +1,4 @@
-//! The policy ignores exactly the trusted sidecars of a pod, and nothing that imitates them.
+//! Tests that the policy ignores exactly the trusted sidecars of a pod, and nothing that imitates them.
 
 use proptest::prelude::*;
 

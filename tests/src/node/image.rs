@@ -86,7 +86,7 @@ struct Tar {
     directories: Vec<String>,
 }
 
-/// Each entry of an archive is padded to a multiple of this size.
+/// Each entry of an archive is padded to a multiple of this size, in bytes.
 const BLOCK: usize = 512;
 
 impl Tar {

@@ -50,9 +50,9 @@ pub struct Node {
     process: Process,
     ctr: PathBuf,
     directory: PathBuf,
-    /// The image of the program: `registry.example/app@sha256:…`.
+    /// The image of the test program, by its digest: `registry.example/app@sha256:…`.
     pub image: String,
-    /// The image of the program by its tag: `registry.example/app:1`.
+    /// The image of the test program, by its tag: `registry.example/app:1`.
     pub tag: String,
     /// An image for volumes, with the file `a/config.json`.
     pub models: String,
@@ -206,7 +206,8 @@ fn possible() -> Result<()> {
         let found = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
         ensure!(found, "a node needs {program}, which is not in PATH");
     }
-    // containerd mounts images with overlayfs in the temporary directory. So this checks that overlayfs works there.
+    // containerd mounts images with overlayfs in the temporary directory, and the kubelet needs control
+    // groups. The script checks both.
     let scratch = tempfile::tempdir()?;
     let script = r#"cd "$0" && mkdir lower upper work merged &&
         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged &&

@@ -135,7 +135,8 @@ pub async fn scope_accelerated_governs_every_pod_with_an_accelerator(cluster: &C
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// `helm upgrade` adds accelerators to the policies at once. An operator with the old values does not revert them.
+/// `helm upgrade` adds accelerators to the policies at once. An operator with the old values does not revert
+/// the policies.
 pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() -> Result<()> {
     let (cluster, old) = stage().await?;
     let scene = accelerated(&cluster, "more-accelerators").await?;

@@ -17,7 +17,8 @@ pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> 
         "spec": { "incidents": rules } });
     scene.apply(Admin, &level).await?;
     let alerting = Alerting::start(&cluster, &assent).await?;
-    // A breach of a monitor that only warns opens no incident. The rules tell it.
+    // A breach of a monitor that only warns opens no incident. An alert of the example rules reports this
+    // breach.
     alerting.prometheus().set("spd{namespace=\"alerts\"}", "0.2");
     scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
     scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;

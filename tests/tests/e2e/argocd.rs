@@ -185,7 +185,8 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     replicas(scene, 2).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, and Argo CD restores them. The operator scales down three times. Then it holds the pods.
+    // Git has two replicas, and Argo CD restores them. The operator scales down three times. After that, the
+    // operator holds the pods.
     decide(scene, "revoke").await?;
     // The timeout includes the back-off of Argo CD: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());

@@ -47,8 +47,8 @@ pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
 /// The name of a monitor whose query the operator refuses.
 pub const INVALID_MONITOR: &str = "invalid";
 
-/// Applies an incident without a hold, a note, an override that nobody grants, and two monitors. Waits until the operator
-/// has read them. Returns their kinds and names.
+/// Applies an incident without a hold, a note, an override that nobody grants, and two monitors. Waits until
+/// the operator has read these objects. Returns the kinds and names of the objects.
 pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'static str); 5]> {
     let mut incident = scene.incident("complaint", &json!({ "effect": "None" }));
     let mut asked = scene.override_(VERSION, "urgent", &scene.digest_of(VERSION).await?);

@@ -183,7 +183,8 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
         "{}",
         &said[..said.len().min(500)]
     );
-    // Two large versions exceed the limit of one system. The second is withheld, and v1 still runs.
+    // Two large versions together exceed the limit of one system. The second version is withheld, and v1
+    // still runs.
     let mut large = container("2");
     large["args"] = json!(vec!["x".repeat(4000); 100]);
     let create = async |name: &str| {

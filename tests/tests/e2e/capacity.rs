@@ -29,7 +29,7 @@ fn ampersands(name: &str, arguments: usize) -> Value {
     container
 }
 
-/// Checks that v1 is cleared, that a new pod of it starts, and that a revocation stops all its pods.
+/// Checks that v1 is cleared, that a new pod of v1 starts, and that a revocation stops all pods of v1.
 async fn runs_until_it_is_revoked(scene: &Scenario<'_>) -> Result<()> {
     scene.is_cleared("v1").await?;
     scene.kubectl(Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;

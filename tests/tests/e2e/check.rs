@@ -217,7 +217,7 @@ pub async fn check_reports_each_pod_that_no_approval_would_let_run(cluster: &Con
     ensure!(said.contains("namespace check is not in the manifests"), "{said}");
     let fails = check(cluster, &["-f", "-", "--fail-on=awaiting"], &list(&[&described])).await?;
     ensure!(
-        fails.status.code() == Some(1) && fails.stderr.contains("1 of 1 objects would not run"),
+        fails.status.code() == Some(1) && fails.stderr.contains("1 of 1 objects failed the check"),
         "{fails:?}"
     );
 

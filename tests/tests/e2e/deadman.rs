@@ -20,7 +20,7 @@ async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Resu
     Ok(scene)
 }
 
-/// Approves v1 as Alice for `seconds` from now. Returns the end of the approval.
+/// Approves v1 as Alice for `seconds` from now. Returns the expiry of the approval.
 async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     let digest = scene.digest_of("v1").await?;
     let end = Timestamp::from_second(Timestamp::now().as_second() + seconds)?;

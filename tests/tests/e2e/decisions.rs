@@ -58,8 +58,8 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     Ok(())
 }
 
-/// When the cause changes, the operator sends a new Event with the new cause. The operator neither suppresses it nor
-/// adds it to the count of the earlier Event.
+/// When the cause changes, the operator sends a new Event with the new cause. The operator does not suppress
+/// the new Event, and does not count it as a repetition of the earlier Event.
 pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "current-cause", "high").await?;
     scene.publish("v1", &container("1")).await?;

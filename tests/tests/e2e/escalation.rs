@@ -1,4 +1,4 @@
-//! Escalation, closing, review and evidence of incidents, and attacks on them.
+//! The escalation, closing, review and evidence of incidents, and attempts to bypass their rules.
 //!
 //! ```text
 //!  dev: incident open ─► tier 1: Event ─► tier 2: Held ─► carol: acknowledge ─► cleared
@@ -37,7 +37,7 @@ async fn is(scene: &Scenario<'_>, name: &str, type_: &str, status: &str, reason:
     scene.condition("incident", name, type_, status, reason).await
 }
 
-/// A note of a type that needs a verb.
+/// A note of this type. For some types, RBAC must permit an additional verb, such as `acknowledge`.
 fn note(scene: &Scenario<'_>, incident: &str, type_: &str) -> Value {
     let mut note = scene.note(&format!("{incident}-{}", type_.to_lowercase()), incident);
     note["spec"]["type"] = json!(type_);
@@ -146,7 +146,7 @@ pub async fn only_people_with_the_verbs_handle_an_incident(cluster: &ControlPlan
             "{refused}"
         );
     }
-    // A controller is not a person.
+    // A controller is not a person, so it cannot acknowledge an incident.
     let account = format!("--as=system:serviceaccount:{}:default", scene.namespace);
     let all = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": { "name": "controller", "namespace": scene.namespace },
@@ -228,7 +228,7 @@ pub async fn evidence_of_an_open_incident_stays(cluster: &ControlPlane) -> Resul
         let refused = scene.denied(Admin, &patch).await?;
         ensure!(refused.contains("written by Assent only"), "{refused}");
     }
-    // The incident does not concern v2.
+    // The incident does not concern v2, so v2 can be deleted.
     scene.kubectl(Admin, &["delete", "modelversion", "v2"]).await?;
 
     scene.apply(Dev, &scene.monitor("watch", &json!({ "onBreach": "Warn" }))).await?;

@@ -138,7 +138,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // The kinds of incidents, overrides and monitors are healthy, except for a monitor with an invalid query.
+    // Incidents, notes, overrides and monitors are healthy, except for a monitor with an invalid query.
     let objects = of_incidents(scene).await?;
     let checked = async |invalid: bool| {
         let of = objects.into_iter().filter(|(_, name)| invalid || *name != INVALID_MONITOR);
@@ -177,7 +177,8 @@ pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {
     flux.reconcile("support").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, and Flux restores them. The operator scales down three times. Then it holds the pods.
+    // Git has two replicas, and Flux restores them. The operator scales down three times. After that, the
+    // operator holds the pods.
     decide(scene, "revoke").await?;
     for _ in 0..3 {
         replicas(scene, 0).await?;
@@ -226,7 +227,7 @@ pub async fn results_in_git_decide_without_conflicts() -> Result<()> {
     stage.apply_and_approve(&layout).await?;
     scene.condition("modelversion", VERSION, "Cleared", "False", "AssessmentMissing").await?;
 
-    // An unsigned result is complete for Flux, and decides nothing.
+    // Flux reports an unsigned result as ready, although the result does not count yet.
     record(scene, &layout, "bad", "0.08").await?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     let health = json!({ "healthChecks": [{ "apiVersion": "assent.dev/v1alpha1", "kind": "Assessment",

@@ -164,7 +164,7 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
         pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance",
         "the pod was released: {pod}"
     );
-    // The API server enforces the limit on the operator too.
+    // The API server applies the limit to a release by the operator too.
     let said = lift_as_operator(&scene, "before", Some("assent-release")).await?;
     ensure!(said.contains("more than the 20 s"), "{said}");
     Ok(())

@@ -1,4 +1,5 @@
-//! Unreadable objects: the API server stores objects that most clients cannot parse, and they affect no other object.
+//! Unreadable objects: the API server stores objects that most clients cannot parse. These objects affect no
+//! other object.
 //!
 //! ```text
 //!  each watched kind × each mutation ─► stored ─► live, after a restart, after a relist: an approval and a

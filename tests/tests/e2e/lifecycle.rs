@@ -159,7 +159,7 @@ pub async fn i2_an_expiry_stops_pods_within_two_seconds(cluster: &ControlPlane) 
     let wait = Duration::try_from(end.duration_since(Timestamp::now()))?;
     tokio::time::sleep(wait.saturating_sub(Duration::from_secs(1))).await;
     let all_run = scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running");
-    // On a slow machine, the request can return after the end of the approval.
+    // On a slow machine, the request can return after the expiry of the approval.
     ensure!(all_run || Timestamp::now() >= end, "the pods stopped too early");
     scene.held("scorer", 2).await?;
     let pods = scene.pods("scorer").await?;

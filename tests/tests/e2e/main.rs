@@ -119,7 +119,8 @@ struct Stage {
     /// The node must be dropped before the control plane, and Rust drops fields in the order of their declaration.
     node: OnceCell<Node>,
     cluster: Option<ControlPlane>,
-    /// A trial beside others holds this lock for reading. A trial that runs alone holds it for writing.
+    /// A trial that runs beside others holds this lock for reading. A trial that runs alone holds it for
+    /// writing.
     turn: RwLock<()>,
 }
 

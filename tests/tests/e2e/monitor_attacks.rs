@@ -15,10 +15,12 @@ use Person::{Admin, Dev};
 
 type Monitors = Api<assent::api::Monitor>;
 
-/// The number of monitors of the hostile tenant: four times as many as the operator queries. A unit test has 10,000.
+/// The number of monitors in the namespace of the hostile tenant. The operator queries about a quarter of
+/// them: 512 in each namespace. A unit test simulates 10,000 monitors.
 const FLOOD: usize = 2_000;
 
-/// The time to the first value and to the hold, on a loaded machine. The statuses of the flood take longer.
+/// The longest time to the first value of a monitor and from a breach to the hold, on a loaded machine. The
+/// statuses of the flood may take longer.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The number of clients of the hostile tenant.
@@ -37,7 +39,8 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
         async move {
             let object = serde_json::from_value(manifest)?;
             let created = api.create(&PostParams::default(), &object).await;
-            // The API server closes idle connections, so the client can lose one. A repeated request then finds the object.
+            // The API server closes idle connections, so the client can lose one. If the lost request stored
+            // the object, a repeated request finds it.
             let created =
                 if created.is_err() { api.create(&PostParams::default(), &object).await } else { created };
             match created {
@@ -48,7 +51,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     };
     stream::iter(many).map(create).buffer_unordered(CLIENTS).try_collect::<Vec<()>>().await?;
 
-    // The operator still has most of the flood before it.
+    // The operator has not processed most of the flood yet.
     let begin = Instant::now();
     calm.apply(Admin, &calm.monitor("drift", &json!({}))).await?;
     within(&calm, "drift", "True", "Within").await?;
@@ -58,7 +61,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
     ensure!(begin.elapsed() < SOON, "the hold took {:?}", begin.elapsed());
 
-    // The first 512 of the flood are queried, and the others are not.
+    // The operator queries only the first 512 monitors of the flood.
     within(&flood, "flood-00000", "Unknown", "NoValue").await?;
     let message = within(&flood, "flood-00512", "Unknown", "TooManyMonitors").await?;
     ensure!(message.contains("more than 512 monitors"), "{message}");
@@ -95,7 +98,7 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     ensure!(message.contains("2 series"), "{message}");
     let opened = incident(&scene, "worst").await?;
 
-    // The bad series becomes NaN, and then both vanish. A breach is not over without a value.
+    // The bad series becomes NaN, and then both series vanish. Without a value, a breach does not end.
     prometheus.remove(&good);
     prometheus.set(&bad, "NaN");
     for why in ["NaN", "no series"] {
@@ -116,7 +119,8 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     let prometheus = Prometheus::shared(cluster).await?;
     let scene = Scenario::new(cluster, "monitor-flap", "limited").await?;
     set(prometheus, &scene, "spd", "0.01").await?;
-    // `patient` needs the limit to be exceeded for longer than one flap. `hysteresis` stays breached between its limits.
+    // `patient` reports a breach only if the value is above the limit for longer than one flap. `hysteresis`
+    // stays breached while the value is between its two limits.
     let patient = json!({ "breach": { "above": "0.1", "for": "20s" }, "onBreach": "OpenIncident" });
     let hysteresis = json!({ "clear": { "below": "0.05", "for": "1s" }, "onBreach": "OpenIncident" });
     scene.apply(Admin, &scene.monitor("patient", &patient)).await?;

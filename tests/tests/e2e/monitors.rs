@@ -34,7 +34,7 @@ pub async fn incidents(scene: &Scenario<'_>, monitor: &str) -> Result<Vec<Value>
     Ok(all.into_iter().filter(|incident| incident["spec"]["monitor"] == monitor).collect())
 }
 
-/// Waits until a breach has an incident. Returns its name.
+/// Waits until a breach has an incident. Returns the name of the incident.
 pub async fn incident(scene: &Scenario<'_>, monitor: &str) -> Result<String> {
     until(Duration::from_mins(1), &format!("an incident of monitor/{monitor}"), async || {
         let status = scene.get("monitor", monitor).await?["status"].take();
@@ -237,8 +237,8 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
             Ok((is_asked || status["measurements"][0].is_object()).then_some(status))
         })
         .await?;
-        // The own namespace has no series `secret`, so `absent(secret)` has a value. The number 4242 is then from the
-        // query.
+        // The query with `absent(secret)` returns its own number 4242, because this namespace has no series
+        // `secret`. The query reads nothing from the other namespace.
         let is_harmless = query.starts_with("absent");
         ensure!(is_harmless || !status.to_string().contains("4242\""), "{query}: {status}");
         let limited = status["query"].as_str().unwrap_or_default();
@@ -327,8 +327,8 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(status.contains("1 within") && status.contains("MONITOR "), "{status}");
     let explained = scene.assent(Dev, &["explain", "modelversion/v1"]).await?.ok()?;
     ensure!(explained.contains("drift (drift) is Within"), "{explained}");
-    // A person who may not list monitors does not know whether one is missing. For example, the role of this person is
-    // older than the kind Monitor.
+    // A person may not list monitors, for example because the role of the person is older than the kind
+    // Monitor. Then the plugin must not report that a monitor is missing.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
         "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
     let pods = json!({ "apiGroups": [""], "verbs": ["get", "list"], "resources": ["pods", "namespaces"] });

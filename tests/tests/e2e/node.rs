@@ -239,8 +239,8 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     Ok(())
 }
 
-/// The API server accepts any number of seconds as a grace period. The numbers in this test overflow when Kubernetes
-/// converts them to nanoseconds.
+/// Kubernetes itself accepts any number of seconds as a grace period. The numbers in this test overflow when
+/// Kubernetes converts them to nanoseconds. So a policy of Assent must refuse them.
 pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-overflow").await?;
     let container = node.container("stubborn", "1");

@@ -18,8 +18,8 @@ pub async fn stage() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the end of the
-/// approval.
+/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the
+/// expiry of the approval.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,
@@ -67,7 +67,7 @@ pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     let uncleared = scene.get("pod", "uncleared").await?;
     ensure!(uncleared["spec"]["nodeName"].is_null(), "an uncleared pod was bound: {uncleared}");
 
-    // I1: the API server itself checks the end of the approval.
+    // I1: the API server itself checks the expiry of the approval.
     ensure!(Timestamp::now() < end, "the machine is too slow for this test");
     sleep_past(end).await;
     let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
@@ -150,8 +150,8 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server() -> Result<()> {
 /// measurement restarts it more often.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
-/// The API server needs discovery data to resolve the parameter kind of a policy. It reads the data at its start and
-/// refreshes them after 30 seconds. No client can trigger an earlier refresh.
+/// The API server needs discovery data to resolve the parameter kind of a policy. It reads this data at its
+/// start, and again after 30 seconds. No client can trigger an earlier read.
 pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "api-restarts", "high").await?;

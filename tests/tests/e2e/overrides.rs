@@ -125,7 +125,7 @@ pub async fn objections_and_holds_are_stronger_than_an_override(cluster: &Contro
     scene.condition("override", "third", "Granted", "True", "Granted").await?;
     scene.condition("modelversion", "v2", "Cleared", "False", "Held").await?;
 
-    // A revocation ends the override, also after a new approval of the same person and role.
+    // A revocation ends the override.
     scene.decide(Bob, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.condition("override", "first", "Active", "False", "Revoked").await?;
     for refused in ["held/drift", "rejected/bob", "prohibited/high", "image-not-pinned/x", "approval/"] {

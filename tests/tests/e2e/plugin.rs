@@ -328,7 +328,8 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // Like a role that is older than SystemHistory, this role does not permit its users to list objects of this kind.
+    // This role is like a role that is older than the kind SystemHistory. Its users may not list objects of
+    // this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -526,7 +527,7 @@ pub async fn approve_interactive_shows_each_pending_version(cluster: &ControlPla
     let scene = Scenario::new(cluster, "walk", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.publish("v2", &container("2")).await?;
-    // Bob's approval ends soon, so the plugin asks him to renew it. Alice's approval does not end soon.
+    // Bob's approval expires soon, so the plugin asks him to renew it. Alice's approval does not expire soon.
     let mut short = scene.decision("Approve", "v1", &digest, "ethics-board");
     short["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
     scene.decide(Person::Bob, &short).await?;

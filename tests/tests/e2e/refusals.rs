@@ -97,7 +97,7 @@ pub async fn only_the_release_field_manager_lifts_a_gate(cluster: &ControlPlane)
         .kubectl(Dev, &["annotate", "pod", "pod", "example.com/a=b", "--field-manager=assent-release"])
         .await?;
     let said = lift_as_operator(&scene, "pod", None).await?;
-    says(&said, &["the gate is lifted by the field manager assent-release only"])
+    says(&said, &["only the field manager assent-release may lift the gate"])
 }
 
 pub async fn dev_cannot_change_the_image_of_a_running_pod(cluster: &ControlPlane) -> Result<()> {
@@ -564,7 +564,7 @@ pub async fn a_stale_operator_cannot_lift_a_gate_after_the_revocation(cluster: &
     let said = lift_as_operator(&scene, "pod", Some("assent-release")).await?;
     says(&said, &["AI system scorer has no valid clearance for it"])?;
     let said = lift_as_operator(&scene, "pod", None).await?;
-    says(&said, &["the gate is lifted by the field manager assent-release only"])
+    says(&said, &["only the field manager assent-release may lift the gate"])
 }
 
 /// Tries to lift the gate of a pod with the account of the operator. Returns the refusal, or an empty string if the

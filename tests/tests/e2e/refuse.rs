@@ -62,7 +62,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
         ensure!(said.contains(words), "no {words:?} in {said}");
     }
-    // The back-off doubles with each retry, so now it is about as long as all earlier retries together.
+    // The back-off doubles with each retry, so now one wait is about as long as all earlier waits together.
     tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
     ensure!(scene.list("pods").await?.is_empty(), "the API server accepted pods");
     ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "the controller did not retry");

@@ -8,8 +8,8 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// The time for which the API server refuses the pods. The back-off doubles with each retry, so it is then about as
-/// long as this time.
+/// The time for which the API server refuses the pods. The back-off doubles with each retry. So at the end of
+/// this time, the back-off is about as long as this time.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {

@@ -1,5 +1,6 @@
-//! Each file in `tests/shapes` is a shape of workload that people run. `kubectl assent capture` describes it, the API
-//! server accepts the version, and the version clears the pods of the workload.
+//! Each file in `tests/shapes` (a *shape*) is a kind of workload that people run. `kubectl assent capture`
+//! writes a ModelVersion for the workload, the API server accepts this version, and the version clears the
+//! pods of the workload.
 //!
 //! ```text
 //!  shape ─┬─ capture -f ──► ModelVersion ──► cleared
@@ -27,7 +28,7 @@ fn pod_specs<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     }
 }
 
-/// The shapes by file name.
+/// The content of each shape, by the path of its file.
 fn shapes() -> Result<BTreeMap<String, String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("shapes");
     let files = fs::read_dir(&directory).with_context(|| directory.display().to_string())?;

@@ -215,7 +215,7 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     signing.counts(&approval, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
-    // The operator rejects a new decision in that role once it has seen the deletion of the role.
+    // Once the operator has seen the deletion of the role, a new decision in this role does not count.
     signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
     signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;

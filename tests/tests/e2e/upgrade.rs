@@ -88,7 +88,11 @@ pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
     // This operator is newer than the chart, so it does not change the policies of the chart.
     until(Duration::from_secs(30), "the operator to log that it leaves the policies", async || {
         let said = assent.operator().log_tail(1000);
-        Ok(said.contains("are of another version or other values than this operator:").then_some(()))
+        Ok(said
+            .contains(
+                "the release has policies of another version or with other chart values than this operator:",
+            )
+            .then_some(()))
     })
     .await?;
     running.is_unchanged().await?;

@@ -1,4 +1,5 @@
-//! Warnings of the policies: kubectl prints them for a change that stops or holds pods. They never refuse the change.
+//! Warnings of the policies: kubectl prints them for a change that stops or holds pods. A warning never
+//! refuses the change.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest.
+//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest
+//! version.
 //!
 //! ```text
 //!  version ── control plane of that version ── chart, operator
@@ -34,7 +35,7 @@ struct Stage {
     cluster: ControlPlane,
     /// Keeps the operator running until this field is dropped.
     _assent: Assent,
-    /// Whether the policies hold an uncleared pod. Otherwise they refuse it.
+    /// Whether the policies hold an uncleared pod. Otherwise, the policies refuse the pod.
     holds: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Checks that every installed policy works on this version of Kubernetes: it refuses, warns or changes something.
+//! Checks that every installed policy works on this version of Kubernetes: each policy refuses a request,
+//! warns about it or changes its object.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

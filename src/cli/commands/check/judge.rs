@@ -1,5 +1,5 @@
-//! Predicts whether the pods in a set of manifests would run. It runs the compile step of the operator and the code of
-//! `explain` on files instead of a cluster.
+//! Predicts whether the pods in a set of manifests would run. The check runs the compile step of the operator
+//! and the code of `explain` on files instead of a cluster.
 //!
 //! ```text
 //!  AISystem, ModelVersion, Approval ─┐ by namespace
@@ -48,7 +48,7 @@ use crate::{
 /// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// The object would run, because it is cleared or because its namespace does not hold it.
+    /// The object would run: its version is cleared, or its namespace does not hold the object.
     Runs,
     /// The outcome is unknown: a controller creates the pods, and the manifest does not contain their template.
     Unforeseen,
@@ -62,21 +62,23 @@ pub enum Outcome {
     NotCounted,
 }
 
-/// The result for one object, or for one pod template in it.
+/// The result for one object, or for one pod template in an object.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checked {
     /// The file, or `-` for standard input.
     pub path: String,
-    /// The first line of the object, from 1.
+    /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
-    /// The first line of the pod template.
+    /// The number of the first line of the pod template. If the result is for the whole object, the same as
+    /// `line`.
     #[serde(skip)]
     pub part_line: u64,
     /// `KIND/NAME`.
     pub object: String,
     pub namespace: String,
-    /// The JSON pointer to the pod template (RFC 6901).
+    /// The JSON pointer to the pod template (RFC 6901). Empty if the object is a pod, or if the result is for
+    /// the whole object.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pointer: String,
     pub outcome: Outcome,
@@ -84,8 +86,8 @@ pub struct Checked {
     pub conclusion: String,
     /// The next steps.
     pub next: Vec<String>,
-    /// Signs of hosted models that the system does not state, and requirements whose result is not known. They do not
-    /// change the outcome.
+    /// Signs of hosted models that the system does not state, and requirements whose result is not known.
+    /// These warnings do not change the outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Whether the namespace is not in the manifests and therefore counts as enforcing.
@@ -141,7 +143,7 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
     checked
 }
 
-/// The manifests that are input of the compile step.
+/// The parsed manifests, which are the input of the compile step.
 #[derive(Debug, Default)]
 struct Objects {
     namespace: String,
@@ -152,11 +154,11 @@ struct Objects {
     levels: BTreeMap<String, Arc<RiskLevel>>,
     /// The compiled requirements of each level.
     requirements: BTreeMap<String, Arc<Requirements>>,
-    /// The objects of Kubernetes that expressions can read.
+    /// The objects of Kubernetes that the expressions of requirements can read.
     read: ReadObjects,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
-    /// The trusted additions to a pod, compiled from all sidecars.
+    /// The trusted additions to a pod, compiled from all `TrustedSidecar` objects.
     trusted: Arc<Trusted>,
     by_namespace: BTreeMap<String, InNamespace>,
 }
@@ -200,7 +202,8 @@ impl Objects {
         }
     }
 
-    /// Adds a namespace or an object of Assent. Returns a result if the object is not valid.
+    /// Adds an object that the compile step reads. Only checks the fields of an approval, because
+    /// `add_approval` adds approvals later. Returns a result if the object is not valid.
     fn add(&mut self, manifest: &Manifest) -> Option<Checked> {
         let namespace = self.namespace_of(manifest).to_owned();
         let place = Some(&*namespace);
@@ -242,8 +245,8 @@ impl Objects {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Adds a level with its compiled requirements. An invalid expression is an error: the operator would withhold
-    /// every version of the level.
+    /// Adds a level with its compiled requirements. An invalid expression is an error, because the operator
+    /// would withhold every version of the level.
     fn add_level(&mut self, manifest: &Manifest) -> Result<(), String> {
         insert(&mut self.levels, manifest, None)?;
         let name = manifest.text("/metadata/name");
@@ -255,8 +258,8 @@ impl Objects {
         if invalid.is_empty() { Ok(()) } else { Err(invalid.join("; ")) }
     }
 
-    /// Adds an assessment as if it were recorded now. As the API server does, refuses an assessment that was performed
-    /// later.
+    /// Adds an assessment as if it were recorded now. Refuses an assessment whose `performedAt` is in the
+    /// future, as the API server does.
     fn add_assessment(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let now = Time(self.now);
         insert(&mut self.of(namespace).assessments, manifest, Some(namespace))?;
@@ -273,8 +276,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a note. A file does not prove its time, so the check treats the note as older than every decision to
-    /// resume.
+    /// Adds a note. A file does not prove when a person wrote a note, so the check treats the note as older
+    /// than every decision to resume.
     fn add_note(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let notes = &mut self.of(namespace).notes;
         insert(notes, manifest, Some(namespace))?;
@@ -284,8 +287,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a monitor as if it had measured. A query that cannot be limited to the namespace is an error, because the
-    /// operator would not run it.
+    /// Adds a monitor as if the operator had measured it. A query that cannot be limited to the namespace is
+    /// an error, because the operator would not run the query.
     fn add_monitor(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let monitors = &mut self.of(namespace).monitors;
         insert(monitors, manifest, Some(namespace))?;
@@ -297,7 +300,8 @@ impl Objects {
         limited.map(drop).map_err(|refused| refused.to_string())
     }
 
-    /// Adds an approval if it counts, else returns a result. All roles must be added first, because they list the keys.
+    /// Adds an approval if it counts, else returns a result. The caller must add all roles first, because
+    /// they list the keys.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
             return None;
@@ -413,8 +417,8 @@ impl Objects {
     }
 }
 
-/// The parts of a prediction that are not certain. The pods seem to call providers that their system does not name, or
-/// expressions read objects that are not in the manifests.
+/// The reasons why a prediction is uncertain: the pods seem to call providers that their system does not
+/// name, or requirements read objects that are not in the manifests.
 fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
     let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {

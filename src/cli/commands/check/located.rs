@@ -1,4 +1,4 @@
-//! A YAML value with the line of each of its parts.
+//! A YAML value, with the line number of each value in it.
 //!
 //! ```text
 //!  document ── serde-saphyr ──► Located ──► serde_json::Value, and the line at a JSON pointer
@@ -13,7 +13,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value and its place in the document.
+/// A value, and the place of the value in the document.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Located(Spanned<Tree>);

@@ -1,4 +1,5 @@
-//! Reads manifests from files, directories and standard input, including several documents and lists.
+//! Reads manifests from files, directories and standard input. A file can contain several documents and
+//! lists.
 //!
 //! The YAML rules are the same as in kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors
 //! work. A duplicate key is an error.
@@ -29,7 +30,7 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// refuses such a directory.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// An object and its place.
+/// An object, and the file and line at which it begins.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The file, or `-` for standard input.
@@ -37,7 +38,7 @@ pub struct Manifest {
     /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
     pub value: Value,
-    /// The object with the line of each part. `None` if the object was not parsed from a document.
+    /// The object with the line number of each value. `None` if the object was not parsed from a document.
     pub located: Option<Arc<Located>>,
 }
 
@@ -52,7 +53,7 @@ impl Manifest {
         self.text("/apiVersion").split('/').next() == Some(GROUP)
     }
 
-    /// The line at a JSON pointer.
+    /// The line number of the value at a JSON pointer.
     pub fn line_at(&self, pointer: &str) -> u64 {
         self.located.as_ref().map_or(self.line, |located| located.line_at(pointer))
     }

@@ -1,5 +1,5 @@
-//! Checks manifests before they are applied, for example in a pull request. It uses the policy code of the operator and
-//! needs no cluster.
+//! Checks manifests before they are applied, for example in a pull request. The check uses the policy code of
+//! the operator and needs no cluster.
 //!
 //! ```text
 //!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
@@ -43,7 +43,7 @@ pub enum Format {
     Yaml,
     /// `JUnit` XML. CI systems show it as test results.
     Junit,
-    /// SARIF 2.1.0. Code hosts show it next to the lines.
+    /// SARIF 2.1.0. Code hosts show the results next to the lines of the files.
     Sarif,
 }
 
@@ -53,7 +53,7 @@ pub enum FailOn {
     /// Objects that are not valid, or that are held for another reason than missing approvals.
     #[default]
     Held,
-    /// Also objects that wait for an approval.
+    /// These objects, and objects that wait for an approval.
     Awaiting,
 }
 
@@ -134,7 +134,7 @@ impl Summary {
 }
 
 impl Checked {
-    /// The namespace and the object, with the pointer to the pod template unless the pointer is a usual one.
+    /// The namespace and the object. If the pod template is not at a usual place, also its JSON pointer.
     fn place(&self) -> String {
         let Self { namespace, object, pointer, .. } = self;
         let known = matches!(&**pointer, "" | "/spec/template" | "/spec/jobTemplate/spec/template");

@@ -1,4 +1,4 @@
-//! Decides which Approvals in a file count. In a file, only a signature proves who approved.
+//! Checks whether the Approvals in a file count. In a file, only a signature proves who approved.
 //!
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
@@ -24,9 +24,9 @@ pub struct Unproven {
 
 /// The approval as the policy reads it at `now`. Fails if the approval does not count.
 ///
-/// Any user can edit the times in a file. An approval therefore counts from the time in its signature, and only keys
-/// that are valid at `now` can sign. A signed rejection or revocation never counts from a time before its signature.
-/// Otherwise a user could edit the time and so restore the approvals that the decision voided.
+/// Any user can edit the times in a file. So an approval counts from the time in its signature, and the key
+/// must be valid at `now`. A signed rejection or revocation never counts from a time before its signature.
+/// Otherwise a user could edit the time, and so restore the approvals that the decision voided.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if !approval.spec.decision.withholds() {

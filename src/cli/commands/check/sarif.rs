@@ -1,4 +1,5 @@
-//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show it next to the lines of a pull request.
+//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show the results next to the lines of a pull
+//! request.
 
 use serde_json::{Value, json};
 

@@ -16,8 +16,8 @@ use crate::{api::definitions, nearest::nearest};
 
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// The schema of each kind. The program builds the schemas once, because this takes longer than the check of a hundred
-/// objects.
+/// The schema of each kind. The program builds the schemas once, because building them takes longer than the
+/// check of a hundred objects.
 static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let schema = |definition: CustomResourceDefinition| {
         let version = definition.spec.versions.into_iter().next()?;

@@ -36,7 +36,7 @@ pub fn templates(manifest: &Manifest) -> Vec<Template> {
     found
 }
 
-/// Whether the system label occurs anywhere in an object.
+/// Whether the system label occurs anywhere in an object, such as in a template of a custom resource.
 pub fn names_a_system(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {

@@ -167,7 +167,7 @@ pub struct SystemFinding {
     pub name: String,
     pub exists: bool,
     pub risk_level: Option<String>,
-    /// The newest version first.
+    /// The versions, the newest first.
     pub versions: Vec<VersionFinding>,
     #[serde(flatten)]
     pub safeguards: Safeguards,
@@ -184,10 +184,11 @@ pub struct VersionFinding {
     /// Empty if the version is cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
-    /// The requirements that are not met, and that an override waives.
+    /// The requirements that the version does not meet and that an override waives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<WaivedFinding>,
-    /// Whether the Clearance has the same verdict. `None` if the person may not read the Clearance.
+    /// Whether the Clearance has the same verdict as this program. `None` if the person may not read the
+    /// Clearance.
     pub in_force: Option<bool>,
 }
 
@@ -204,7 +205,7 @@ pub struct WaivedFinding {
     /// The name of the override.
     pub by: String,
     pub until: Timestamp,
-    /// The reason that would withhold the version.
+    /// The reason that would withhold the version without the override.
     pub message: String,
 }
 
@@ -276,7 +277,8 @@ fn waived(Waived { by, until, reason }: &Waived) -> WaivedFinding {
     WaivedFinding { by: by.clone(), until: *until, message: reason.to_string() }
 }
 
-/// Whether the `Clearance` has the same verdict as the policy. `None` if the person may not read the `Clearance`.
+/// Whether the `Clearance` has the same verdict as `judgement`. `None` if the person may not read the
+/// `Clearance`.
 fn in_force(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -370,7 +372,7 @@ fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Op
 /// Whether the pods are cleared or not governed, the reason in one sentence, and the next steps.
 type Conclusion = (bool, String, Vec<String>);
 
-/// The conclusion about the pods. It repeats the checks of admission in their order and names the first that fails.
+/// The conclusion about the pods: the first check that fails, in the order of the checks at admission.
 fn conclude(
     group: &PodGroup,
     facts: &ExplainInput,

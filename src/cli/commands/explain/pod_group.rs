@@ -1,5 +1,5 @@
-//! Reads the pods of a target, or its pod template. With the template, the command can explain a refusal before a pod
-//! exists.
+//! Reads the pods of a target, or the pod template of a workload. With the template, the command can explain
+//! why no pod exists.
 //!
 //! ```text
 //!  pod ────────────────────────────────────────────────┐
@@ -257,8 +257,8 @@ async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>>
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
-/// The selector of the pods of a workload. A `CronJob` has no selector, so the result selects the pods of its Jobs.
-/// `None` if the `CronJob` has no Jobs.
+/// The selector of the pods of a workload. A `CronJob` has no selector, so the result selects the pods of its
+/// Jobs. `None` if the `CronJob` has no Jobs, or if the selector is not valid.
 async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
     if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
         return Ok(Selector::try_from(selector)

@@ -184,7 +184,8 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
     }
 }
 
-/// Prints whether the pods match the version. Returns `true` if a pod matches: the PODS section then has the reasons.
+/// Prints whether the pods match the version. Returns `true` if a pod matches. The section about the pods
+/// then already states the reasons.
 fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
     let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
     if of_system.is_empty() {

@@ -1,5 +1,5 @@
-//! Finds the pods of a workload of any kind, such as an `InferenceService`. It follows each pod to the root of its
-//! controllers.
+//! Finds the pods of a workload of any kind, such as an `InferenceService`. The search follows the
+//! controllers of each pod to their root.
 //!
 //! ```text
 //!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods

@@ -5,7 +5,8 @@
 //!  system, level, roles, monitors, histories, Events              └─► FILE.tar: INCIDENT/KIND/NAME.yaml, …
 //! ```
 //!
-//! Equal records give equal files and an equal tar file. The bundle has no Secret: Assent reads none.
+//! Equal records give equal files and an equal tar file. The bundle contains no Secret, because Assent reads
+//! none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +52,7 @@ pub struct BundleArgs {
     output: PathBuf,
 }
 
-/// The files of a bundle, and the records that the user may not read.
+/// The files of a bundle, and the kinds of records that the user may not list.
 #[derive(Default)]
 struct Bundle {
     files: BTreeMap<String, String>,
@@ -77,7 +78,7 @@ pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
     let mut page = Page::default();
     page.mark("✓", GOOD, &format!("Wrote {} files to {place}", bundle.files.len()));
     for kind in &bundle.unread {
-        page.mark("!", LOOK, &format!("you may not list {kind}, so the bundle has none"));
+        page.mark("!", LOOK, &format!("{kind} could not be listed, so the bundle has none"));
     }
     page.mark("-", PLAIN, "check the files later:");
     let unpack = if is_tar { format!("tar -xf {} && ", quoted(&place)) } else { String::new() };
@@ -88,7 +89,7 @@ pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
 }
 
 impl Bundle {
-    /// Adds an object without the fields that only the API server uses.
+    /// Adds an object without `managedFields` and `resourceVersion`, which are not part of the record.
     fn add<K: Resource<DynamicType = ()> + Serialize + Clone>(&mut self, object: &K) -> Result<()> {
         let mut object = object.clone();
         object.meta_mut().managed_fields = None;
@@ -125,7 +126,7 @@ impl Bundle {
         decisions.into_iter().try_for_each(|decisions| self.add_all(decisions))
     }
 
-    /// Adds the histories, the subjects of the decisions and the Events.
+    /// Adds the `SystemHistory`, the `DecisionSubject` objects and the Events of the system.
     async fn add_of_namespace(&mut self, session: &Session, found: &IncidentRecord) -> Result<()> {
         let name = &found.record.name;
         let histories: Vec<SystemHistory> = self.read(session, "systemhistories").await?;
@@ -148,7 +149,8 @@ impl Bundle {
         self.add_all(events.iter().filter(is_about))
     }
 
-    /// The objects of a kind in the namespace. Empty if the user may not list them.
+    /// The objects of a kind in the namespace. Empty if the user may not list them, or if the cluster does
+    /// not have the kind.
     async fn read<K>(&mut self, session: &Session, kind: &'static str) -> Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -169,7 +171,7 @@ impl Bundle {
         }
     }
 
-    /// Adds the file with the digests of all others.
+    /// Adds the file with the digests of all other files.
     fn add_sums(&mut self) {
         let mut sums = String::new();
         for (file, text) in &self.files {

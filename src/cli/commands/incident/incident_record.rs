@@ -37,7 +37,7 @@ pub async fn read_incident(session: &Session, name: &str) -> Result<Incident> {
 }
 
 impl IncidentRecord {
-    /// Reads the incident `name` of the namespace of the session.
+    /// Reads the incident `name` in the namespace of the session, and the record of its system.
     pub async fn read(session: &Session, name: &str) -> Result<Self> {
         let incident = read_incident(session, name).await?;
         let record = SystemRecord::read(&session.client, &session.namespace, &incident.spec.system).await?;
@@ -65,12 +65,13 @@ impl IncidentRecord {
         decisions
     }
 
-    /// The level of the system, if both exist.
+    /// The risk level of the system. `None` if the system or the risk level does not exist.
     pub fn level(&self) -> Option<&RiskLevelSpec> {
         self.record.level.as_ref().map(|level| &level.spec)
     }
 
-    /// Calls `with` with the incident in the form that the module `policy` uses.
+    /// Calls `with` with the incident in the form that the module `policy` uses. Fails if the record does not
+    /// contain the incident yet.
     pub fn judged<T>(&self, with: impl FnOnce(&RecordedIncident<'_>) -> T) -> Result<T> {
         let (incidents, name) = (self.record.recorded_incidents(), self.name());
         let found = incidents.of(&self.record.name).iter().find(|incident| incident.name == name);
@@ -117,7 +118,7 @@ pub struct DecisionOnIncident<'a> {
 }
 
 impl DecisionOnIncident<'_> {
-    /// The Approval with this decision by `approver`.
+    /// The Approval that records this decision of `approver`.
     pub fn approval(&self, approver: Option<Approver>) -> Approval {
         let word = format!("{:?}", self.decision).to_lowercase();
         let metadata =

@@ -98,7 +98,7 @@ pub async fn acknowledge(session: &Session, args: &AcknowledgeArgs) -> Result<()
     Ok(())
 }
 
-/// Closes an incident. Says which deadlines still run.
+/// Closes an incident. Prints the deadlines that still run.
 pub async fn close(session: &Session, args: &CloseArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     refuse_other_deadlines(session, &found, &args.not_applicable, false)?;
@@ -115,7 +115,7 @@ pub async fn close(session: &Session, args: &CloseArgs) -> Result<()> {
     Ok(())
 }
 
-/// A deadline that no note settles.
+/// A deadline that no note settles, that is, meets or declares not applicable.
 struct OpenDeadline {
     name: String,
     reference: String,
@@ -134,8 +134,8 @@ fn open_deadlines(found: &IncidentRecord, now: Timestamp) -> Result<Vec<OpenDead
     })
 }
 
-/// Fails if a name is not an open deadline of the incident. If `needed`, also fails if deadlines are open and
-/// `named` is empty.
+/// Fails if a name in `named` is not an open deadline of the incident. If `needed`, also fails if deadlines
+/// are open and `named` is empty.
 fn refuse_other_deadlines(
     session: &Session,
     found: &IncidentRecord,
@@ -180,7 +180,7 @@ async fn create(session: &Session, spec: IncidentNoteSpec) -> Result<()> {
     let mut page = Page::default();
     let (name, words) = (created.name_any(), type_.words());
     page.mark("✓", GOOD, &format!("Recorded: incidentnote/{name}, the {words} of incident/{incident}"));
-    page.mark("-", PLAIN, "its state, and what is missing:");
+    page.mark("-", PLAIN, "see the state of the incident, and what is missing:");
     page.command(&format!(
         "kubectl assent incident show {incident} -n {}{}",
         session.namespace, session.flags

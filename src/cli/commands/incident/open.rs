@@ -186,7 +186,8 @@ impl<'a> Request<'a> {
         Ok(Self { session, record, versions, except, effect, reason, facts })
     }
 
-    /// Refuses a rollback to a version that is not cleared, or whose clearance is not known.
+    /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents,
+    /// because then it is not known whether the version is held.
     fn refuse_uncleared(&self, to: &str, command: &Command) -> Result<()> {
         self.record.refuse_without_incidents()?;
         let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
@@ -312,7 +313,7 @@ pub(super) fn generated(prefix: &str) -> ObjectMeta {
     ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
 }
 
-/// The API server stores whole seconds.
+/// The time without the fraction of a second, because the API server stores times in whole seconds.
 fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
@@ -333,7 +334,7 @@ fn report(session: &Session, incident: &Incident, effect: &str) {
     let name = incident.name_any();
     page.mark("✓", GOOD, &format!("Recorded: incident/{name}"));
     page.mark("-", PLAIN, effect);
-    page.mark("-", PLAIN, "its facts, notes and deadlines:");
+    page.mark("-", PLAIN, "see the facts, notes and deadlines of the incident:");
     page.command(&format!("kubectl assent incident show {name} -n {}{}", session.namespace, session.flags));
     anstream::print!("\n{}", page.finish());
 }

@@ -27,7 +27,7 @@ use crate::{
     policy::deadlines,
 };
 
-/// The people who fill the fields that Assent does not know.
+/// The people who fill in the fields for which Assent has no value.
 const PROVIDER: &str = "provider of the system";
 const RISK_MANAGER: &str = "risk manager";
 const SUBMITTER: &str = "person who submits the report";
@@ -76,9 +76,9 @@ struct Section {
 #[serde(rename_all = "camelCase")]
 struct Field {
     name: &'static str,
-    /// The values from the records. Empty if the records have none.
+    /// The values from the records. Empty if the records have no value.
     values: Vec<String>,
-    /// The person who fills the field. `None` if the records have a value.
+    /// The person who must fill in the field. `None` if the records have a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_from: Option<&'static str>,
 }
@@ -100,7 +100,7 @@ pub fn markdown(found: &IncidentRecord) -> Result<String> {
     Ok(Report::of(found)?.markdown())
 }
 
-/// A field with `values`, which `who` fills if there are none.
+/// A field with `values`. If there are none, the report names `who` as the person who must fill in the field.
 fn field(name: &'static str, values: Vec<String>, who: &'static str) -> Field {
     let missing_from = values.is_empty().then_some(who);
     Field { name, values, missing_from }
@@ -147,7 +147,7 @@ impl Report {
 }
 
 impl Field {
-    /// The values as quotes, so that no text of a user becomes a heading of the report.
+    /// The values as Markdown quotes, so that no text of a user becomes a heading of the report.
     fn markdown(&self) -> String {
         if let Some(who) = self.missing_from {
             return format!("*Missing. To be filled by: {who}.*");
@@ -212,7 +212,7 @@ fn system(found: &IncidentRecord) -> Vec<Field> {
     ]
 }
 
-/// The concerned versions with their digests and images. Without named versions, all versions.
+/// The concerned versions with their digests and images. All versions if the incident names no version.
 fn versions(found: &IncidentRecord) -> Vec<String> {
     let named = &found.incident.spec.model_versions;
     let is_named = |name: &str| named.is_empty() || named.iter().any(|version| *version.name == *name);
@@ -259,7 +259,7 @@ fn monitor(found: &IncidentRecord) -> Option<String> {
     Some(format!("Opened by monitor/{name} with the metric {} and the query {query}.", monitor.spec.metric))
 }
 
-/// The hold of the incident, and the decisions that lifted it.
+/// The time at which the incident held the versions, and the decisions to resume them.
 fn stops(found: &IncidentRecord) -> Vec<String> {
     let opened = recorded_at(&found.incident)
         .filter(|_| found.incident.spec.effect == crate::api::IncidentEffect::Hold);

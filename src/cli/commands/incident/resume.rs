@@ -67,7 +67,7 @@ pub struct ResumeArgs {
     /// needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
-    /// File for the signed decision; it counts after any user applies it
+    /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     to: Option<PathBuf>,
 }
@@ -124,7 +124,7 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The only hold that fits the command line, with the held version.
+/// The only hold that matches the command line, with the held version.
 fn held<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -278,7 +278,7 @@ impl Request<'_> {
         anstream::print!("{}", page.finish());
     }
 
-    /// The record with this signature added, to predict its effect.
+    /// The record as it would be after the signature, to predict the effect of the signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.name = Some("new".to_owned());

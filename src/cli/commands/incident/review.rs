@@ -38,10 +38,10 @@ pub struct ReviewArgs {
     /// Incident
     #[arg(value_name = "INCIDENT", add = ArgValueCompleter::new(completion::incidents))]
     incident: String,
-    /// Whether the reaction to the incident was right
+    /// Your judgement of the reaction to the incident
     #[arg(long, value_name = "OUTCOME", value_enum, default_value = "Justified")]
     outcome: ReviewOutcome,
-    /// Lessons that the organisation learned, and its changes, for the record
+    /// Lessons from the incident, and the changes that followed, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Role in which you review (default: the only required role that you hold)
@@ -50,10 +50,11 @@ pub struct ReviewArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
+    /// File of an SSH key that the role lists: the private key, or the public key if an agent holds the
+    /// private key; needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
-    /// File for the signed decision; it counts after any user applies it
+    /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     to: Option<PathBuf>,
 }
@@ -100,7 +101,7 @@ pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
     })?;
     let mut page = Page::default();
     page.mark("✓", GOOD, &format!("Recorded: approval/{} by {user} as {role}", created.name_any()));
-    page.mark("-", PLAIN, "whether the review is complete:");
+    page.mark("-", PLAIN, "see whether the review is complete:");
     page.command(&format!(
         "kubectl assent incident show {} -n {}{}",
         found.name(),
@@ -126,8 +127,8 @@ fn too_early(session: &Session, found: &IncidentRecord) -> Error {
     }
 }
 
-/// The version and digest for the review: those of a decision to resume, else of the incident, else of the newest
-/// version.
+/// The version and digest for the review: those of the first decision to resume. Without such a decision,
+/// those of the first version that the incident names. If it names none, those of the newest version.
 fn subject(found: &IncidentRecord) -> Result<(String, Digest)> {
     let resumed = found.decisions().into_iter().find(|decision| decision.spec.decision == Decision::Resume);
     let resumed =

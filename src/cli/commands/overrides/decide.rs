@@ -56,7 +56,7 @@ struct How {
     /// needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
-    /// File for the signed decision; it counts after any user applies it
+    /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     to: Option<PathBuf>,
 }
@@ -244,7 +244,8 @@ impl<'a> Request<'a> {
         Ok(Self { session, found, how, decision, role, approver, stamped, reason, outcome, now })
     }
 
-    /// Refuses a review by a person who requested or granted the override.
+    /// Refuses a review by a person who requested or granted the override, and a review in a role that may
+    /// not review it.
     fn refuse_involved(&self, rules: &OverrideRules) -> Result<()> {
         let recorded = self.found.record.recorded_overrides();
         let name = self.found.about.name_any();

@@ -30,7 +30,7 @@ pub struct OverrideArgs {
 pub enum OverrideCommand {
     /// Grant an override in a role of the risk level
     Grant(decide::GrantArgs),
-    /// Judge an override afterwards; this also ends it
+    /// Judge an override afterwards; the review also ends the override
     Review(decide::ReviewArgs),
     /// Show an override: what it waives, who granted it, and its review
     Show(show::ShowArgs),

@@ -1,4 +1,5 @@
-//! Requests an override. If the requester holds a role that may grant it, the command also grants it.
+//! Requests an override. If the requester holds a role that may grant overrides, the command also grants the
+//! override.
 //!
 //! ```text
 //!  read ─► judge with the override ─┬─ refused by the level: stop
@@ -40,7 +41,7 @@ use crate::{
     policy::{GrantState, SystemOverrides, waiver_of},
 };
 
-/// The placeholder name of the requested override while the command predicts its effect.
+/// The placeholder name of the requested override while the command predicts the effect of the override.
 const NEW: &str = "new";
 
 /// The command line of `override SYSTEM`.
@@ -52,8 +53,8 @@ pub struct RequestArgs {
     /// Version that the override lets run (default: the only withheld version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
-    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with
-    /// commas
+    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; repeat the option for
+    /// several, or separate them with commas
     #[arg(long, value_name = "TYPE/NAME", required = true, value_delimiter = ',', value_parser = waiver)]
     waive: Vec<Waiver>,
     /// Duration of the override, or its end, such as 2h or 2027-03-31T12:00:00Z
@@ -79,7 +80,7 @@ pub struct RequestArgs {
     yes: bool,
 }
 
-/// Parses `TYPE/NAME`. Upper and lower case of the type do not matter.
+/// Parses `TYPE/NAME`. Upper and lower case of the type do not matter, and `_` counts as `-`.
 fn waiver(text: &str) -> std::result::Result<Waiver, String> {
     let known = || {
         let names = WaiverType::value_variants().iter().filter_map(ValueEnum::to_possible_value);
@@ -111,7 +112,7 @@ struct Request<'a> {
     now: Timestamp,
 }
 
-/// Requests an override. If the person holds a role that may grant it, also grants it.
+/// Requests an override. If the person holds a role that may grant overrides, also grants the override.
 pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -213,7 +214,8 @@ impl Request<'_> {
         })
     }
 
-    /// The record as if this override were requested and fully granted, to predict the effect.
+    /// The record as it would be after people requested and fully granted this override, to predict the
+    /// effect.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -233,7 +235,7 @@ impl Request<'_> {
         Ok(record)
     }
 
-    /// The judgement of the version as if the override were requested and fully granted.
+    /// The judgement of the version after people requested and fully granted the override.
     fn judgement(&self, me: &Approver) -> Result<OwnedJudgement> {
         Ok(self.granted(me)?.rule(self.version, None, self.now))
     }
@@ -290,7 +292,8 @@ impl Request<'_> {
         }
     }
 
-    /// The role in which the person can grant the override. `None` if the person holds no such role.
+    /// The role in which the person can grant the override. `None` if the person holds no such role. Fails if
+    /// the person holds several and `--role` names none.
     async fn role(&self) -> Result<Option<String>> {
         if let Some(role) = &self.args.role {
             return Ok(Some(role.clone()));
@@ -306,7 +309,8 @@ impl Request<'_> {
         }
     }
 
-    /// Prints what the override waives, what remains, and who must act.
+    /// Prints the waived requirements, the remaining reasons against the version, and the people who must
+    /// act.
     fn show(&self, me: &Approver, role: Option<&str>) -> Result<()> {
         let (judgement, spec) = (self.judgement(me)?, self.spec(None)?);
         let (version, system) = (self.version.name_any(), &self.record.name);

@@ -1,4 +1,4 @@
-//! Shows one override, or lists them.
+//! Shows one override, or lists overrides.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -117,7 +117,7 @@ fn style(condition: &Condition) -> clap::builder::styling::Style {
     }
 }
 
-/// A decision about an override in one line: who, role, time, outcome and reason.
+/// A decision about an override in one line: person, role, time, outcome and reason.
 fn in_one_line(record: &SystemRecord, approval: &Approval, now: Timestamp) -> String {
     let spec = &approval.spec;
     let who = record.approver(approval).map_or_else(|| "an unverified person".to_owned(), |a| a.user.clone());

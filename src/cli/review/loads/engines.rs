@@ -1,4 +1,5 @@
-//! Lists the flags and variables with which serving engines load a model, and those that pin it.
+//! Lists the flags and variables with which serving engines load a model, and those that pin the model to a
+//! commit.
 //!
 //! ```text
 //!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, what pins it
@@ -48,10 +49,10 @@ pub enum Loads {
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,
-    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the reason. If the
-    /// list is empty, every value has this effect.
+    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the
+    /// reason. If the list is empty, every value has this effect, except `false`, `0`, `no` and `off`.
     Later(&'static [&'static str], &'static str),
-    /// Installs packages at start, if its value contains one of these words.
+    /// Installs packages at start, if one of these words occurs in the value.
     Installs(&'static [&'static str]),
     /// Loads nothing: the value is only a name.
     Nothing,

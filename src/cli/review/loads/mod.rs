@@ -7,7 +7,7 @@
 //!                                   └─ any other word: address, org/name, latest, download ──► finding
 //! ```
 //!
-//! The scan also checks words that no rule knows. So it also warns if the engine is unknown.
+//! The scan also checks the words for which no rule exists. So it warns even if the engine is unknown.
 
 mod engines;
 mod place;
@@ -42,7 +42,7 @@ pub fn loads(container: &Container) -> Vec<String> {
     texts
 }
 
-/// A container, with the engines that it seems to run and the commits that it names.
+/// A container, the engines that it seems to run, and the commits that it names.
 struct Scan<'a> {
     container: &'a Container,
     engines: Vec<Engine>,
@@ -157,7 +157,7 @@ impl<'a> Scan<'a> {
         Some(self.finding(place, &format!("names {what} in a hub, where it can be replaced: {remedy}")))
     }
 
-    /// Scans a word that no rule knows.
+    /// Scans a word for which no rule exists.
     fn anywhere(&self, place: &str, text: &str) -> Option<String> {
         if let Some(address) = unpinned_address(text) {
             return Some(self.address(place, address));

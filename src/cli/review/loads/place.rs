@@ -5,14 +5,14 @@ pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Whether the text is a path in the container. Its content comes from an image or a volume. Other parts of the review
-/// check images and volumes.
+/// Whether the text is a path in the container. The content of a path comes from an image or a volume, which
+/// other parts of the review check.
 pub fn is_path(text: &str) -> bool {
     text.starts_with(['/', '.', '~']) || text.starts_with("file://") || text.starts_with("pvc://")
 }
 
 /// Whether the text names a model in a hub, in the form `organisation/model`. The name may have a tag or a
-/// branch, but no commit and no digest.
+/// branch. A name with a commit or a digest is pinned, so it does not count.
 pub fn is_hub_name(text: &str) -> bool {
     const NOT_A_NAME: [&str; 8] =
         ["application", "text", "image", "audio", "video", "multipart", "tcp", "udp"];
@@ -37,7 +37,7 @@ pub fn is_hub_name(text: &str) -> bool {
         && !pin.starts_with("sha256:")
 }
 
-/// The part of a word whose content can change, such as `latest`.
+/// The part of a word that can refer to other content later, such as `latest`.
 pub fn moving_part(text: &str) -> Option<&str> {
     let parts = text.split(['/', ':', '@', '=', ' ', '"', '\'']);
     let moves = |part: &&str| ["latest", "main", "master", "HEAD", "nightly"].contains(part);

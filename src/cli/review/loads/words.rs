@@ -7,7 +7,7 @@ use crate::api::{Container, Text};
 pub struct Words<'a>(Vec<&'a Text>);
 
 impl<'a> Words<'a> {
-    /// Each command line of a container, and the name that findings use for it.
+    /// Each command line of a container, and the name of this command line in the findings.
     pub fn of(container: &'a Container) -> impl Iterator<Item = (&'static str, Self)> {
         let hooks = &container.exec;
         let lists: [(_, Vec<&Text>); 6] = [
@@ -43,8 +43,9 @@ fn script(text: &str) -> Vec<String> {
 /// The limit of an expanded text, in bytes. A text that names a long variable many times must not fill the memory.
 const MAX_LENGTH: usize = 256 * 1024;
 
-/// Replaces each `$(NAME)` and `${NAME}` by its value, as the kubelet and a shell do. Does not expand the value again.
-/// A name without a value stays. If the result is too long, returns the text unchanged.
+/// Replaces each `$(NAME)` and `${NAME}` by the value of the variable, as the kubelet and a shell do. Does
+/// not expand the value again. A name without a value stays. If the result is too long, returns the text
+/// unchanged.
 pub fn expand(text: &str, container: &Container) -> String {
     let value = |name: &str| {
         let var = container.env.iter().find(|var| &*var.name == name)?;
@@ -68,7 +69,7 @@ pub fn expand(text: &str, container: &Container) -> String {
     expanded + rest
 }
 
-/// The name of a flag, and its value if the word contains it. A long name has no leading dashes, and it has `-`
+/// The name of a flag, and the value if the word contains it. A long name has no leading dashes, and has `-`
 /// instead of `_`. A short name keeps its dash.
 pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
     let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
@@ -86,8 +87,8 @@ pub fn pieces(value: &str) -> impl Iterator<Item = &str> {
     pieces.filter(|piece| !piece.is_empty())
 }
 
-/// The names in the value of a flag. The value may be a list. Of an element with `=`, only the part after the last `=`
-/// is a name. In JSON, each piece with the form of a model name counts.
+/// The names in the value of a flag. The value may be a list. In an element with `=`, only the part after the
+/// last `=` is a name. In JSON, each piece with the form of a model name counts.
 pub fn names(value: &str) -> impl Iterator<Item = &str> {
     let is_json = value.trim_start().starts_with(['{', '[']);
     let listed = (!is_json).then(|| value.split([' ', ',']).filter(|name| !name.is_empty()));

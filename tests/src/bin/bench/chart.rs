@@ -1,4 +1,4 @@
-//! The chart shows each measure as a multiple of its goal, on a logarithmic scale.
+//! The chart shows each measurement as a multiple of its goal, on a logarithmic scale.
 //!
 //! ```text
 //!  measure   ▆▆▆▆▆▆▆▆▆▆━━   │    the median as a bar, the range of the rounds as a line
@@ -14,7 +14,8 @@ const WIDTH: f64 = 1180.0;
 const LINE: f64 = 22.0;
 const TOP: f64 = 54.0;
 
-/// The powers of two on each side of the goal: the scale is from an eighth of the goal to eight times the goal.
+/// The number of powers of two on each side of the goal. The scale is from an eighth of the goal to eight
+/// times the goal.
 const POWERS: f64 = 3.0;
 
 /// The colours are distinct and readable on white and on black.
@@ -33,8 +34,8 @@ pub fn svg(rows: &[Row]) -> String {
     let height = TOP + LINE * rows.len() as f64 + 12.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
-         <title>Each measure as a multiple of its goal</title>\n{STYLE}\n\
-         <text class=\"title\" x=\"8\" y=\"20\">Each measure as a multiple of its goal: left of 1 it is met</text>\n"
+         <title>Each measurement as a multiple of its goal</title>\n{STYLE}\n\
+         <text class=\"title\" x=\"8\" y=\"20\">Each measurement as a multiple of its goal. A bar that ends left of 1 meets the goal</text>\n"
     );
     for power in -3..=3 {
         let (at, factor) = (x(2_f64.powi(power)), label(power));

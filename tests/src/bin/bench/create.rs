@@ -27,7 +27,7 @@ use crate::stats::{median, ms};
 use crate::world;
 use crate::{Scale, progress};
 
-/// The number of clients for the measure of rates.
+/// The number of concurrent clients in a measurement of a rate.
 const CLIENTS: usize = 8;
 
 /// The number of bursts per round for each case.
@@ -162,10 +162,15 @@ async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
         (json!({ "metadata": { "labels": { "bench": LOOK } } }), world::pod("none", "probe"));
     for namespace in namespaces {
         rest.timed(patch(&format!("/api/v1/namespaces/{namespace}"), &label)?).await?;
-        until(Duration::from_mins(1), "the policies that only look to be in force", async || {
-            let answer = rest.timed(post(&format!("{}?dryRun=All", world::pods(namespace)), &probe)?).await;
-            Ok(answer.is_err().then_some(()))
-        })
+        until(
+            Duration::from_mins(1),
+            "the API server to use the policies that only read the Clearance",
+            async || {
+                let answer =
+                    rest.timed(post(&format!("{}?dryRun=All", world::pods(namespace)), &probe)?).await;
+                Ok(answer.is_err().then_some(()))
+            },
+        )
         .await?;
     }
     Ok(())
@@ -177,7 +182,7 @@ fn creations(places: &[Place], query: &str) -> Vec<Creation> {
     places.iter().map(creation).collect()
 }
 
-/// The median of each place in each round. The places take turns.
+/// The median of the measurements of each place in each round. The places take turns.
 async fn in_turn<T>(
     places: &[T],
     rounds: usize,
@@ -234,7 +239,7 @@ async fn rate(clients: &[Rest], creation: &Creation, burst: Duration) -> Result<
     Ok(counts as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// The duration of real creations. The pods are deleted after each round.
+/// The duration of creations that are not dry runs. The pods are deleted after each round.
 async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let creations = creations(places, "");
     let mut figures = vec![Vec::new(); places.len()];

@@ -115,7 +115,8 @@ fn result_name(system: usize, number: usize, value: &str) -> String {
     format!("system-{system}-result-{number}-{value}")
 }
 
-/// The decision that signs these results of a system. Each result is a name and a digest.
+/// The decision that signs these results of a system. Each entry of `results` has the name and the digest of
+/// an assessment.
 fn attestation(system: usize, digest: &Value, results: &[Value]) -> Value {
     let version = world::version_name(system, 0);
     let mut attest = world::decision("Attest", &world::system_name(system), &version, digest);
@@ -200,15 +201,17 @@ async fn memory(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     Ok(memory)
 }
 
-/// For one system after the other, signs a failing result and then patches a label of the version. Returns the times of
-/// the patches (the baseline) and the times until the judgements: the median of each round, in ms.
+/// For one system after the other, signs a failing result and then patches a label of the version. Returns
+/// two medians for each round, in ms: the time of a patch (the baseline), and the time until the Clearance
+/// withholds the system.
 async fn results(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut floor, mut judged) = (Vec::new(), Vec::new());
     let mut systems = 0..scale.systems;
     for round in 1..=scale.rounds {
         progress(&format!("new results, round {round} of {}", scale.rounds));
         let (mut patched, mut times) = (Vec::new(), Vec::new());
-        // Each system is in another namespace, so that the pause after a compile does not affect the measure.
+        // Each system is in another namespace, so that the pause after each compile of a namespace does not
+        // affect the measurement.
         for system in systems.by_ref().step_by(SYSTEMS_PER_NAMESPACE).take(scale.releases) {
             times.push(ms(judge(admin, alice, system).await?));
             let version = world::version_name(system, 0);
@@ -237,7 +240,8 @@ async fn judge(admin: &Rest, alice: &Rest, system: usize) -> Result<Duration> {
         Ok(!digest.is_null())
     })
     .await?;
-    // The operator may still write Events and statuses. This work would affect the measure.
+    // The operator may still write Events and statuses for the new result. Without this wait, that work would
+    // affect the measurement.
     sleep(Duration::from_millis(700)).await;
     let attest = attestation(system, &subject, &[json!({ "name": name, "digest": digest })]);
     let withheld = pin!(withheld(admin, &namespace, &world::system_name(system)).await?);

@@ -1,7 +1,7 @@
 //! Measures a simultaneous expiry: in many namespaces, the only approval of a system expires in the same second.
 //!
-//! The measure is the time from that second until the last Clearance is rewritten. The baseline is the time in which a
-//! client writes the same number of objects.
+//! The measured time is from that second until the last Clearance is rewritten. The baseline is the time in
+//! which a client writes the same number of objects.
 //!
 //! ```text
 //!  approve all until T ──► cleared ──► T ──┬─ create pods in some namespaces: none is admitted unchanged

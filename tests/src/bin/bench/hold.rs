@@ -1,5 +1,5 @@
-//! Measures the time from the response to an incident that holds a system until the Clearance withholds it, and from there
-//! until the first of its pods is stopped.
+//! Measures two durations. The first is from the response to an incident that holds a system until the
+//! Clearance withholds the system. The second is from there until the first pod of the system is stopped.
 //!
 //! ```text
 //! incident ── decided ──► Clearance without the version ── stopped ──► first pod
@@ -62,7 +62,8 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-/// Starts a watch of the Clearance. The returned future ends when it clears no version of `system`.
+/// Starts a watch of the Clearance. The returned future ends when the Clearance clears no version of
+/// `system`.
 async fn withheld(rest: &Rest, system: String) -> Result<impl Future<Output = Result<Instant>> + use<>> {
     let api: Api<Clearance> = Api::namespaced(rest.0.clone(), HELD);
     let mut events = watcher(api, Config::default()).default_backoff().boxed();

@@ -1,4 +1,4 @@
-//! Measures when pods leave the selection of a label selector, because they are deleted or lose the label.
+//! Measures when the pods that a label selects are deleted or lose the label.
 //!
 //! A separate task reads the watch, because the API server closes a watch that is read too slowly.
 

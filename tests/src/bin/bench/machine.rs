@@ -1,4 +1,5 @@
-//! Facts about the machine and about the versions of the programs, and measures of processes.
+//! Facts about the machine and about the versions of the programs, and the memory and processor time of
+//! processes.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +15,7 @@ use crate::rest::Rest;
 /// The clock ticks per second (`USER_HZ`). It is 100 on every Linux that Kubernetes supports.
 const TICKS: f64 = 100.0;
 
-/// The timeout of the wait until the operator is quiet.
+/// The timeout of [`quiet`], which waits until the operator uses almost no processor time.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
 /// Collects the facts about the machine and the versions for the JSON file.
@@ -53,7 +54,8 @@ pub fn resident(process: &Process) -> Result<f64> {
 /// The processor time that a process has used.
 pub fn processor(process: &Process) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
-    // The name in brackets may contain spaces. User and system time are the 12th and 13th field after it.
+    // The name in brackets may contain spaces. User and system time are the 12th and 13th field after the
+    // name.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =
         fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());

@@ -6,7 +6,7 @@
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
 //!       ├─ hold      from an incident to the Clearance and the first pod  │
-//!       ├─ expire    from the end of many approvals to the last Clearance │
+//!       ├─ expire    from the expiry of approvals to the last Clearance   │
 //!       ├─ scale     the operator's memory, idle cost and start           │
 //!       ├─ evidence  the operator's cost of results and expressions       │
 //!       └─ monitors  the operator's cost of queries to Prometheus         ┘
@@ -49,7 +49,7 @@ struct Arguments {
     /// Make a small, short run, to check that the benchmark works.
     #[arg(long)]
     quick: bool,
-    /// The parts to measure.
+    /// The parts of the benchmark to run.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::value_variants().to_vec())]
     only: Vec<Measure>,
     /// The number of rounds.
@@ -84,7 +84,7 @@ enum Measure {
     Monitors,
 }
 
-/// The size of each part.
+/// The sizes and durations of the measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     rounds: usize,
@@ -169,7 +169,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let mut rows = Vec::new();
     for part in &arguments.only {
-        // Each part has its own control plane, so that the objects of other parts do not affect the measure.
+        // Each part has its own control plane, so that the objects of other parts do not affect the
+        // measurement.
         progress("starting a control plane and installing Assent");
         let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
         let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;

@@ -15,7 +15,7 @@ use crate::rest::Rest;
 use crate::world::{self, SYSTEMS_PER_NAMESPACE};
 use crate::{Scale, machine, progress};
 
-/// The maximum time until all monitors have measured.
+/// The timeout for the first measurement of all monitors.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The number of seconds in which the queries are counted.
@@ -121,7 +121,7 @@ async fn within(assent: &Assent) -> Result<usize> {
     Ok(metrics.lines().filter(is_within).count())
 }
 
-/// The number of queries so far.
+/// The number of queries since the start of the operator.
 async fn queries(assent: &Assent) -> Result<f64> {
     let metrics = assent.get("/metrics").await?;
     let counted = metrics.lines().filter(|line| line.starts_with("assent_monitor_queries_total{"));

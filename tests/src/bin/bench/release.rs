@@ -86,7 +86,7 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
         }
         let removals = removals(admin).await?;
         // The operator may still write Events and the pod counts of the status. This work would affect the
-        // measure.
+        // measurement.
         machine::quiet(assent).await?;
         let approval = world::decision("Approve", &system, &version, &digest);
         for turn in 0..2 {
@@ -126,8 +126,8 @@ async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     admin.names(&world::pods(FREE)).await?.into_iter().map(remove).collect()
 }
 
-/// Watches until all pods of a namespace have lost `label`, while `work` runs. The time counts from the instant that is
-/// the result of `work`.
+/// Watches until all pods of a namespace have lost `label`, while `work` runs. Returns the time from the
+/// instant that `work` returns until the last pod has lost the label.
 async fn until_released(
     admin: &Rest,
     namespace: &str,
@@ -151,8 +151,8 @@ pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instan
     work.await.map(|_| Instant::now())
 }
 
-/// Creates a new system, and a pod of the system that needs one approval. Then waits 0.7 s, so that the operator can
-/// become idle.
+/// Creates a new system that needs one approval, and a pod of this system. Then waits 0.7 s, so that the
+/// operator can become idle.
 async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
     admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&name, "limited")).await?;
@@ -160,7 +160,7 @@ async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String
     world::judged(admin, namespace, &version).await?;
     let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
-    // The operator may still write Events and statuses. This work would affect the measure.
+    // The operator may still write Events and statuses. This work would affect the measurement.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }

@@ -41,7 +41,7 @@ impl Unit {
     }
 }
 
-/// The goal of a measure. The median of the rounds must meet the goal.
+/// The goal of a measurement. The median of the rounds must meet the goal.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
@@ -55,7 +55,8 @@ pub enum Goal {
     Within(f64),
 }
 
-/// One measure. It usually has one value per round for Assent, and also for the baseline if the measure has a baseline.
+/// One measurement. It usually has one value per round for Assent. If there is a baseline, it also has one
+/// value per round for the baseline.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,
@@ -66,7 +67,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the measure meets the goal. `None` without a goal.
+    /// Whether the median meets the goal. `None` if there is no goal.
     pub fn met(&self) -> Option<bool> {
         let median = Spread::of(&self.assent).median;
         self.goal.map(|goal| match goal {

@@ -37,8 +37,8 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, GOVERNED, round).await?;
-        // The three measures run one after the other, because each needs the whole machine. The order changes with the
-        // round.
+        // The three measurements run one after the other, because each needs the whole machine. The order
+        // changes with the round.
         for turn in 0..3 {
             let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
             populate(&admin, assent, namespace, round, scale.stopped).await?;
@@ -129,11 +129,12 @@ pub async fn populate(
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
     // The operator may still write Events and the pod counts of the status. This work would affect the
-    // measure.
+    // measurement.
     machine::quiet(assent).await
 }
 
-/// Watches the pods of a namespace while `end` ends them. The times count from the instant that is the result of `end`.
+/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end`
+/// returns.
 async fn until_gone(
     admin: &Rest,
     namespace: &str,

@@ -1,7 +1,7 @@
 //! Measures the operator in a large cluster: its memory, its idle cost, and the time of a cold start.
 //!
-//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of growth is the same
-//! measure with half the number of pods or systems.
+//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of growth is
+//! the same measurement with half the number of pods or systems.
 //!
 //! ```text
 //! namespace scale-0 … ── 10 systems each, a version each ── cleared pods of all systems

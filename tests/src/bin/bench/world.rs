@@ -1,4 +1,4 @@
-//! The objects that the measures need: namespaces, systems with versions, and realistic pods.
+//! The objects that the measurements need: namespaces, systems with versions, and realistic pods.
 //!
 //! ```text
 //! namespace "…"  ── AISystem system-0 … ── ModelVersion system-0-v0, …   each with its own runtime

@@ -101,10 +101,10 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// Lets all approvers approve the final version of each Deployment `web`, without an end. Skips a Deployment whose
-    /// revision has no ModelVersion.
+    /// Lets all approvers approve the final version of each Deployment `web`, without an expiry. Skips a
+    /// Deployment whose revision has no ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
-        // A decision against the version in the same second would take precedence.
+        // Waits, because a decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;
         for scene in 0..self.scenes.len() {
             let web =
@@ -241,7 +241,7 @@ impl<'a> Churn<'a> {
         Ok(())
     }
 
-    /// Removes the gate of a held pod.
+    /// Tries to remove the gate of a held pod, under the name of the operator's field manager.
     async fn remove_a_gate(&mut self, scene: usize, who: Client) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "assent.dev/held").await? else { return Ok(()) };
         let patch = json!({

@@ -17,7 +17,7 @@ use crate::tenants::Tenants;
 /// The interval of the check that restarts exited processes, as a kubelet does.
 const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A time in which a component did not work, or worked badly.
+/// A period in which a component did not work, or worked badly.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outage {
     /// The component: `operator-0`, `etcd`, …

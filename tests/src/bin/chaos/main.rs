@@ -1,4 +1,4 @@
-//! The chaos test breaks many parts at once while simulated users work. A witness judges the result, see
+//! The chaos test breaks many components at once while simulated users work. A witness judges the result, see
 //! `docs/chaos.md`.
 //!
 //! ```text

@@ -74,7 +74,9 @@ impl<'a> Tenants<'a> {
     /// A sentence for the output, with the numbers of stored objects and changes.
     pub fn summary(&self) -> String {
         let (stored, changes) = (self.stored.load(Relaxed), self.flood.changes());
-        format!("tenants stored {stored} odd objects or parts of them, and made {changes} changes in floods")
+        format!(
+            "tenants stored {stored} hostile objects or changes of them, and made {changes} changes in floods"
+        )
     }
 
     /// Deletes the cluster-scoped objects. Returns the namespaces, which the caller must delete.

@@ -16,7 +16,7 @@ const ATTEST: &str = "kubectl assent attest card-scorer --role risk-officer -n c
 pub async fn evidence_decides(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "Test results decide",
-        "The risk level of card-scorer sets the bar before the test: the difference between groups must be at most \
+        "The risk level of card-scorer sets the limit before the test: the difference between groups must be at most \
          0.05, by sex and by age. A pipeline records results. They count after a risk officer signed them.",
     );
     deploy(stage).await?;
@@ -50,7 +50,7 @@ async fn deploy(stage: &Stage<'_>) -> Result<()> {
     };
     let patch = format!("kubectl patch risklevel measured --type=json -p '[{},{}]'", age(0), age(1));
     let what = format!(
-        "sets the bar; in this demo, results count for {MAX_AGE_SECONDS} seconds and not for 180 days"
+        "sets the limit; in this demo, results count for {MAX_AGE_SECONDS} seconds and not for 180 days"
     );
     stage.run_and_show(&stage.admin, &what, &patch).await?;
     let held = stage.wait_for_pods(&CARD_SCORER, 0, 1);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::stage::{CREDIT_SCORER, Stage, ensure_contains, milliseconds};
 
-/// Holds the first version, notes what people learned, and resumes it.
+/// Holds the first version, notes what people learned, and resumes the version.
 pub async fn hold_and_resume(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An incident holds the system",

@@ -1,5 +1,5 @@
-//! Steps: a real Prometheus shows that a metric drifts, a monitor holds the system, the incident escalates, and two people
-//! resume the system after a review.
+//! Steps: a real Prometheus shows that a metric drifts, and a monitor holds the system. The incident
+//! escalates, and two people resume the system after a review.
 
 use anyhow::{Context as _, Result};
 use assent_tests::Prometheus;
@@ -24,15 +24,16 @@ pub async fn drift_and_review(stage: &Stage<'_>) -> Result<()> {
     escalate_resume_and_review(stage, &prometheus, &incident).await
 }
 
-/// Applies a monitor, lets its metric drift, and waits until the pods of the system stop. Returns the name of the incident.
+/// Applies a monitor, lets its metric drift, and waits until the pods of the system stop. Returns the name of
+/// the incident.
 async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> Result<String> {
     stage.time.step(
         "A monitor sees drift and holds the system",
         "The operator asks a Prometheus for one metric of the system. The query reads only the series of its own \
          namespace. A monitor never clears anything: only people let the system run again.",
     );
-    // An earlier step shortened `maxAge` in the risk level. The results of card-scorer are too old for it, so the pod
-    // is held.
+    // An earlier step shortened `maxAge` in the risk level. The results of card-scorer are older than this
+    // limit, so the pod is held.
     let age =
         |n: usize| format!(r#"{{"op":"replace","path":"/spec/assessments/{n}/maxAge","value":"4320h"}}"#);
     let rules = format!(r#"{{"op":"add","path":"/spec/incidents","value":{RULES}}}"#);
@@ -76,7 +77,7 @@ async fn escalate_resume_and_review(
 ) -> Result<()> {
     stage.time.step(
         "The incident escalates, and two people resume the system",
-        "An incident that nobody acknowledges reaches the next role of the risk level. A good value does not lift the \
+        "An incident that nobody acknowledges escalates to the next role of the risk level. A good value does not lift the \
          hold. People note what they learned, two of them resume the system, and one of them writes the review.",
     );
     let escalated = format!(

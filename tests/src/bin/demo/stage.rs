@@ -86,7 +86,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// The numbers of pods of a system, without the pods that are being deleted.
+/// The numbers of running, held and starting pods of a system. Pods that are being deleted do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     pub running: usize,
@@ -283,7 +283,8 @@ impl Stage<'_> {
         self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
     }
 
-    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`. Returns the message.
+    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`.
+    /// Returns the message.
     pub async fn wait_until_withheld(&self, system: &System, version: &str, because: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), version.to_owned());
         let probe = |versions: &Objects<ModelVersion>| {
@@ -381,7 +382,8 @@ fn in_checkout(word: &str) -> String {
     if word.starts_with("examples/") { root().join(word).display().to_string() } else { word.to_owned() }
 }
 
-/// Shortens the refusal of an admission policy to `<policy>: <message>`, and any other to its first paragraph.
+/// Shortens the refusal of an admission policy to `<policy>: <message>`, and any other refusal to its first
+/// paragraph.
 fn short_refusal(refusal: &str) -> String {
     if let Some((before, message)) = refusal.split_once(" denied request: ") {
         let policy = before.rsplit("ValidatingAdmissionPolicy '").next().unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Line ── at ── change ── object      history.jsonl
-//!   └──► History ─┬─ pods by uid       created, released, bound, gone: the time of the API server, if there is one
+//!   └──► History ─┬─ pods by uid       created, released, bound, gone: the API server's time, if it records one
 //!                 ├─ clearances        by namespace, each with the period in which it was current
 //!                 ├─ record            the decisions of people
 //!                 └─ leaders           the holders of the Lease, each with its start
@@ -55,8 +55,8 @@ impl Line {
 pub struct Life {
     /// Namespace and name.
     pub name: (String, String),
-    /// The namespace, and the name of the version that the revision of the pod belongs to. There may be no version with
-    /// this name.
+    /// The namespace, and the name of the version to which the revision of the pod belongs. There may be no
+    /// version with this name.
     pub subject: Subject,
     /// The last known state of the pod.
     pub last: Value,

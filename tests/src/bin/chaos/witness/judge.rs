@@ -7,16 +7,18 @@
 //!  I2  clearance lost           gone within the grace period and SLACK, or deleted in time with an Event StopOverdue
 //!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped
 //!  I4  always                   no Approval is deleted or changed, and a stopped pod has its Event
-//!  I5  always                   a pod that a Clearance cleared was not held, and got a node
+//!  I5  always                   a pod that all Clearances of the last LAG cleared was not held at its creation,
+//!                               and a pod that is not held got a node
 //! ```
 //!
 //! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API
 //! server require the API server and etcd. The work of the operator also requires a leading operator.
 //!
-//! The API server ends an approval in the exact second. The operators' clocks do not affect this end. Only the stop of
-//! running pods depends on the operator's clock. The stop is late if the clock is slow, and early if the clock is fast.
-//! One operator may start a grace period and another may end it. Then the grace period is wrong by the difference
-//! between their clocks.
+//! The API server ends an approval in the exact second of its own clock. If an operator's clock is fast, the
+//! operator removes the version from the Clearance earlier. Then the approval ends earlier, for new pods too.
+//! A slow clock never extends an approval for new pods. The stop of running pods depends on the operator's
+//! clock: it is late if the clock is slow, and early if the clock is fast. One operator may start a grace
+//! period and another may end it. Then the grace period is wrong by the difference between their clocks.
 
 use std::time::Duration;
 
@@ -147,7 +149,13 @@ impl<'a> Judge<'a> {
     fn admission(&mut self, uid: &str, life: &Life) {
         let at = if life.was_held { life.released } else { Some(life.created) };
         if life.was_held && self.all_clear(life) {
-            self.violate("I5", uid, life, life.created, "it was held, but a Clearance cleared it");
+            self.violate(
+                "I5",
+                uid,
+                life,
+                life.created,
+                "it was held at its creation, although every current Clearance cleared it",
+            );
         }
         let Some(at) = at else {
             if life.bound.is_some() {
@@ -272,7 +280,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The largest delay of a clock, the largest advance of a clock, and the largest difference between two clocks.
+    /// The largest error of a slow clock, the largest error of a fast clock, and the largest difference
+    /// between two clocks.
     fn clocks(&self) -> (Duration, Duration, Duration) {
         let skew = || self.testimony.skew.iter().copied();
         let (slowest, fastest) = (skew().min().unwrap_or(0), skew().max().unwrap_or(0));
@@ -311,7 +320,8 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
             let rest = if hindered { outage.to.duration_since(outage.from) } else { SignedDuration::ZERO };
             down.push((outage.from.max(*from), (outage.to + rest).min(to)));
         }
-        // A new leader needs time to recover. This outage has no duration, and `recovering` extends it by that time.
+        // A new leader needs time to recover, so its start counts as an outage without duration. `recovering`
+        // extends this outage by the time to recover.
         down.push((*from, *from));
     }
     Uptime::recovering(down)
@@ -361,7 +371,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// Whether a pod was due to end by `by`, and an Event states that its node does not confirm the end.
+/// Whether a pod had to end before `by`, and an Event states that its node does not confirm the end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
         && history.has_event(uid, "StopOverdue")

@@ -70,7 +70,7 @@ pub struct Verdict {
     pub settled: Duration,
 }
 
-/// Watches until a testimony comes on standard input, and prints the verdict.
+/// Records changes until a testimony comes on standard input. Then judges the changes and prints the verdict.
 pub async fn run(options: Options) -> Result<()> {
     let kubeconfig = Kubeconfig::read_from(&options.kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -111,7 +111,7 @@ struct Watches {
     lines: Vec<Line>,
     /// The existing objects of each source.
     there: Vec<BTreeMap<String, DynamicObject>>,
-    /// The objects of an unfinished list of each source.
+    /// For each source, the objects of a list that is not complete yet.
     listed: Vec<Option<BTreeMap<String, DynamicObject>>>,
     /// The sources that have not finished their first list.
     unlisted: Vec<usize>,

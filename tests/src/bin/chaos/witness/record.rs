@@ -1,14 +1,15 @@
 //! Computes the times at which each version was cleared, from the decisions. The code shares nothing with the operator.
 //!
 //! ```text
-//!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by the same person
+//!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by its person in its role
 //!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
 //! ```
 //!
-//! The API server records whole seconds. Of two decisions in one second, the decision against the version counts. But
-//! an operator may act when it knows only the first of the two, and then counts that one. An operator learns decisions
-//! in the order in which the witness receives them. So [`Record::may_have_been_cleared`] tries each possible number of
-//! known decisions, counted from the first.
+//! The API server records whole seconds. Of two decisions in one second, the decision against the version
+//! counts. But an operator may act when it knows only the first of the two. Then only the first one counts.
+//! An operator learns decisions in the order in which the witness receives them. So
+//! [`Record::may_have_been_cleared`] tries each possible number of known decisions, beginning with the oldest
+//! decision.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub struct Decision {
     pub role: String,
     /// `Approve`, `Reject` or `Revoke`.
     pub what: String,
-    /// The end of the validity, if the decision has one.
+    /// The expiry (`notAfter`), if the decision has one.
     pub end: Option<Timestamp>,
 }
 

@@ -29,13 +29,13 @@ impl Uptime {
         Self { down }
     }
 
-    /// As [`Uptime::new`], but each outage lasts longer by the time to recover.
+    /// As [`Uptime::new`], but each outage is extended by the time to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// As [`Uptime::recovering`], but each outage also lasts longer by the back-off of clients. The back-off may be as
-    /// long as the outage.
+    /// As [`Uptime::recovering`], but each outage is also extended by the back-off of clients. The back-off
+    /// may be as long as the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
