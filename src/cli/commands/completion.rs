@@ -104,7 +104,7 @@ pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
 }
 
-/// The roles that the risk levels name for approvals, assessments, incidents and overrides.
+/// The roles that the risk levels name for approvals, assessments, certifications, incidents and overrides.
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| async {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
@@ -117,7 +117,9 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
             let overrides = level.spec.overrides.into_iter().flat_map(|rules| {
                 rules.roles.into_iter().map(|required| required.role).chain(rules.review.roles)
             });
-            approvers.chain(assessors).chain(resumes.map(|required| required.role)).chain(overrides)
+            let certifiers = level.spec.certification_role;
+            let signers = approvers.chain(assessors).chain(certifiers);
+            signers.chain(resumes.map(|required| required.role)).chain(overrides)
         });
         Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
     })
