@@ -1,6 +1,6 @@
 -- The health of Assent's objects for Argo CD, according to kstatus. Ready is Healthy, and Stalled is Degraded. An object
 -- that waits for people is Suspended.
-local health = { status = "Progressing", message = "the operator has not read it yet" }
+local health = { status = "Progressing", message = "the operator has not processed this object yet" }
 if obj.status == nil or obj.status.conditions == nil then
   return health
 end

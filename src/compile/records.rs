@@ -22,7 +22,7 @@ use crate::{
 
 /// The maximum number of unsigned assessments that are judged for one subject. Any user who may deploy can
 /// record assessments. Unsigned assessments never decide, so the newest are enough.
-const UNSIGNED: usize = 64;
+pub const UNSIGNED: usize = 64;
 
 /// The assessments of a namespace by subject digest, with the verified signatures.
 pub struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);

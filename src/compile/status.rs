@@ -21,7 +21,7 @@ use super::{
     index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
     overrides,
-    records::Records,
+    records::{Records, UNSIGNED},
 };
 use crate::{
     api::{
@@ -543,7 +543,7 @@ fn effect(
         );
     };
     let message = match effect {
-        ApprovalEffect::Counted => "it has effect".to_owned(),
+        ApprovalEffect::Counted => "the decision counts".to_owned(),
         ApprovalEffect::Superseded => {
             "a later decision of the same person in the same role replaces it".to_owned()
         }
@@ -657,11 +657,15 @@ fn of_assessment(
             .values()
             .any(|judged| judged.digest.as_ref() == Some(&assessment.spec.subject_digest)) =>
         {
-            ("TooManyUnsigned", "newer results await a signature, so this one is not judged".to_owned())
+            let message = format!(
+                "{UNSIGNED} newer unsigned assessments exist for this content, so the operator does not judge \
+                 this one"
+            );
+            ("TooManyUnsigned", message)
         }
         None => ("SubjectNotFound", "no version of the system has the assessed content".to_owned()),
         Some(AssessmentEffect::NotRequired) => {
-            ("NotRequired", "the risk level requires none of its metrics".to_owned())
+            ("NotRequired", "no requirement of the risk level concerns a result of this assessment".to_owned())
         }
         Some(AssessmentEffect::Superseded) => ("Superseded", "a newer signed result decides".to_owned()),
         Some(AssessmentEffect::Counted(requirements)) => {
@@ -703,7 +707,7 @@ fn effect_elsewhere(
     let names: Vec<_> = judged.iter().filter(|(_, judged)| counts(judged)).map(|(name, _)| *name).collect();
     let first = *names.first()?;
     let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
-    let message = format!("it has effect on {first}{more}, with the same content");
+    let message = format!("the decision counts for {first}{more}, which has the same content");
     Some((ApprovalEffect::Counted.code(), message))
 }
 

@@ -160,7 +160,9 @@ impl fmt::Display for Inconclusive {
             Self::NoInterval { level } => {
                 write!(f, "it has no interval at confidence level {level} or higher")
             }
-            Self::OtherDirection => f.write_str("the result states that the other direction is better"),
+            Self::OtherDirection => f.write_str(
+                "the result and the requirement disagree whether a higher or a lower value is better",
+            ),
             Self::SignatureNotValid => f.write_str("the key of its signature no longer belongs to the role"),
             Self::SignerInvolved => f.write_str(
                 "its signer owns the system, or wrote the version or the system, and does not count",

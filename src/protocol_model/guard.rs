@@ -137,7 +137,7 @@ pub const FINDINGS: [Finding; 26] = [
     },
     Finding {
         guard: Guard::Retry,
-        step: "release: the operator retries if a check with an old Clearance refused it",
+        step: "release: the operator retries after a refusal because of an old Clearance",
         code: (REQUESTS, "failed", "notes.refusals += 1"),
         size: LAGS,
         without: Ok(BACK),
@@ -158,14 +158,14 @@ pub const FINDINGS: [Finding; 26] = [
     },
     Finding {
         guard: Guard::TerminationCut,
-        step: "stop: the termination grace period is cut to the remaining time",
+        step: "stop: the termination grace period is at most the remaining time",
         code: (DECIDE, "stop", "left.min(pod.termination_grace)"),
         size: BUDGETS,
         without: Ok(GONE),
     },
     Finding {
         guard: Guard::GraceBounded,
-        step: "delete: other users cannot set more than half of the grace period",
+        step: "delete: the grace period of another user is at most half of that of the level",
         code: ("src/admission/grace.rs", "delete", "{asked} <= {bound}"),
         size: BUDGETS,
         without: Ok(GONE),
@@ -193,7 +193,7 @@ pub const FINDINGS: [Finding; 26] = [
     },
     Finding {
         guard: Guard::ListsAfterLease,
-        step: "take the Lease: list after it, to know every fact that the previous leader knew",
+        step: "take the Lease: only then list, to know every fact that the previous leader knew",
         code: ("src/operator.rs", "write", "leading.wait_for(|leading| *leading).await"),
         size: LAGS,
         without: Ok(FORWARD),
@@ -242,7 +242,7 @@ pub const FINDINGS: [Finding; 26] = [
     },
     Finding {
         guard: Guard::LeaseWatched,
-        step: "resume after a pause: no stale operator clears a held version",
+        step: "continue after a pause: an operator without the Lease clears no held version",
         code: ("src/leader.rs", "renew", "held_until <= begun + MARGIN"),
         size: HOLDS,
         without: Ok(HELD),

@@ -123,7 +123,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
     until(Duration::from_secs(30), "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
-        says(&message, &["it has effect on v3"]).map(Some)
+        says(&message, &["the decision counts for v3"]).map(Some)
     })
     .await?;
     withheld(&scene, "v3", "Rejected").await?;
