@@ -664,9 +664,10 @@ fn of_assessment(
             ("TooManyUnsigned", message)
         }
         None => ("SubjectNotFound", "no version of the system has the assessed content".to_owned()),
-        Some(AssessmentEffect::NotRequired) => {
-            ("NotRequired", "no requirement of the risk level concerns a result of this assessment".to_owned())
-        }
+        Some(AssessmentEffect::NotRequired) => (
+            "NotRequired",
+            "no requirement of the risk level concerns a result of this assessment".to_owned(),
+        ),
         Some(AssessmentEffect::Superseded) => ("Superseded", "a newer signed result decides".to_owned()),
         Some(AssessmentEffect::Counted(requirements)) => {
             ("Counted", format!("it decides about {}", list(requirements)))
