@@ -13,7 +13,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     index::{Cached, CachedIncident, NamespaceFacts},
-    status::Judged,
+    judged::Judged,
 };
 use crate::{
     api::{

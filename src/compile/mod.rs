@@ -24,9 +24,11 @@ mod history;
 mod incident_events;
 mod incident_status;
 pub(crate) mod index;
+mod judged;
 mod notice;
 mod objections;
 mod on_loss;
+mod override_events;
 mod overrides;
 mod records;
 mod refused;
@@ -229,9 +231,9 @@ impl Context {
     /// Sends one Event for each override that people granted, or whose review is due or missed. The caller writes the
     /// statuses after this call, so a later compile does not repeat the Event.
     async fn announce_overrides(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
-        let (active, reviews) = overrides::counts(facts, statuses);
+        let (active, reviews) = override_events::counts(facts, statuses);
         self.metrics.overrides(namespace, &active, reviews);
-        for announcement in overrides::announcements(namespace, facts, statuses) {
+        for announcement in override_events::announcements(namespace, facts, statuses) {
             let Some(system) = facts.systems.get(announcement.system) else { continue };
             self.publish(&announcement.event, &system.reference(namespace)).await;
         }
@@ -298,7 +300,7 @@ impl Context {
             self.histories.forget(name);
             self.metrics.expiring(name, &Statuses::default().expiring());
             let gone = self.index.facts(name);
-            let (none, reviews) = overrides::counts(&gone, &Statuses::default());
+            let (none, reviews) = override_events::counts(&gone, &Statuses::default());
             self.metrics.overrides(name, &none, reviews);
             self.metrics.incidents.set(name, IncidentGauges::default());
             return Ok(Outcome::default());

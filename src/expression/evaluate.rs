@@ -6,8 +6,7 @@
 use super::{
     error::Failure,
     inputs::Inputs,
-    loops,
-    node::{Function, Node, Selected, Value},
+    node::{Function, Loop, LoopKind, Node, Selected, Value},
 };
 
 /// An operand has a type that the operator does not take. The checker does not find this error if the operand
@@ -81,7 +80,7 @@ impl<'a> Evaluation<'a> {
                 let elements: Result<_, _> = elements.iter().map(|element| self.value(element)).collect();
                 elements.map(Value::List)
             }
-            Node::Loop(inner) => loops::run(self, inner),
+            Node::Loop(inner) => self.run_loop(inner),
             Node::Call(function, operands) => self.call(*function, operands),
             Node::Matches(text, pattern) => {
                 let Value::Text(text) = self.value(text)? else { return Err(WRONG_TYPE) };
@@ -150,6 +149,83 @@ impl<'a> Evaluation<'a> {
             }
             _ => Err(WRONG_TYPE),
         }
+    }
+}
+
+/// The loops: `all`, `exists`, `exists_one`, `filter` and `map`.
+impl Evaluation<'_> {
+    /// Evaluates the loop `inner`. A loop over a map visits the keys in sorted order.
+    fn run_loop(&mut self, inner: &Loop) -> Result<Value, Failure> {
+        match self.value(&inner.range)? {
+            Value::List(list) => self.over(inner, list.iter().cloned()),
+            Value::Map(map) => self.over(inner, map.keys().map(|key| Value::Text(key.clone()))),
+            _ => Err(WRONG_TYPE),
+        }
+    }
+
+    fn over(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<Value, Failure> {
+        let depth = self.locals.len();
+        let result = match inner.kind {
+            LoopKind::All => self.decide(inner, elements, false).map(Value::Bool),
+            LoopKind::Exists => self.decide(inner, elements, true).map(Value::Bool),
+            LoopKind::ExistsOne => self.count(inner, elements).map(|count| Value::Bool(count == 1)),
+            LoopKind::Map => self.collect(inner, elements),
+        };
+        // After a failure, the variable of the loop is still in `locals`.
+        self.locals.truncate(depth);
+        result
+    }
+
+    /// Evaluates the body for each element until a result is `deciding`. A failure counts only if no element
+    /// decides. If several elements fail, the first failure counts.
+    fn decide(
+        &mut self,
+        inner: &Loop,
+        elements: impl Iterator<Item = Value>,
+        deciding: bool,
+    ) -> Result<bool, Failure> {
+        let mut failure = None;
+        for element in elements {
+            self.locals.push(element);
+            let depth = self.locals.len();
+            let result = self.attempt(&inner.body)?;
+            self.locals.truncate(depth - 1);
+            match result {
+                Ok(bool) if bool == deciding => return Ok(deciding),
+                Ok(_) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(!deciding), Err)
+    }
+
+    /// The number of elements for which the body is true.
+    fn count(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<usize, Failure> {
+        let mut count = 0;
+        for element in elements {
+            self.locals.push(element);
+            count += usize::from(self.is_true(&inner.body)?);
+            self.locals.pop();
+        }
+        Ok(count)
+    }
+
+    /// The values of the body for the elements that meet the condition. Each value costs a step, so the budget bounds the
+    /// size of the list.
+    fn collect(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<Value, Failure> {
+        let mut values = Vec::new();
+        for element in elements {
+            self.locals.push(element);
+            let is_included = match &inner.condition {
+                Some(condition) => self.is_true(condition)?,
+                None => true,
+            };
+            if is_included {
+                values.push(self.value(&inner.body)?);
+            }
+            self.locals.pop();
+        }
+        Ok(Value::List(values.into()))
     }
 }
 

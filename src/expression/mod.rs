@@ -22,7 +22,6 @@ mod error;
 mod evaluate;
 mod functions;
 mod inputs;
-mod loops;
 mod node;
 mod operators;
 mod parse;

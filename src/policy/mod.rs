@@ -29,6 +29,7 @@ mod deadlines;
 mod effect;
 mod escalation;
 mod fields;
+mod holds;
 mod hooks;
 mod hosted_models;
 mod incident_review;
@@ -68,11 +69,12 @@ pub use escalation::{Escalation, Tier};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
+pub use holds::{HeldSubject, Hold, HoldJudgement, NAMES as INCIDENT_NAMES, ResumeEffect};
 pub use hosted_models::undeclared;
 pub use incident_review::{DueReview, ReviewEffect, due_review, required_to_review, review_effect};
 pub use incidents::{
-    HeldSubject, Hold, HoldJudgement, IncidentDecision, Incidents, MissingToResume, NAMES as INCIDENT_NAMES,
-    RecordedIncident, RecordedNote, ResumeEffect, required as required_to_resume,
+    IncidentDecision, Incidents, MissingToResume, RecordedIncident, RecordedNote,
+    required as required_to_resume,
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};

@@ -19,10 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::RiskLevel,
-    cli::{
-        connect::system_record::scoped,
-        error::{Error, Result},
-    },
+    cli::error::{Error, Result},
     policy::{
         ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Requirements, Storage,
         StorageClassFacts,
@@ -32,6 +29,17 @@ use crate::{
 
 /// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
 type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
+
+/// The objects of `namespace`, or of all namespaces if `namespace` is `None`.
+pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
 
 /// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its
 /// kind, or if the user may not list the kind. For manifests, a field is also `None` if they have no object

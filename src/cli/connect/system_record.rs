@@ -28,7 +28,10 @@ use crate::{
         IncidentNote, ModelVersion, Monitor, Override, OverrideRules, RiskLevel,
     },
     cli::{
-        connect::{cluster_objects, session::Session},
+        connect::{
+            cluster_objects::{self, scoped},
+            session::Session,
+        },
         error::{Error, Next, Result},
     },
     expression::Budget,
@@ -723,16 +726,6 @@ fn items_if_served<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -
         Ok(list) => Ok(list.items),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
         Err(error) => Err(Error::api(doing)(error)),
-    }
-}
-
-pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
     }
 }
 

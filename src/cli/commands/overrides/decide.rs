@@ -10,13 +10,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{Api, ResourceExt, api::ObjectMeta};
+use kube::{Api, ResourceExt};
 
-use super::request::{in_words_of, refused, rules};
+use super::decision::{Decided, decision, in_words_of, may_grant, refused, rules};
 use crate::{
-    api::{
-        Approval, ApprovalSpec, Approver, Decision, Override, OverrideRules, RecordReference, ReviewOutcome,
-    },
+    api::{Approval, Approver, Decision, Override, OverrideRules, ReviewOutcome},
     cli::{
         commands::{
             ask, completion,
@@ -82,55 +80,6 @@ pub struct ReviewArgs {
     /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
-}
-
-/// The content of a decision about an override, besides the override itself.
-pub struct Decided<'a> {
-    pub role: &'a str,
-    pub reason: Option<String>,
-    pub outcome: Option<ReviewOutcome>,
-    pub approver: Option<Approver>,
-}
-
-/// The `Approval` that records a decision about an override.
-pub fn decision(
-    record: &SystemRecord,
-    about: &Override,
-    decision: Decision,
-    decided: Decided<'_>,
-) -> Approval {
-    let verb = if decision == Decision::Review { "review" } else { "override" };
-    let spec = &about.spec;
-    Approval {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{}-{verb}-", spec.model_version)),
-            ..ObjectMeta::default()
-        },
-        spec: ApprovalSpec {
-            system: record.name.clone(),
-            model_version: spec.model_version.to_string(),
-            subject_digest: spec.subject_digest.clone(),
-            decision,
-            role: decided.role.to_owned(),
-            assessments: Vec::new(),
-            incident: None,
-            override_: Some(RecordReference {
-                name: about.name_any().into(),
-                digest: spec.digest(&record.namespace),
-            }),
-            outcome: decided.outcome,
-            reason: decided.reason,
-            not_after: None,
-            approver: decided.approver,
-            signature: None,
-        },
-        status: None,
-    }
-}
-
-/// The roles that may grant an override.
-pub fn may_grant(rules: &OverrideRules) -> impl Iterator<Item = &str> {
-    rules.roles.iter().map(|required| required.role.as_str())
 }
 
 /// An override with the record of its system.

@@ -8,6 +8,7 @@
 //! ```
 
 mod decide;
+mod decision;
 mod request;
 mod show;
 

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ObjectMeta};
 
-use super::decide::{Decided, decision, may_grant};
+use super::decision::{Decided, decision, in_words_of, may_grant, refused, rules};
 use crate::{
     api::{Approver, Decision, ModelVersion, Override, OverrideRules, OverrideSpec, Waiver, WaiverType},
     cli::{
@@ -95,12 +95,6 @@ fn waiver(text: &str) -> std::result::Result<Waiver, String> {
     Ok(Waiver { type_, name: name.into() })
 }
 
-/// The waiver as on the command line, such as `approval/risk-officer`.
-pub fn in_words_of(waiver: &Waiver) -> String {
-    let type_ = waiver.type_.to_possible_value();
-    format!("{}/{}", type_.map(|type_| type_.get_name().to_owned()).unwrap_or_default(), waiver.name)
-}
-
 /// An override that a person is about to request.
 struct Request<'a> {
     session: &'a Session,
@@ -148,20 +142,6 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     let doing = format!("grant override/{} as {role}", created.name_any());
     let approval = api.create(&params(false), &approval).await.map_err(Error::api(doing))?;
     outcome::report(session, &approval, &record).await
-}
-
-/// The rules of the risk level for overrides. Fails if the level allows no override.
-pub fn rules(record: &SystemRecord) -> Result<&OverrideRules> {
-    record.override_rules().ok_or_else(|| {
-        let level = record.system.as_ref().map_or("", |system| &*system.spec.risk_level);
-        Error::Choose {
-            question: format!("risk level {level} allows no override"),
-            next: vec![Next::new(
-                "kubectl explain risklevel.spec.overrides",
-                "see how governance allows overrides",
-            )],
-        }
-    })
 }
 
 /// The version that the command line names, or the only withheld one.
@@ -417,11 +397,6 @@ impl Request<'_> {
 fn in_two_units(duration: kube::core::Duration) -> String {
     let duration = SignedDuration::try_from(std::time::Duration::from(duration));
     two_units(duration.unwrap_or(SignedDuration::MAX))
-}
-
-/// An error without a next command.
-pub fn refused(why: &str) -> Error {
-    Error::Choose { question: why.to_owned(), next: Vec::new() }
 }
 
 #[cfg(test)]

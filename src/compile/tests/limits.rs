@@ -10,7 +10,7 @@ use kube::core::object::{HasSpec, HasStatus};
 use proptest::prelude::*;
 use serde::Serialize;
 
-use super::{
+use crate::compile::{
     NamespaceFacts,
     clearance::{Compiled, compile_within},
     cost::{self, Added, Shape},

@@ -1,0 +1,104 @@
+//! The judgement of a version, with the words of its `Cleared` condition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::notice::Notice;
+use crate::{
+    api::{CLEARED_BY_OVERRIDE, Digest, RequirementStatus},
+    policy::{ApprovalEffect, AssessmentEffect, Hold, NoEffect, Reason, ResumeEffect, Verdict, Waived},
+    truncate::{plain, shorten},
+};
+
+/// A clearance that ends soon.
+#[derive(Clone, Debug)]
+pub struct UpcomingEnd {
+    pub notice: Notice,
+    /// The verdict after the end.
+    pub then: Verdict,
+}
+
+/// The judgement of a version, with the data for its status and its Clearance entry.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub system: String,
+    pub digest: Option<Digest>,
+    pub created: Option<Timestamp>,
+    pub verdict: Verdict,
+    pub not_after: Option<Timestamp>,
+    pub revisit: Option<Timestamp>,
+    pub ending: Option<UpcomingEnd>,
+    pub effects: BTreeMap<String, ApprovalEffect>,
+    /// The state of each required assessment.
+    pub requirements: Vec<RequirementStatus>,
+    /// The effect of each assessment of the content, by the name of the assessment.
+    pub assessments: BTreeMap<String, AssessmentEffect>,
+    /// The effect of each decision to resume the content, by the name of the decision.
+    pub resumes: BTreeMap<String, ResumeEffect>,
+    /// The names of the incidents that hold the version, at most [`INCIDENT_NAMES`].
+    pub held_by: BTreeSet<String>,
+    /// The names of the incidents whose hold on the version people lifted.
+    pub lifted: BTreeSet<String>,
+    /// The requirements that the version does not meet and that an override waives.
+    pub waived: Vec<Waived>,
+    /// The end of each granted override of the version, or the reason why the override has no effect. The key
+    /// is the name of the override.
+    pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
+    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
+    pub open_incident: Option<String>,
+}
+
+impl Judged {
+    /// The reason of the `Cleared` condition.
+    pub fn reason(&self) -> &'static str {
+        let cleared = if self.waived.is_empty() { "Cleared" } else { CLEARED_BY_OVERRIDE };
+        self.verdict.reasons().first().map_or(cleared, Reason::code)
+    }
+
+    /// The message of the `Cleared` condition: the end of the clearance, or all reasons with their remedies.
+    pub fn message(&self, namespace: &str, name: &str) -> String {
+        match (&self.verdict, self.not_after) {
+            (Verdict::Cleared, Some(end)) => format!("may run until {end}{}", self.waivers()),
+            (Verdict::Cleared, None) => "may run".to_owned(),
+            (Verdict::Withheld(reasons), _) => self.remedies(reasons, namespace, name),
+        }
+    }
+
+    /// The overrides that waive requirements, with these requirements.
+    fn waivers(&self) -> String {
+        let waived =
+            self.waived.iter().map(|waived| format!("override/{} waives: {}", waived.by, waived.reason));
+        let waived: Vec<_> = waived.collect();
+        let separator = if waived.is_empty() { "" } else { "; " };
+        shorten(plain(&format!("{separator}{}", waived.join("; "))).into_owned(), 4096)
+    }
+
+    fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
+        let text = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
+        shorten(plain(&reasons.iter().map(text).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
+    }
+
+    /// The reason and message of the `ClearanceExpiring` condition.
+    pub fn expiring(&self, namespace: &str, name: &str) -> Option<(&'static str, String)> {
+        let (ending, end) = (self.ending.as_ref()?, self.not_after?);
+        let then = self.remedies(ending.then.reasons(), namespace, name);
+        Some((ending.notice.reason(), format!("{name} may run until {end}, but not after that: {then}")))
+    }
+
+    /// The hold of `incident` on this version.
+    pub fn hold_of(&self, incident: &str) -> Option<&Hold> {
+        self.verdict.reasons().iter().find_map(|reason| match reason {
+            Reason::Held(hold) if hold.incident == incident => Some(hold),
+            _ => None,
+        })
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.verdict.reasons().iter().any(Reason::is_stalled)
+    }
+
+    pub fn is_decommissioned(&self) -> bool {
+        self.verdict.reasons().iter().any(|r| matches!(r, Reason::Decommissioned { .. }))
+    }
+}

@@ -1,0 +1,238 @@
+//! Finds the incidents that hold a version, and the notes and decisions that are missing before the version
+//! may run again.
+//!
+//! ```text
+//!  Incident (Hold) ── names the version, its content or the whole system ──► Hold
+//!  IncidentNotes ──── root cause, action and verification exist ─────┐
+//!  Approvals (Resume) after these notes, in the roles of the level, ─┴─► no Hold for this subject digest
+//!                     one by a person who is not involved
+//! ```
+//!
+//! By a rule of the level, an incident without a hold can begin to hold its versions later. This happens when
+//! the escalation reaches a tier with a hold before anybody acknowledges the incident, or when people miss
+//! the review. A hold has no end. Only people lift it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    IncidentDecision, MissingToResume, RecordedIncident, SubjectDigests,
+    effect::{Authors, is_involved},
+    escalation::Escalation,
+    incident_review,
+    incidents::{RecordedNote, first_short, is_after_notes, required, requires},
+};
+use crate::{
+    api::{IncidentEffect, NoteType, Owner, RiskLevelSpec},
+    truncate::shorten,
+};
+
+/// The maximum number of holds in [`HoldJudgement::holds`].
+const HOLDS: usize = 16;
+
+/// The maximum number of names in [`HoldJudgement::held_by`], and in [`HoldJudgement::lifted`].
+pub const NAMES: usize = 256;
+
+/// The effect of a decision to resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResumeEffect {
+    /// The decision counts.
+    Counted,
+    /// A root cause, an action or a verification was not noted before the decision. A note in the same second
+    /// is too late.
+    BeforeNotes,
+    /// The level separates duties, and the person owns the system, or wrote the version or the system.
+    ApproverIsInvolved,
+    /// The level does not name the role.
+    RoleNotRequired,
+}
+
+impl ResumeEffect {
+    /// The stable machine-readable reason, in upper camel case.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Counted => "Counted",
+            Self::BeforeNotes => "BeforeNotes",
+            Self::ApproverIsInvolved => "ApproverIsInvolved",
+            Self::RoleNotRequired => "RoleNotRequired",
+        }
+    }
+}
+
+/// The hold of a version by an incident.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hold {
+    /// The name of the `Incident`.
+    pub incident: String,
+    /// The user who opened the incident, if it is known.
+    pub by: Option<String>,
+    /// The description of the incident.
+    pub why: String,
+    /// The note or decision that must come before the version may run again.
+    pub missing: MissingToResume,
+    /// The time from which the incident holds the version. `None` if the incident holds the version from the start.
+    pub from: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether the incident holds the version at `now`.
+    pub fn has_begun(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now)
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by incident/{}", self.incident)?;
+        self.by.iter().try_for_each(|by| write!(f, " of {by}"))?;
+        self.from.iter().try_for_each(|from| write!(f, " since {from}"))?;
+        write!(f, ": {}; {}", self.why, self.missing)
+    }
+}
+
+/// The version that is judged, with the facts that decide who may resume the version.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldSubject<'a> {
+    /// The name of the version.
+    pub name: &'a str,
+    /// The digests of its content.
+    pub digests: &'a SubjectDigests,
+    /// The level of its system.
+    pub level: &'a RiskLevelSpec,
+    /// The owners of its system.
+    pub owners: &'a [Owner],
+    /// The users who wrote the version and the system.
+    pub authors: Authors<'a>,
+}
+
+/// The effect of incidents on a version.
+#[derive(Clone, Debug, Default)]
+pub struct HoldJudgement {
+    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, the other holds appear
+    /// when people have lifted the earlier holds.
+    pub holds: Vec<Hold>,
+    /// The names of the incidents that hold the version, at most [`NAMES`]. The value is [`Hold::from`].
+    pub held_by: BTreeMap<String, Option<Timestamp>>,
+    /// The names of the incidents whose hold people lifted, at most [`NAMES`].
+    pub lifted: BTreeSet<String>,
+    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
+    pub open: Option<String>,
+    /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
+    /// that does not concern the version has no entry.
+    pub resumes: BTreeMap<String, ResumeEffect>,
+}
+
+impl HeldSubject<'_> {
+    /// The effect of the incidents on the version.
+    pub fn judge<'i>(&self, incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>) -> HoldJudgement {
+        let mut judged = HoldJudgement::default();
+        let mut holds = Vec::new();
+        for incident in incidents.into_iter().filter(|incident| self.is_concerned(incident)) {
+            if judged.open.is_none() && incident.closed_at().is_none() {
+                judged.open = Some(incident.name.to_owned());
+            }
+            let at_once = if incident.spec.effect == IncidentEffect::Hold {
+                let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
+                judged.resumes.extend(resumes.map(|r| (r.name.to_owned(), self.effect(incident, r))));
+                let missing = self.missing(incident);
+                if missing.is_none() && judged.lifted.len() < NAMES {
+                    judged.lifted.insert(incident.name.to_owned());
+                }
+                missing.map(|missing| (None, missing))
+            } else {
+                None
+            };
+            let hold = at_once.or_else(|| self.later(incident));
+            holds.extend(hold.map(|(from, missing)| (from, incident, missing)));
+        }
+        holds.sort_by_key(|(from, incident, _)| (*from, incident.name));
+        judged.held_by =
+            holds.iter().take(NAMES).map(|(from, incident, _)| (incident.name.to_owned(), *from)).collect();
+        holds.truncate(HOLDS);
+        judged.holds =
+            holds.into_iter().map(|(from, incident, missing)| hold(incident, from, missing)).collect();
+        judged
+    }
+
+    /// Whether the incident is about the version.
+    fn is_concerned(&self, incident: &RecordedIncident<'_>) -> bool {
+        incident.spec.concerns(self.name, |digest| self.digests.contains(digest))
+    }
+
+    /// The earliest hold that begins after the creation of the incident: by a tier of the escalation, or by a missed
+    /// review.
+    fn later(&self, incident: &RecordedIncident<'_>) -> Option<(Option<Timestamp>, MissingToResume)> {
+        let escalated = Escalation::of(incident, self.level).and_then(|escalation| escalation.hold());
+        let unreviewed = incident_review::hold(incident, self.level);
+        let (from, missing) = escalated.into_iter().chain(unreviewed).min()?;
+        Some((Some(from), missing))
+    }
+
+    fn missing(&self, incident: &RecordedIncident<'_>) -> Option<MissingToResume> {
+        let noted = |type_: &NoteType| incident.notes.iter().any(|note| note.type_ == *type_);
+        let unnoted: Vec<_> = NoteType::BEFORE_RESUME.into_iter().filter(|type_| !noted(type_)).collect();
+        if !unnoted.is_empty() {
+            return Some(MissingToResume::Notes(unnoted));
+        }
+        let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
+        let counted: Vec<_> =
+            resumes.filter(|resume| self.effect(incident, resume) == ResumeEffect::Counted).collect();
+        self.missing_people(&counted).or_else(|| {
+            (!counted.iter().any(|r| is_independent(incident, r)))
+                .then_some(MissingToResume::IndependentPerson)
+        })
+    }
+
+    fn missing_people(&self, counted: &[&IncidentDecision<'_>]) -> Option<MissingToResume> {
+        let required = required(self.level);
+        if required.is_empty() {
+            return counted.is_empty().then_some(MissingToResume::AnyApproval);
+        }
+        let (role, have) = first_short(required, counted, self.level)?;
+        Some(MissingToResume::Approvals { role: role.role.clone(), needed: role.count as usize, have })
+    }
+
+    /// The effect of a decision to resume this version.
+    pub fn effect(&self, incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> ResumeEffect {
+        if !requires(required(self.level), resume.role) {
+            ResumeEffect::RoleNotRequired
+        } else if !is_after_notes(incident, resume) {
+            ResumeEffect::BeforeNotes
+        } else if self.level.separation_of_duties && is_involved(self.owners, self.authors, &resume.approver)
+        {
+            ResumeEffect::ApproverIsInvolved
+        } else {
+            ResumeEffect::Counted
+        }
+    }
+}
+
+fn hold(incident: &RecordedIncident<'_>, from: Option<Timestamp>, missing: MissingToResume) -> Hold {
+    Hold {
+        incident: incident.name.to_owned(),
+        by: incident.spec.opened_by.as_ref().map(|person| person.user.clone()),
+        why: in_one_line(&incident.spec.description),
+        missing,
+        from,
+    }
+}
+
+/// The beginning of a description, without line breaks. A message lists several reasons, so one long text must not hide
+/// the other reasons.
+fn in_one_line(description: &str) -> String {
+    shorten(description.split_whitespace().collect::<Vec<_>>().join(" "), 256)
+}
+
+/// Whether the person neither opened the incident nor noted an action before the decision. If the person notes an
+/// action later, the decision still counts.
+fn is_independent(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
+    let user = &*resume.approver.user;
+    let acted = |note: &RecordedNote<'_>| {
+        note.type_ == NoteType::Action && note.by == Some(user) && note.at <= resume.at
+    };
+    !incident.is_opener(user) && !incident.notes.iter().any(acted)
+}
