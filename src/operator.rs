@@ -42,7 +42,7 @@ pub struct Options {
     pub identity: String,
     /// The image patterns of AI workloads.
     pub images: ImagePatterns,
-    /// The optional variables of expressions.
+    /// The optional variables that are enabled, so that expressions can read them. By default, none is.
     pub variables: BTreeSet<ClusterVariable>,
     /// The Prometheus servers of the monitors.
     pub monitors: MonitorOptions,

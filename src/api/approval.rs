@@ -146,7 +146,7 @@ pub struct Signature {
     pub ssh: String,
 }
 
-/// The kind of a decision of a person.
+/// The decision of a person.
 #[derive(
     JsonSchema,
     clap::ValueEnum,

@@ -200,9 +200,9 @@ impl Snapshot {
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
-    /// The sources (system, level and roles) that changed since `before`. In the first snapshot, and if the system
-    /// changed, a new source does not count. If the level changed, a new role does not count, because the role may be
-    /// older.
+    /// The sources (system, level and roles) that changed since `before`. A source that is not in `before`
+    /// counts too, with three exceptions: in the first snapshot, if the system changed, and, for a role, if
+    /// the level changed. In these cases, the source may have existed before without being named.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);

@@ -565,7 +565,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index, with the optional variables that expressions can read.
+    /// An empty index. `enabled` contains the optional variables that are turned on for expressions.
     pub fn new(enabled: BTreeSet<ClusterVariable>) -> Self {
         let kinds = [
             "Namespace",

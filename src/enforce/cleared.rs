@@ -61,7 +61,8 @@ fn version_of<'a>(
 /// events: the version of the pod expired (`ran_out`), the system lost a clearance, or the namespace began to
 /// enforce.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
-    // The API server truncates times to whole seconds, so a tolerance of one second is needed.
+    // The operator sets `lostAt` before it writes the Clearance. Until the write, the API server admits pods by
+    // the old Clearance, so a tolerance of one second is needed.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
     ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()

@@ -72,8 +72,9 @@ pub(crate) const LEAST_GRACE: u32 = 1;
 /// server may have admitted the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers. The operator cannot
-/// scale down or suspend their workloads, or no longer does so. So it evicts the pods of these controllers one by one.
+/// Decides about the pod `key` at `now`. `evict_individually` has the UIDs of controllers whose pods are
+/// evicted one by one. The workload of such a controller cannot be stopped, or another user started it
+/// again too often.
 pub(crate) fn decide(
     cache: &PodCache,
     evict_individually: &HashSet<String>,

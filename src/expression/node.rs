@@ -26,7 +26,7 @@ pub(super) enum Value {
 #[derive(Debug)]
 pub(super) enum Node {
     Constant(Value),
-    /// A variable of the environment.
+    /// An input of the expression, by its name.
     Variable(String),
     /// The variable of a loop. The number is the position of that loop among the nested loops. The outermost has 0.
     Local(usize),

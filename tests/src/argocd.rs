@@ -26,7 +26,8 @@ const SOON: Duration = Duration::from_mins(1);
 
 const NAMESPACE: &str = "argocd";
 
-/// The service account that applies manifests. The manifests of Argo CD use this name.
+/// The name of the controller that applies the manifests from Git, and of its service account. The
+/// installation manifests of Argo CD use the same name.
 const NAME: &str = "argocd-application-controller";
 
 /// Argo CD on a control plane. Its processes stop when this value is dropped.

@@ -168,7 +168,7 @@ impl Dependents {
     }
 }
 
-/// A number of pods in words.
+/// The number of pods with its noun, such as `1 pod` or `3 pods`.
 pub fn pods_in_words(pods: usize) -> String {
     if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
 }

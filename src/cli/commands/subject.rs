@@ -27,7 +27,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
-    /// Whether this program computes the stated digest from the content.
+    /// Whether the digest that this program computes from the content equals the stated digest.
     verified: bool,
     #[serde(flatten)]
     content: &'a DecisionSubjectSpec,

@@ -59,7 +59,8 @@ pub(super) fn decide(
 /// enforcement in its namespace.
 fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
-    // The API server truncates both times to whole seconds, so a tolerance of one second is needed.
+    // The operator sets `lostAt` before it writes the Clearance. Until the write, the API server admits pods by the
+    // old Clearance, so a tolerance of one second is needed.
     let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
     job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
 }

@@ -9,7 +9,7 @@
 //!
 //! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart loses nothing.
 //! The API server records the manager of each field (`managedFields`), so a change by another user is visible. After
-//! the third start by another user, the operator sends the Event `Contested` and holds the pods one by one.
+//! the third start by another user, the operator sends the Event `Contested` and evicts the pods one by one.
 
 mod record;
 mod request;

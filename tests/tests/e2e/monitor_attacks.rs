@@ -102,7 +102,7 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     prometheus.remove(&good);
     prometheus.set(&bad, "NaN");
     for why in ["NaN", "no series"] {
-        // The operator writes a new reason within a minute, if the state is the same.
+        // While the state stays the same, the operator writes a changed message at most once a minute.
         until(Duration::from_secs(150), &format!("the breach without a value: {why}"), async || {
             let message = within(&scene, "worst", "False", "Breached").await?;
             ensure!(message.contains(why), "{message}");

@@ -122,7 +122,7 @@ pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlP
     Ok(())
 }
 
-/// An approved pod spec, which is also its runtime.
+/// The runtime of the approved version. A pod with the same value as its spec matches the version.
 fn attacked() -> Value {
     let mut server = container("1");
     server["volumeMounts"] = json!([{ "name": "node", "mountPath": "/node", "mountPropagation": "None" }]);
