@@ -1,4 +1,4 @@
-//! The `IncidentNote` resource: an addition of one person to the record of an incident.
+//! The `IncidentNote` resource: a note that one person adds to the record of an incident.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

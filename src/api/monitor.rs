@@ -273,9 +273,9 @@ pub struct RequiredMonitor {
     #[schemars(length(min = 1, max = 128))]
     pub metric: String,
 
-    /// Query that the monitor must have, with the same text. Then the `samples` and the `source` of the monitor must
-    /// also equal those of the level. Default: none, so the owner of the system chooses the query, and the level proves
-    /// less.
+    /// Query that the monitor must have, with the same text. If the level states a query, the `samples` and the
+    /// `source` of the monitor must also equal those of the level. Default: none, so the owner of the system chooses
+    /// the query, and the level does not control what the monitor measures.
     /// Example: `max(abs(trustyai_spd))`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]

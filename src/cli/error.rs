@@ -155,7 +155,7 @@ pub enum Error {
         next: Vec<Next>,
     },
     /// `--until` is not in the future, or is out of range.
-    #[error("--until {until} is not in the future")]
+    #[error("--until {until} is not in the future, or is too late for the calendar")]
     Past {
         /// The value of `--until`, as typed.
         until: String,

@@ -268,7 +268,7 @@ impl From<Monitor> for CachedMonitor {
 }
 
 /// The rules for reading monitors. A change of the spec starts a compile. A new value starts a compile only
-/// if it is the first value of its query, samples and source.
+/// if it changes `measured`: it is the first value, or the last one had another query, samples or source.
 fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     let version = |monitor: &CachedMonitor| {
         let digest = fingerprint(&(monitor.generation, &monitor.measured));

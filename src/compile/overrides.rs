@@ -250,9 +250,10 @@ impl Shown<'_> {
     }
 }
 
-/// The override that a decision names, with its state. The name and the content must equal those in the decision. If
-/// there is no such override, returns the reason and message of the condition `Counted`. `act` is the command that
-/// signs the decision.
+/// The override that a decision names, with its state. The name and the content must equal those in the
+/// decision. On failure, returns the reason and message of the condition `Counted`: the signature is not
+/// valid, the level allows no override, or there is no such override. `act` is the command that signs the
+/// decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,

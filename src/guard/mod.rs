@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// The time that Helm may need from the write of the `ClusterRole` to the writes of the policies. During this time, the
-/// operator does not restore policies that were never intact.
+/// operator restores only policies that it saw intact since it started.
 const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The minimum time between two checks. The pause limits the load if another client keeps changing a policy.

@@ -132,7 +132,8 @@ impl WorkloadStopper {
         }
     }
 
-    /// Starts the workloads of namespaces with a clearance. The other clearances may not have arrived yet.
+    /// Starts the stopped workloads of each namespace whose Clearance has arrived. Skips other namespaces,
+    /// because their Clearance may still arrive.
     fn start_all(&mut self) {
         for namespace in self.clearances.keys().cloned().collect::<Vec<_>>() {
             self.start_all_of(&namespace);

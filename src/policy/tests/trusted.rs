@@ -13,7 +13,7 @@ use crate::{
 
 const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 
-/// A change of a pod into which a mesh injected parts.
+/// A change that a test makes to a pod with the injected parts of a mesh.
 type Change = fn(&mut Runtime);
 
 fn is_match(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
