@@ -517,7 +517,7 @@ Examples:
   # Also fail if a pod waits for an approval
   kubectl assent check -f deploy/ --fail-on awaiting
 
-  # The output of Kustomize or Helm, for a code host
+  # Check the output of Kustomize or Helm, and write SARIF for GitHub or GitLab
   kubectl assent check -f - -o sarif"
     )]
     Check {
@@ -599,7 +599,7 @@ Examples:
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
-    /// Show the full content of a decision by its digest
+    /// Show the full content that people decided about, by its digest
     ///
     /// The content stays as long as its namespace, even after somebody deletes or replaces the model version or the
     /// system.

@@ -170,8 +170,9 @@ impl Context {
         self.publish(&event, &about).await;
     }
 
-    /// Sends one Event for each clearance that reaches the next notice step before its end. The caller writes the
-    /// statuses after this call. The statuses record the step, so a later compile does not repeat the Event.
+    /// Sends one Event for each clearance that reaches the next step of the warning: 30, 14, 7 or 1 days before
+    /// its end. The caller writes the statuses after this call. The statuses record the step, so a later compile
+    /// does not repeat the Event.
     async fn warn_of_expiry(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {

@@ -1,7 +1,9 @@
 //! Applies the events of the watches to the cache, and decides again about the affected pods.
 //!
 //! ```text
-//!  Event ─► Relist ─► Change ─► PodCache ─► look_at the pod, its neighbours or its namespace
+//!  Event ─► Relist ─► Change ─► PodCache ─► look_at: decide about the pod,
+//!                                           the pods before and after it in its StatefulSet,
+//!                                           or all pods of the namespace or cluster
 //! ```
 
 use std::{collections::BTreeSet, sync::Arc};

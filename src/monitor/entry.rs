@@ -50,7 +50,7 @@ pub(super) struct Entry {
     /// Whether the monitor is not queried, because its namespace has too many monitors.
     pub(super) is_surplus: bool,
     pub(super) track: MonitorTrack,
-    /// The digest of the query, samples and source that gave the last value.
+    /// The digest of the settings that gave the last value: query or alert, required samples, and source.
     pub(super) measured: Option<Digest>,
     pub(super) value: Option<f64>,
     pub(super) last_success: Option<Timestamp>,

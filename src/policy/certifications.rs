@@ -2,8 +2,9 @@
 //! provider of the system and to the providers of its hosted models.
 //!
 //! ```text
-//!  certification ── provider, name, end, address, digest, role, time ──► canonical JSON
-//!     └─ signature ── by a key of the ApproverRole that the level names ──► SignedCertifications ──► missing
+//!  provider, certification, role, time ──► canonical JSON ─┐
+//!  signature ──────────────────────────────────────────────┼─► verify ─► SignedCertifications ─► missing
+//!  keys of the ApproverRole that the level names ──────────┘
 //! ```
 //!
 //! A signature is not bound to a system or namespace, because a certification applies to all systems of its provider.

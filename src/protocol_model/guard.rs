@@ -67,7 +67,7 @@ impl Finding {
 pub const FINDINGS: [Finding; 26] = [
     Finding {
         guard: Guard::HeldNeedsGate,
-        step: "create: a pod with the label of a held pod has the gate",
+        step: "create: a pod with the label `assent.dev/held` has the gate",
         code: (PODS_RS, "label_follows_gate", "vec![label_follows_gate(), no_record_yet()]"),
         size: LAGS,
         without: Ok(SEEN),
@@ -165,7 +165,7 @@ pub const FINDINGS: [Finding; 26] = [
     },
     Finding {
         guard: Guard::GraceBounded,
-        step: "delete: the grace period of another user is at most half of that of the level",
+        step: "delete: in a request of another user, the grace period is at most half of that of the level",
         code: ("src/admission/grace.rs", "delete", "{asked} <= {bound}"),
         size: BUDGETS,
         without: Ok(GONE),

@@ -1,10 +1,12 @@
-//! Goes through every version that waits for the approval of one person, from the earliest deadline to the latest. The
-//! person approves, rejects or skips each version.
+//! Goes through every version that waits for an approval by the person who runs the command. The person
+//! approves, rejects or skips each version. The order is by the end of the clearance. For a withheld version,
+//! it is by the last expiry of an approval, or by the creation of the version.
 //!
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
 //!  roles that I hold ──────────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  now, or end of the clearance ───┘   judged by the policy core
+//!  judged at: now, or the end ──────┘   judged by the policy core
+//!  of the clearance
 //! ```
 
 use std::{borrow::Cow, collections::BTreeSet};

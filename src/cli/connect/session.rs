@@ -25,7 +25,7 @@ use crate::cli::{
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection (as in kubectl)")]
 pub struct Connection {
-    /// Namespace (default: the namespace of the context; check and capture -f use the namespace "default")
+    /// Namespace (default: the namespace of the context, or "default" for check, monitor check, and capture with -f)
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Kubeconfig file (default: $KUBECONFIG or ~/.kube/config)

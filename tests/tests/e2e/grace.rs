@@ -138,7 +138,7 @@ async fn evict(pods: &Api<Pod>, name: &str, grace: u32) -> kube::Result<()> {
     pods.create_subresource::<_, Value>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
-/// After a change of the level to a shorter grace period, the grace period of a held pod can be too long.
+/// If the level gets a shorter grace period, the `terminationGracePeriodSeconds` of a held pod can exceed half of it.
 pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {

@@ -66,7 +66,7 @@ pub struct RequestArgs {
     /// Ticket or change request of the emergency
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
-    /// Role in which you also grant the override (default: the only role that may grant it and that you hold)
+    /// Role in which you grant the override together with the request (default: the only role that may grant it and that you hold)
     #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
     /// Name of the override (default: the name of the system and a random suffix)
