@@ -14,11 +14,14 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use http::Request;
+use http::header::CONTENT_TYPE;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use kube::{Api, Client};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::command::{Output, Programs};
@@ -243,6 +246,17 @@ impl ControlPlane {
     /// Runs kubectl as `person` with `stdin`, for `apply -f -`.
     pub async fn kubectl_stdin(&self, person: Person, args: &[&str], stdin: &str) -> Result<Output> {
         self.run(self.account(person), "kubectl", args, Some(stdin)).await
+    }
+
+    /// Creates an object as `person`, with the request that kubectl sends as the field manager `manager`. Returns the
+    /// object. A kubectl process costs a quarter of a second of CPU time.
+    pub async fn create(&self, person: Person, manifest: &Value, manager: &str) -> Result<Value> {
+        let collection = self.reader.collection(manifest).await?;
+        let request = Request::post(format!("{collection}?fieldManager={manager}&fieldValidation=Strict"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(serde_json::to_vec(manifest)?)?;
+        let created = self.client(person)?.request(request).await;
+        created.with_context(|| format!("creating {} as {}", manifest["kind"], person.name()))
     }
 
     /// Runs helm as [`Person::Admin`].

@@ -81,8 +81,12 @@ impl Assent {
         let release =
             ["upgrade", "--install", "assent", &chart, "--namespace", NAMESPACE, "--create-namespace"];
         let output = cluster.helm(&[&release[..], &["--values", &values]].concat()).await?.ok()?;
-        let crds = ["wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=assent"];
-        cluster.kubectl(Person::Admin, &crds).await?.ok()?;
+        until(Duration::from_secs(30), "the CRDs to be established", async || {
+            let reader = cluster.reader();
+            let crds = reader.list("customresourcedefinitions", "", "app.kubernetes.io/part-of=assent").await?;
+            Ok((!crds.is_empty() && crds.iter().all(is_established)).then_some(()))
+        })
+        .await?;
         Ok(output)
     }
 
@@ -117,13 +121,13 @@ impl Assent {
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
         // In a cluster, the pod of the chart gets these variables from this ConfigMap and from the Deployment.
-        let get = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
-        let inventory: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
+        let inventory = cluster.reader().get("configmap", NAMESPACE, "assent-inventory").await?;
         let of = |key: &str| inventory["data"][key].as_str().unwrap_or_default().to_owned();
         let (patterns, accelerators) = (of("image-patterns"), of("accelerators"));
-        let path = "-o=jsonpath={.spec.template.spec.containers[0].env[?(@.name=='ASSENT_EXPRESSION_VARIABLES')].value}";
-        let variables = ["get", "deployment", "assent", "-n", NAMESPACE, path];
-        let variables = cluster.kubectl(Person::Admin, &variables).await?.ok()?;
+        let deployment = cluster.reader().get("deployment", NAMESPACE, "assent").await?;
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+        let variables = env.into_iter().flatten().find(|env| env["name"] == "ASSENT_EXPRESSION_VARIABLES");
+        let variables = variables.and_then(|env| env["value"].as_str()).unwrap_or_default();
         let prometheus = Prometheus::configuration(cluster)?;
         let env = [
             ("KUBECONFIG", account.kubeconfig().as_os_str()),
@@ -196,6 +200,11 @@ impl Assent {
     pub fn operator(&self) -> &Process {
         &self.operator
     }
+}
+
+fn is_established(crd: &Value) -> bool {
+    let conditions = crd["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
 }
 
 /// The object that the API server would create, or the message of its refusal. Tests call this function often, and a

@@ -42,6 +42,29 @@ impl Reader {
         Ok(objects.into_iter().map(|object| shown(object, &resource)).collect())
     }
 
+    /// Whether the object of a manifest exists.
+    pub async fn has(&self, manifest: &Value) -> Result<bool> {
+        let name = manifest["metadata"]["name"].as_str().context("a manifest without a name")?;
+        let request = Request::new(self.collection(manifest).await?).get(name, &GetParams::default())?;
+        match self.request(&request).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("reading {} {name}", manifest["kind"])),
+        }
+    }
+
+    /// The path of the collection that has the object of a manifest.
+    pub async fn collection(&self, manifest: &Value) -> Result<String> {
+        let (version, kind) = (&manifest["apiVersion"], &manifest["kind"]);
+        let is_same = |resource: &ApiResource| {
+            *version == resource.api_version.as_str() && *kind == resource.kind.as_str()
+        };
+        let (resource, scope) = self.discovered(&format!("{kind} in {version}"), is_same).await?;
+        let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or("default");
+        let namespace = (scope == Scope::Namespaced).then_some(namespace);
+        Ok(DynamicObject::url_path(&resource, namespace))
+    }
+
     /// The answer as JSON. Typed metadata cannot hold some times that the API server stores, such as the year 9999.
     async fn request(&self, request: &http::Request<Vec<u8>>) -> kube::Result<Value> {
         match self.client.request(request.clone()).await {
@@ -52,36 +75,40 @@ impl Reader {
         }
     }
 
-    /// The builder of requests for `kind`, and the API resource of the kind.
-    async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
-        if self.find(kind).is_none() {
-            let discovered = Discovery::new(self.client.clone()).run_aggregated().await?;
-            let kinds =
-                |(resource, capabilities): (ApiResource, ApiCapabilities)| (resource, capabilities.scope);
-            // The core group is first, so that `events` are those of the core group.
-            let kinds = discovered.groups_alphabetical().into_iter().flat_map(|group| {
-                group.versions().flat_map(|version| group.versioned_resources(version)).map(kinds)
-            });
-            *self.kinds() = kinds.collect();
-        }
-        let (resource, scope) =
-            self.find(kind).with_context(|| format!("the API server has no kind {kind}"))?;
-        let namespace = (scope == Scope::Namespaced).then_some(namespace);
-        Ok((Request::new(DynamicObject::url_path(&resource, namespace)), resource))
-    }
-
-    /// The kind with this name. The name is, for example, `pod`, `Pod`, `pods`, `deployments.apps` or
+    /// The builder of requests for `kind`, and the API resource of the kind. The name is, for example, `pod`, `Pod`, `pods`, `deployments.apps` or
     /// `events.v1.events.k8s.io`.
-    fn find(&self, name: &str) -> Option<(ApiResource, Scope)> {
-        let name = name.to_lowercase();
-        let is_named = |(resource, _): &&(ApiResource, Scope)| {
+    async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
+        let name = kind.to_lowercase();
+        let is_named = |resource: &ApiResource| {
             let ApiResource { group, version, kind, plural, .. } = resource;
             *plural == name
                 || kind.to_lowercase() == name
                 || format!("{plural}.{group}") == name
                 || format!("{plural}.{version}.{group}") == name
         };
-        self.kinds().iter().find(is_named).cloned()
+        let (resource, scope) = self.discovered(kind, is_named).await?;
+        let namespace = (scope == Scope::Namespaced).then_some(namespace);
+        Ok((Request::new(DynamicObject::url_path(&resource, namespace)), resource))
+    }
+
+    /// The first kind that `is_wanted` accepts. `name` is for the message of the error.
+    async fn discovered(
+        &self,
+        name: &str,
+        is_wanted: impl Fn(&ApiResource) -> bool,
+    ) -> Result<(ApiResource, Scope)> {
+        let find = || self.kinds().iter().find(|(resource, _)| is_wanted(resource)).cloned();
+        if let Some(known) = find() {
+            return Ok(known);
+        }
+        let discovered = Discovery::new(self.client.clone()).run_aggregated().await?;
+        let kinds = |(resource, capabilities): (ApiResource, ApiCapabilities)| (resource, capabilities.scope);
+        // The core group is first, so that `events` are those of the core group.
+        let kinds = discovered.groups_alphabetical().into_iter().flat_map(|group| {
+            group.versions().flat_map(|version| group.versioned_resources(version)).map(kinds)
+        });
+        *self.kinds() = kinds.collect();
+        find().with_context(|| format!("the API server has no kind {name}"))
     }
 
     fn kinds(&self) -> std::sync::MutexGuard<'_, Vec<(ApiResource, Scope)>> {

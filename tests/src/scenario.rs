@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use assent::api::{AISystem, Digest, ModelVersion, RiskLevel};
 use assent::policy::Subject;
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ use crate::{ControlPlane, Output, Person, binaries, until};
 
 /// The timeout for changes that usually happen at once. It is long, because the machine may be loaded.
 const SOON: Duration = Duration::from_mins(1);
+
+/// The annotation from which `kubectl apply` reads the fields that it set before.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The name of the only system of a scenario.
 pub const SYSTEM: &str = "scorer";
@@ -205,9 +208,16 @@ impl<'a> Scenario<'a> {
         self.cluster.run(self.cluster.account(person), &plugin, &args, None).await
     }
 
-    /// Applies a manifest as `person`.
-    pub async fn apply(&self, person: Person, manifest: &Value) -> Result<String> {
-        self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.ok()
+    /// Applies a manifest as `person`. For a new object, sends the request of `kubectl apply` without its process. An
+    /// existing object and a `List` need kubectl, which computes the patch.
+    pub async fn apply(&self, person: Person, manifest: &Value) -> Result<()> {
+        let text = manifest.to_string();
+        if manifest["kind"] == "List" || self.cluster.reader().has(manifest).await? {
+            return self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &text).await?.ok().map(drop);
+        }
+        let mut created = manifest.clone();
+        created["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+        self.cluster.create(person, &created, "kubectl-client-side-apply").await.map(drop)
     }
 
     /// Applies a manifest as `person`. The API server must refuse the manifest. Returns the message of the refusal.
@@ -297,9 +307,8 @@ impl<'a> Scenario<'a> {
 
     /// Creates a decision as `person`. Returns the name of the decision.
     pub async fn decide(&self, person: Person, manifest: &Value) -> Result<String> {
-        let create = ["create", "-f", "-", "-o=name"];
-        let created = self.cluster.kubectl_stdin(person, &create, &manifest.to_string()).await?.ok()?;
-        Ok(created.trim().rsplit('/').next().unwrap_or_default().to_owned())
+        let created = self.cluster.create(person, manifest, "kubectl-create").await?;
+        Ok(created["metadata"]["name"].as_str().context("a decision without a name")?.to_owned())
     }
 
     /// Creates a decision as `person`. The API server must refuse the decision. Returns the message of the refusal.
