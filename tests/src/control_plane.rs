@@ -251,12 +251,25 @@ impl ControlPlane {
     /// Creates an object as `person`, with the request that kubectl sends as the field manager `manager`. Returns the
     /// object. A kubectl process costs a quarter of a second of CPU time.
     pub async fn create(&self, person: Person, manifest: &Value, manager: &str) -> Result<Value> {
+        let created = self.post(person, manifest, &format!("fieldManager={manager}")).await?;
+        created.with_context(|| format!("creating {} as {}", manifest["kind"], person.name()))
+    }
+
+    /// The object that the API server would create for `person`, or the message of its refusal.
+    pub async fn dry_run(&self, person: Person, manifest: &Value) -> Result<Result<Value, String>> {
+        match self.post(person, manifest, "dryRun=All").await? {
+            Ok(object) => Ok(Ok(object)),
+            Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn post(&self, person: Person, manifest: &Value, query: &str) -> Result<kube::Result<Value>> {
         let collection = self.reader.collection(manifest).await?;
-        let request = Request::post(format!("{collection}?fieldManager={manager}&fieldValidation=Strict"))
+        let request = Request::post(format!("{collection}?{query}&fieldValidation=Strict"))
             .header(CONTENT_TYPE, "application/json")
             .body(serde_json::to_vec(manifest)?)?;
-        let created = self.client(person)?.request(request).await;
-        created.with_context(|| format!("creating {} as {}", manifest["kind"], person.name()))
+        Ok(self.client(person)?.request(request).await)
     }
 
     /// Runs helm as [`Person::Admin`].

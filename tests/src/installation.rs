@@ -11,9 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kube::Client;
-use kube::api::PostParams;
-use kube::core::Request;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -52,11 +53,15 @@ pub struct Assent {
 }
 
 impl Assent {
-    /// Installs the chart and the example risk levels, starts the operator, and waits until pods are
-    /// governed. If the operator exits by itself, it is restarted.
+    /// Installs the chart and the example risk levels, and runs the operator.
     pub async fn install(cluster: &ControlPlane) -> Result<Self> {
         Self::release(cluster).await?;
         Self::risk_levels(cluster).await?;
+        Self::run(cluster).await
+    }
+
+    /// Starts the operator, and waits until pods are governed. An operator that exits by itself starts again.
+    pub async fn run(cluster: &ControlPlane) -> Result<Self> {
         let assent = Self::start(cluster, "operator").await?;
         assent.restart_like_a_kubelet();
         Self::governed(cluster).await?;
@@ -83,7 +88,8 @@ impl Assent {
         let output = cluster.helm(&[&release[..], &["--values", &values]].concat()).await?.ok()?;
         until(Duration::from_secs(30), "the CRDs to be established", async || {
             let reader = cluster.reader();
-            let crds = reader.list("customresourcedefinitions", "", "app.kubernetes.io/part-of=assent").await?;
+            let crds =
+                reader.list("customresourcedefinitions", "", "app.kubernetes.io/part-of=assent").await?;
             Ok((!crds.is_empty() && crds.iter().all(is_established)).then_some(()))
         })
         .await?;
@@ -158,6 +164,31 @@ impl Assent {
         });
     }
 
+    /// Removes the objects of a test, so that another test can use the cluster. No operator may run. Risk levels and
+    /// other cluster-scoped objects stay. So a test must not change the risk levels of the examples.
+    pub async fn forget(cluster: &ControlPlane) -> Result<()> {
+        let client = cluster.client(Person::Admin)?;
+        // The next operator need not wait until the Lease expires.
+        let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
+        leases.delete("assent", &DeleteParams::default()).await.context("deleting the Lease")?;
+        let namespaces: Api<Namespace> = Api::all(client);
+        let of_tests = async || {
+            let all = namespaces.list(&ListParams::default()).await?.items.into_iter();
+            let names = all.filter_map(|namespace| namespace.metadata.name);
+            let is_kept = |name: &str| name == NAMESPACE || name == "default" || name.starts_with("kube-");
+            Ok::<_, kube::Error>(names.filter(|name| !is_kept(name)).collect::<Vec<_>>())
+        };
+        for name in of_tests().await? {
+            namespaces.delete(&name, &DeleteParams::default()).await?;
+        }
+        until(Duration::from_mins(1), "the namespaces of the test to be deleted", async || {
+            let left = of_tests().await?;
+            ensure!(left.is_empty(), "{left:?} are left");
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Waits until the API server enforces the new policies, which takes a moment.
     ///
     /// The API server must hold an uncleared pod, or refuse the pod if this version of Kubernetes cannot hold pods. It
@@ -171,17 +202,15 @@ impl Assent {
         let unsigned = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "metadata": { "name": "probe", "namespace": "probe" },
             "spec": { "system": "probe", "modelVersion": "probe", "role": "risk-officer", "decision": "Approve",
                       "subjectDigest": format!("sha256:{}", "0".repeat(64)) } });
-        let (admin, alice) = (cluster.client(Person::Admin)?, cluster.client(Person::Alice)?);
         let held = async || {
-            let pod = dry_run(&admin, "/api/v1/namespaces/probe/pods", &pod).await?;
-            let approvals = "/apis/assent.dev/v1alpha1/namespaces/probe/approvals";
-            let approval = dry_run(&alice, approvals, &unsigned).await?;
+            let pod = cluster.dry_run(Person::Admin, &pod).await?;
+            let approval = cluster.dry_run(Person::Alice, &unsigned).await?;
             let held = match &pod {
-                Ok(pod) => pod.contains("assent.dev/clearance"),
+                Ok(pod) => pod.to_string().contains("assent.dev/clearance"),
                 Err(refusal) => refusal.contains("name its AISystem"),
             };
             let signed = match &approval {
-                Ok(approval) => approval.contains("risk-officers"),
+                Ok(approval) => approval.to_string().contains("risk-officers"),
                 Err(refusal) => refusal.contains("approver is missing"),
             };
             ensure!(held && signed, "{pod:?} {approval:?}");
@@ -205,18 +234,6 @@ impl Assent {
 fn is_established(crd: &Value) -> bool {
     let conditions = crd["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
-}
-
-/// The object that the API server would create, or the message of its refusal. Tests call this function often, and a
-/// kubectl process costs a quarter of a second of CPU time.
-async fn dry_run(client: &Client, path: &str, object: &Value) -> Result<Result<String, String>> {
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let request = Request::new(path).create(&dry, serde_json::to_vec(object)?)?;
-    match client.request::<Value>(request).await {
-        Ok(object) => Ok(Ok(object.to_string())),
-        Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The HTTP response of the server at `address` for `path`, with its headers.

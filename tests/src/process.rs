@@ -11,7 +11,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -45,7 +45,7 @@ struct Run {
 
 impl Process {
     /// Runs `program` with the environment of this process plus `envs`. The output of `program` goes to
-    /// `<log_dir>/<name>.log`.
+    /// `<log_dir>/<name>.log`. An earlier process of this name must have ended, and its log is removed.
     pub fn spawn<Arg, Key, Value>(
         name: &str,
         program: impl AsRef<Path>,
@@ -62,6 +62,12 @@ impl Process {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         let envs: Vec<_> = envs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         let log = log_dir.join(format!("{name}.log"));
+        match fs::remove_file(&log) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", log.display()));
+            }
+            _ => {}
+        }
         let run = Mutex::new(Run::start(&program, &args, &envs, &log)?);
         Ok(Self { name: name.to_owned(), program, args, envs, log, run })
     }

@@ -6,10 +6,10 @@
 
 use anyhow::{Result, ensure};
 use assent::api::Digest;
-use assent_tests::{ControlPlane, Person, Scenario, container, fairness_requirement, from_now};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, fairness_requirement, from_now};
 use serde_json::{Value, json};
 
-use crate::outage::{sleep_past, stage};
+use crate::outage::sleep_past;
 
 use Person::{Admin, Alice, Dev};
 
@@ -252,9 +252,11 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
 }
 
 /// The API server compares the maximum age with its own clock, so it refuses the pods even if no operator runs.
-pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = scene(&cluster, "evidence-aged", "30s").await?;
+pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = scene(cluster, "evidence-aged", "30s").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let performed = from_now(0);
     scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &performed)).await?;

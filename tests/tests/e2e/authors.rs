@@ -6,7 +6,6 @@ use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::outage::stage;
 use crate::refusals::says;
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
@@ -245,17 +244,19 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
     scene.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await.map(drop)
 }
 
-pub async fn a_new_operator_adds_missed_changes_to_the_history() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "unwatched", "high").await?;
+pub async fn a_new_operator_adds_missed_changes_to_the_history(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "unwatched", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.clear("v2", &container("2")).await?;
     entry(&scene, "Cleared", "modelversion/v2", None).await?;
-    drop(assent);
+    assent.operator().kill();
     scene.kubectl(Dev, &["delete", "modelversion/v2"]).await?;
     let purpose = json!({ "spec": { "intendedPurpose": "Something else." } });
     merge(&scene, Dev, "aisystem/scorer", &purpose).await?;
-    let _second = Assent::start(&cluster, "second").await?;
+    let _second = Assent::start(cluster, "second").await?;
     entry(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
     entry(&scene, "Withheld", "modelversion/v1", None).await?;
     entry(&scene, "Deleted", "modelversion/v2", None).await.map(drop)

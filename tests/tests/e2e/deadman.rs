@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, until};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -54,10 +54,11 @@ async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> 
 }
 
 /// After the operator is killed, the nodes end the pods at their deadline, and no new pod runs.
-pub async fn i2_without_an_operator_the_nodes_end_expired_pods() -> Result<()> {
-    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
-    let assent = Assent::install(&cluster).await?;
-    let scene = switched(&cluster, "deadman", 5).await?;
+pub async fn i2_without_an_operator_the_nodes_end_expired_pods(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = switched(cluster, "deadman", 5).await?;
     scene.publish("v1", &container("1")).await?;
     let not_after = approve_for(&scene, 20).await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{Flood, Objects, Person, Scenario, Watched, container};
+use assent_tests::{Assent, ControlPlane, Flood, Objects, Person, Scenario, Watched, container};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::timeout;
-
-use crate::outage::stage;
 
 /// The longest time from an approval to running pods during the flood, on a loaded machine.
 const BOUND: Duration = Duration::from_secs(5);
@@ -48,14 +46,16 @@ fn two(pods: &Objects<Pod>, app: &str, running: bool) -> Result<(), String> {
     if count == 2 { Ok(()) } else { Err(format!("{count} pods match")) }
 }
 
-pub async fn a_flood_in_one_namespace_does_not_delay_another() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let victim = Scenario::new(&cluster, "quiet", "limited").await?;
-    let flooded = Scenario::new(&cluster, "flooded", "limited").await?;
+pub async fn a_flood_in_one_namespace_does_not_delay_another(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let victim = Scenario::new(cluster, "quiet", "limited").await?;
+    let flooded = Scenario::new(cluster, "flooded", "limited").await?;
     let pods = Watched::start(cluster.client(Person::Admin)?).await?;
     let quiet = slowest(&victim, &pods, "before").await?;
 
-    let flood = Flood::new(&cluster, "flooded")?;
+    let flood = Flood::new(cluster, "flooded")?;
     let begun = Instant::now();
     let flooding = tokio::select! {
         () = flood.rise() => unreachable!("the flood never ends"),

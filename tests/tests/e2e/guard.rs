@@ -176,8 +176,10 @@ pub async fn i1_a_pod_created_without_policies_is_stopped() -> Result<()> {
     .await
 }
 
-pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {
-    let (cluster, _assent) = stage().await?;
+pub async fn deleted_policies_are_back_within_a_second(
+    cluster: &ControlPlane,
+    _assent: &Assent,
+) -> Result<()> {
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let mut took = Vec::new();
     for object in [
@@ -187,8 +189,8 @@ pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {
         "validatingadmissionpolicybinding/assent-pod-create",
         "validatingadmissionpolicy/assent-approvals",
     ] {
-        let before = admin(&cluster, &["get", object, "-o=jsonpath={.metadata.uid}"]).await?;
-        admin(&cluster, &["delete", object, "--wait=false"]).await?;
+        let before = admin(cluster, &["get", object, "-o=jsonpath={.metadata.uid}"]).await?;
+        admin(cluster, &["delete", object, "--wait=false"]).await?;
         let deleted = Instant::now();
         took.push(policies.restored(&BTreeSet::from([before])).await?.saturating_duration_since(deleted));
     }
@@ -198,16 +200,18 @@ pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
     // After a deletion of all policies, the API server compiles all of them.
-    let before = uids(&cluster).await?;
-    admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
+    let before = uids(cluster).await?;
+    admin(cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
     let deleted = Instant::now();
     let took = policies.restored(&before).await?.saturating_duration_since(deleted);
     ensure!(took < Duration::from_secs(20), "all policies were restored after {took:?}");
     Ok(())
 }
 
-pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
-    let (cluster, assent) = stage().await?;
+pub async fn edited_policies_are_restored_within_a_second(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let binding = "validatingadmissionpolicybinding/assent-pod-create";
     let policy = "validatingadmissionpolicy/assent-pod-create";
@@ -247,11 +251,11 @@ pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
     // The operator also restores a policy from which a user removed the label of Assent.
-    admin(&cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
+    admin(cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
     // The metric counts a restore after the API server shows it. A late watch event can cause one more restore.
     until(Duration::from_secs(20), "the metric to count five restores", async || {
-        let said = metric(&cluster, &assent, "assent_policies_restored_total").await?;
+        let said = metric(cluster, assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {
             line.strip_prefix(
                 "assent_policies_restored_total{policy=\"ValidatingAdmissionPolicy/assent-pod-create\"} ",
@@ -261,8 +265,8 @@ pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
         Ok(Some(()))
     })
     .await?;
-    let scene = Scenario::new(&cluster, "edited", "high").await?;
-    let said = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
+    let scene = Scenario::new(cluster, "edited", "high").await?;
+    let said = admin(cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
     ensure!(said.contains("was changed by kubectl-patch, restored"), "{said}");
     // The API server uses a restored policy only after a short delay.
     until(Duration::from_secs(10), "pods to be held again", async || {
@@ -393,9 +397,11 @@ pub async fn restored_policies_are_deleted_with_their_release_in_any_order() -> 
     .await
 }
 
-pub async fn i1_a_forged_or_deleted_clearance_is_restored() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "forged", "high").await?;
+pub async fn i1_a_forged_or_deleted_clearance_is_restored(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "forged", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("bad", &container("bad"))).await?;
     scene.held("bad", 2).await?;
@@ -408,7 +414,7 @@ pub async fn i1_a_forged_or_deleted_clearance_is_restored() -> Result<()> {
     ensure!(said.contains("written by Assent only"), "{said}");
     for tamper in [&patch[..], &["delete", "clearance/clearance"]] {
         assent.operator().pause()?;
-        admin(&cluster, &["delete", "validatingadmissionpolicybinding/assent-operator-only"]).await?;
+        admin(cluster, &["delete", "validatingadmissionpolicybinding/assent-operator-only"]).await?;
         until(Duration::from_secs(10), "the policy that protects the Clearance to be gone", async || {
             scene.kubectl(Person::Admin, tamper).await.map(Some)
         })
@@ -425,11 +431,13 @@ pub async fn i1_a_forged_or_deleted_clearance_is_restored() -> Result<()> {
     }
     // The operator counts a restored Clearance after it wrote it.
     until(Duration::from_secs(10), "the count of restored Clearances", async || {
-        let said = metric(&cluster, &assent, "assent_clearances_restored_total").await?;
+        let said = metric(cluster, assent, "assent_clearances_restored_total").await?;
         ensure!(said == "assent_clearances_restored_total 2", "{said}");
         Ok(Some(()))
     })
-    .await
+    .await?;
+    let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
+    policies.restored(&BTreeSet::new()).await.map(drop)
 }
 
 pub async fn a_release_in_another_namespace_adopts_definitions_and_decisions() -> Result<()> {

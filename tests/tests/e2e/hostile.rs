@@ -159,11 +159,17 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
 }
 
 /// The leader has no permission to list approvals. The readiness check and a metric report the broken watch.
-pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> Result<()> {
-    let (cluster, assent) = stage().await?;
+pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
     let mut role: Value = serde_json::from_str(
         &cluster.kubectl(Person::Admin, &["get", "clusterrole", ROLE, "-o=json"]).await?.ok()?,
     )?;
+    if let Some(metadata) = role["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    let complete = role.to_string();
     let rules = role["rules"].as_array_mut().context("no rules")?;
     for rule in rules {
         if let Some(resources) = rule["resources"].as_array_mut() {
@@ -190,11 +196,11 @@ pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> 
         "the metric does not report the broken watch: {metrics}"
     );
     ensure!(metrics.contains("assent_watch_up{kind=\"AISystem\"} 1"), "another watch is down: {metrics}");
-    let standby = Assent::start(&cluster, "standby").await?;
+    let standby = Assent::start(cluster, "standby").await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     ensure!(
         standby.get("/readyz").await?.starts_with("HTTP/1.1 200"),
         "a standby must be ready, because it decides nothing"
     );
-    Ok(())
+    cluster.kubectl_stdin(Person::Admin, &["replace", "-f", "-"], &complete).await?.ok().map(drop)
 }

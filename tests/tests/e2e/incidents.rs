@@ -144,6 +144,8 @@ pub async fn held_content_stays_held_under_a_new_name(cluster: &ControlPlane) ->
 
     // A decision for the content of another version, or for another incident, does not lift the hold.
     note_all(&scene, &incident).await?;
+    // The operator writes the status of an incident after the statuses of the versions.
+    holding(&scene, &incident, "Holding").await?;
     let named = scene.get("incident", &incident).await?["status"]["digest"].take();
     let other = scene.digest_of("v2").await?;
     for (subject, name, digest, reason) in [

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
-
-use crate::outage::stage;
 
 fn image() -> String {
     format!("registry.example/initializer@{}", digest('9'))
@@ -61,10 +59,12 @@ async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
     .await
 }
 
-pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_operator() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let by_webhook = with_initializer(&cluster, "by-webhook").await?;
-    let _webhook = Webhook::start(&cluster, &by_webhook.namespace, |pod| {
+pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_operator(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let by_webhook = with_initializer(cluster, "by-webhook").await?;
+    let _webhook = Webhook::start(cluster, &by_webhook.namespace, |pod| {
         if pod["spec"]["initContainers"].is_null() {
             json!([{ "op": "add", "path": "/spec/initContainers", "value": [initializer()] }])
         } else {
@@ -72,7 +72,7 @@ pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_ope
         }
     })
     .await?;
-    let by_policy = with_initializer(&cluster, "by-policy").await?;
+    let by_policy = with_initializer(cluster, "by-policy").await?;
     injecting_policy(&by_policy).await?;
     assent.operator().kill();
     for scene in [&by_webhook, &by_policy] {

@@ -2,8 +2,15 @@
 //!
 //! `i1` to `i5` in a test name are the promises in the order of `docs/concepts.md`.
 //!
-//! Most tests share one control plane, and each has its own namespace. A test that stops the operator or the API
-//! server starts its own control plane.
+//! Most tests share one control plane at the same time, and each has its own namespace. A test that stops the operator
+//! or the API server needs a control plane for itself. If it leaves the control plane as it was, the next such test
+//! gets the same one with a new operator.
+//!
+//! ```text
+//!  own(…)   starts its control plane itself
+//!  (lend)   one of the idle control planes ── passed, namespaces deleted ──> idle again
+//!  shared   the shared control plane, which the first of these tests starts. They are last.
+//! ```
 
 mod accelerators;
 mod alerting;
@@ -56,10 +63,10 @@ mod workloads;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Node};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
@@ -72,22 +79,26 @@ macro_rules! shared {
         libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
             let tested = async {
                 let _turn = stage.turn.read().await;
-                $module::$test(stage.cluster()?).await
+                $module::$test(&stage.shared().await?.cluster).await
             };
-            stage.runtime.block_on(tested).map_err(|error| format!("{error:#}").into())
+            stage.runtime.block_on(tested).map_err(|error: anyhow::Error| format!("{error:#}").into())
         })
     }),*] };
 }
 
-/// One trial with its own control plane for each listed function.
+/// One trial for each listed function. A trial with `(lend)` gets a control plane with Assent. It may stop and restart
+/// processes, but must leave all policies and risk levels as they were. Every other trial starts its own control plane.
 macro_rules! own {
-    ($stage:expr, $($module:ident :: $test:ident),* $(,)?) => { [$({
+    ($stage:expr, $($module:ident :: $test:ident $(($lend:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
         libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
-            let tested = stage.run_again_if_failed(stringify!($test), $module::$test);
+            let tested = async || own!(@run stage, $module::$test $(, $lend)?);
+            let tested = stage.run_again_if_failed(stringify!($test), tested);
             stage.runtime.block_on(tested).map_err(|error| format!("{error:#}").into())
         })
     }),*] };
+    (@run $stage:ident, $test:path) => { $test().await };
+    (@run $stage:ident, $test:path, $lend:ident) => { $stage.$lend($test).await };
 }
 
 /// One trial for each listed function. Each trial needs a real node. Trials with `(node)` share the control plane and
@@ -108,7 +119,7 @@ macro_rules! on_node {
     (@run $stage:ident, $test:path) => { $stage.run_again_if_failed(stringify!($test), $test).await };
     (@run $stage:ident, $test:path, $node:ident) => {{
         let _turn = $stage.turn.read().await;
-        let cluster = $stage.cluster()?;
+        let cluster = &$stage.shared().await?.cluster;
         let $node = $stage.node.get_or_try_init(|| Node::start(cluster)).await?;
         $test(cluster, $node).await
     }};
@@ -118,23 +129,67 @@ struct Stage {
     runtime: Runtime,
     /// The node must be dropped before the control plane, and Rust drops fields in the order of their declaration.
     node: OnceCell<Node>,
-    cluster: Option<ControlPlane>,
+    shared: OnceCell<Shared>,
+    /// The control planes with Assent that no trial uses now. No operator runs on them.
+    idle: Mutex<Vec<ControlPlane>>,
     /// A trial that runs beside others holds this lock for reading. A trial that runs alone holds it for
     /// writing.
     turn: RwLock<()>,
 }
 
+/// The shared control plane, and its operator, which must be dropped first.
+struct Shared {
+    assent: Assent,
+    cluster: ControlPlane,
+}
+
 impl Stage {
-    fn new(runtime: Runtime, cluster: Option<ControlPlane>) -> Self {
-        Self { runtime, node: OnceCell::new(), cluster, turn: RwLock::new(()) }
+    fn new(runtime: Runtime) -> Self {
+        let (node, shared, idle, turn) = Default::default();
+        Self { runtime, node, shared, idle, turn }
     }
 
-    fn cluster(&self) -> Result<&ControlPlane> {
-        self.cluster.as_ref().context("no control plane")
+    fn idle(&self) -> MutexGuard<'_, Vec<ControlPlane>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shared control plane. The first call starts it.
+    async fn shared(&self) -> Result<&Shared> {
+        let start = async || {
+            // All trials that need an idle control plane are before the trials of the shared one.
+            self.idle().clear();
+            let begin = Instant::now();
+            let cluster = ControlPlane::start().await?;
+            let assent = Assent::install(&cluster).await?;
+            eprintln!("Assent is ready after {:.1?}", begin.elapsed());
+            Ok(Shared { assent, cluster })
+        };
+        self.shared.get_or_try_init(start).await
+    }
+
+    /// Runs a trial on an idle control plane, or on a new one if none is idle. After a failure, nobody uses the control
+    /// plane again.
+    async fn lend(&self, test: impl AsyncFn(&ControlPlane, &Assent) -> Result<()>) -> Result<()> {
+        let idle = self.idle().pop();
+        let (cluster, assent) = if let Some(cluster) = idle {
+            let assent = Assent::run(&cluster).await?;
+            (cluster, assent)
+        } else {
+            let cluster = ControlPlane::start().await?;
+            let assent = Assent::install(&cluster).await?;
+            (cluster, assent)
+        };
+        test(&cluster, &assent).await?;
+        drop(assent);
+        if !self.shared.initialized() {
+            Assent::forget(&cluster).await?;
+            self.idle().push(cluster);
+        }
+        Ok(())
     }
 
     /// Runs a trial with its own control plane. Its time limits assume a machine that is not overloaded. So a trial
-    /// that fails beside other trials runs once more, alone, and only the second result counts.
+    /// that fails beside other trials runs once more, alone and on a new control plane. Only the second result counts.
     async fn run_again_if_failed(&self, name: &str, test: impl AsyncFn() -> Result<()>) -> Result<()> {
         let beside = {
             let _turn = self.turn.read().await;
@@ -142,6 +197,7 @@ impl Stage {
         };
         let Err(error) = beside else { return Ok(()) };
         let _turn = self.turn.write().await;
+        self.idle().clear();
         eprintln!("{name} failed beside other tests and runs again alone: {error:#}");
         test().await
     }
@@ -151,26 +207,16 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Each trial runs dozens of programs. More parallel trials only slow each other down until they time out.
     arguments.test_threads = arguments.test_threads.or(Some(4));
-    let runtime = Runtime::new()?;
-    if arguments.list {
-        let stage = Stage::new(runtime, None);
-        return Ok(libtest_mimic::run(&arguments, trials(&Arc::new(stage))).exit_code());
-    }
-    let begin = Instant::now();
-    let cluster = runtime.block_on(ControlPlane::start())?;
-    let assent = runtime.block_on(Assent::install(&cluster))?;
-    eprintln!("Assent is ready after {:.1?}", begin.elapsed());
-    let stage = Arc::new(Stage::new(runtime, Some(cluster)));
+    let stage = Arc::new(Stage::new(Runtime::new()?));
     let conclusion = libtest_mimic::run(&arguments, trials(&stage));
-    if conclusion.has_failed() {
-        eprintln!("Last warnings and errors of the operator:\n{}", last_warnings(assent.operator().log())?);
+    if let Some(Shared { assent, .. }) = stage.shared.get() {
+        let log = assent.operator().log();
+        if conclusion.has_failed() {
+            eprintln!("Last warnings and errors of the operator:\n{}", last_warnings(log)?);
+        }
+        let panicked = std::fs::read_to_string(log)?.contains("panicked at");
+        ensure!(!panicked, "the operator panicked: {}", last_warnings(log)?);
     }
-    let log = std::fs::read_to_string(assent.operator().log())?;
-    ensure!(
-        !log.contains("panicked at"),
-        "the operator panicked: {}",
-        last_warnings(assent.operator().log())?
-    );
     Ok(conclusion.exit_code())
 }
 
@@ -412,11 +458,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_has_no_unneeded_permissions,
         chart::editors_can_describe_but_not_decide,
     ];
-    shared
+    // The trials of `own` take longest. Short trials at the end keep all threads busy.
+    own(stage)
         .into_iter()
-        .chain(of_incidents_overrides_and_monitors(stage))
-        .chain(own(stage))
         .chain(on_nodes(stage))
+        .chain(of_incidents_overrides_and_monitors(stage))
+        .chain(shared)
         .collect()
 }
 
@@ -480,67 +527,67 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         stage,
         // The tests of Flux and Argo CD take long and slow each other down, so they are spread over the list.
         argocd::health_follows_the_decisions_without_flapping,
-        deadman::i2_without_an_operator_the_nodes_end_expired_pods,
-        assessments::i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing,
+        deadman::i2_without_an_operator_the_nodes_end_expired_pods(lend),
+        assessments::i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing(lend),
         modes::mode_audit_writes_to_the_audit_log_and_warns_nobody,
         argocd::self_heal_does_not_conflict_with_enforcement,
         playground::a_playground_outlives_its_shell_until_it_is_stopped,
-        outage::i5_without_an_operator_only_cleared_pods_start,
+        outage::i5_without_an_operator_only_cleared_pods_start(lend),
         alerting::an_unacknowledged_incident_and_a_breach_reach_their_receivers,
-        outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
-        monitors::a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing,
+        outage::i1_an_operator_that_missed_an_expiry_releases_nothing(lend),
+        monitors::a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing(lend),
         argocd::a_later_sync_wave_waits_for_the_approval,
         argocd::a_hook_waits_for_the_approval,
-        outage::i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile,
-        outage::the_operator_reconnects_to_a_restarted_api_server,
-        outage::a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute,
+        outage::i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile(lend),
+        outage::the_operator_reconnects_to_a_restarted_api_server(lend),
+        outage::a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute(lend),
         accelerators::chart_values_add_accelerators_for_policies_operator_and_plugin,
-        injected::i5_an_approved_pod_with_an_injected_container_starts_without_an_operator,
+        injected::i5_an_approved_pod_with_an_injected_container_starts_without_an_operator(lend),
         argocd::an_application_repository_cannot_add_systems_and_argocd_cannot_approve,
-        outage::one_operator_leads_and_hands_over_on_termination,
-        outage::i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods,
+        outage::one_operator_leads_and_hands_over_on_termination(lend),
+        outage::i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods(lend),
         argocd::argocd_installs_assent_without_drift,
-        outage::a_standby_fills_its_cache_and_writes_nothing_until_it_leads,
-        outage::i1_a_leader_paused_past_its_lease_releases_nothing_and_exits,
+        outage::a_standby_fills_its_cache_and_writes_nothing_until_it_leads(lend),
+        outage::i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(lend),
         argocd::one_signature_clears_a_version_in_every_cluster,
-        outage::operators_with_clocks_a_minute_apart_elect_one_leader,
-        outage::a_rolling_upgrade_loses_no_decision,
+        outage::operators_with_clocks_a_minute_apart_elect_one_leader(lend),
+        outage::a_rolling_upgrade_loses_no_decision(lend),
         flux::health_follows_the_decisions_without_flapping,
-        outage::health_and_metrics_are_served,
+        outage::health_and_metrics_are_served(lend),
         upgrade::an_upgrade_and_a_rollback_disturb_no_workload,
         flux::drift_correction_and_scale_down_do_not_conflict,
         upgrade::a_second_api_version_changes_no_decision,
         chart::plain_manifests_enable_the_policies,
         flux::flux_does_not_revert_a_decision_by_kubectl,
         flux::results_in_git_decide_without_conflicts,
-        faults::a_lost_node_is_reported_and_its_pods_are_not_force_deleted,
-        faults::an_endless_finalizer_is_reported_and_delays_no_other_pod,
+        faults::a_lost_node_is_reported_and_its_pods_are_not_force_deleted(lend),
+        faults::an_endless_finalizer_is_reported_and_delays_no_other_pod(lend),
         flux::an_application_repository_cannot_change_governance,
-        faults::the_operator_does_not_write_to_a_namespace_being_deleted,
+        faults::the_operator_does_not_write_to_a_namespace_being_deleted(lend),
         hostile::unreadable_objects_of_any_kind_affect_only_themselves,
-        floods::a_flood_in_one_namespace_does_not_delay_another,
-        hostile::a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch,
-        faults::the_operator_backs_off_on_429_and_then_catches_up,
+        floods::a_flood_in_one_namespace_does_not_delay_another(lend),
+        hostile::a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch(lend),
+        faults::the_operator_backs_off_on_429_and_then_catches_up(lend),
         flux::flux_installs_assent_without_drift,
-        faults::delayed_stops_and_events_follow_a_busy_api_server_without_a_request_storm,
-        faults::i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance,
+        faults::delayed_stops_and_events_follow_a_busy_api_server_without_a_request_storm(lend),
+        faults::i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance(lend),
         flux::one_signature_clears_a_version_in_every_cluster,
         chaos::two_seeds_of_the_chaos_test_pass,
-        outage::i2_a_disruption_budget_delays_a_stop_only_within_the_grace,
-        workloads::i3_a_restarted_operator_scales_a_deployment_up_again,
-        retries::i3_pods_refused_while_the_operator_was_down_are_held_soon_after,
+        outage::i2_a_disruption_budget_delays_a_stop_only_within_the_grace(lend),
+        workloads::i3_a_restarted_operator_scales_a_deployment_up_again(lend),
+        retries::i3_pods_refused_while_the_operator_was_down_are_held_soon_after(lend),
         refuse::i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approval,
         refuse::nobody_names_another_person_as_the_approver,
         refuse::a_gate_set_by_hand_is_lifted_and_deleted_policies_are_restored,
         guard::i1_a_pod_created_without_policies_is_stopped,
-        guard::deleted_policies_are_back_within_a_second,
-        guard::edited_policies_are_restored_within_a_second,
+        guard::deleted_policies_are_back_within_a_second(lend),
+        guard::edited_policies_are_restored_within_a_second(lend),
         guard::an_upgrade_after_a_restore_has_no_conflict_and_is_not_reverted,
         guard::the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_be_released,
         guard::a_release_in_another_namespace_adopts_definitions_and_decisions,
         guard::restored_policies_are_deleted_with_their_release_in_any_order,
-        authors::a_new_operator_adds_missed_changes_to_the_history,
+        authors::a_new_operator_adds_missed_changes_to_the_history(lend),
         decisions::decisions_stay_immutable_when_an_admin_edits_their_definition,
-        guard::i1_a_forged_or_deleted_clearance_is_restored,
+        guard::i1_a_forged_or_deleted_clearance_is_restored(lend),
     ]
 }

@@ -349,12 +349,12 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     missing("no monitor of the system has the metric drift").await.map(drop)
 }
 
-pub async fn a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing()
--> Result<()> {
-    let cluster = ControlPlane::start().await?;
-    let assent = Assent::install(&cluster).await?;
-    let prometheus = Prometheus::start(&cluster).await?;
-    let scene = Scenario::new(&cluster, "drift-restart", "limited").await?;
+pub async fn a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheus_changes_nothing(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let prometheus = Prometheus::start(cluster).await?;
+    let scene = Scenario::new(cluster, "drift-restart", "limited").await?;
     scene.clear("v1", &container("v1")).await?;
     set(&prometheus, &scene, "spd", "0.2").await?;
     let slow = scene.monitor("slow", &json!({ "breach": { "above": "0.1", "for": "20s" } }));

@@ -1,11 +1,9 @@
-//! Outages of the operator and of the API server: the promises still hold. Each test has its own control plane.
+//! Outages of the operator and of the API server: the promises still hold.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{
-    Assent, Clock, Component, ControlPlane, NAMESPACE, Options, Person, Scenario, container, until,
-};
+use assent_tests::{Assent, Clock, Component, ControlPlane, NAMESPACE, Person, Scenario, container, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -13,7 +11,7 @@ use crate::{overrides, refusals::lift_as_operator};
 
 /// A new control plane with an operator.
 pub async fn stage() -> Result<(ControlPlane, Assent)> {
-    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
+    let cluster = ControlPlane::start().await?;
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
 }
@@ -46,12 +44,14 @@ fn uids(pods: &[Value]) -> Vec<Value> {
     uids
 }
 
-pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "down", "limited").await?;
+pub async fn i5_without_an_operator_only_cleared_pods_start(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "down", "limited").await?;
     let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
         "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "1h", "roles": ["ethics-board"] } });
-    let overridden = overrides::scene(&cluster, "down-overridden", &rules).await?;
+    let overridden = overrides::scene(cluster, "down-overridden", &rules).await?;
     let end = approve_until(&scene, "v1", "1", 15).await?;
     overrides::overrule(&overridden, "outage", &end.to_string()).await?;
     overridden.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
@@ -79,9 +79,11 @@ pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     scene.held("scorer", 3).await.map(drop)
 }
 
-pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "overslept", "limited").await?;
+pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "overslept", "limited").await?;
     for name in ["in-time", "too-late"] {
         scene.apply(Person::Dev, &scene.pod(name, &container("1"))).await?;
         scene.event("Pod", name, "Held").await?;
@@ -111,9 +113,11 @@ pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing() -> Result<(
     Ok(())
 }
 
-pub async fn i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile() -> Result<()> {
-    let (cluster, assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "lost-while-down", "high").await?;
+pub async fn i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "lost-while-down", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
@@ -131,9 +135,11 @@ pub async fn i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwh
     scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn the_operator_reconnects_to_a_restarted_api_server() -> Result<()> {
-    let (cluster, _assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "api-restart", "high").await?;
+pub async fn the_operator_reconnects_to_a_restarted_api_server(
+    cluster: &ControlPlane,
+    _assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "api-restart", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
@@ -152,17 +158,16 @@ const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
 /// The API server needs discovery data to resolve the parameter kind of a policy. It reads this data at its
 /// start, and again after 30 seconds. No client can trigger an earlier read.
-pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute() -> Result<()> {
-    let (cluster, _assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "api-restarts", "high").await?;
+pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute(
+    cluster: &ControlPlane,
+    _assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "api-restarts", "high").await?;
     scene.clear("v1", &container("1")).await?;
-    let mut pod = scene.pod("probe", &container("1"));
-    let (pod, free) = (pod.to_string(), {
-        pod["metadata"]["namespace"] = json!("default");
-        pod.to_string()
-    });
-    let job =
-        scene.workload("batch/v1", "Job", "probe", &assent_tests::pod_spec(&container("1"))).to_string();
+    let pod = scene.pod("probe", &container("1"));
+    let mut free = pod.clone();
+    free["metadata"]["namespace"] = json!("default");
+    let job = scene.workload("batch/v1", "Job", "probe", &assent_tests::pod_spec(&container("1")));
     let restarts = std::env::var(RESTARTS).ok().and_then(|count| count.parse().ok()).unwrap_or(1);
     for restart in 1..=restarts {
         cluster.kill(Component::ApiServer)?;
@@ -170,17 +175,12 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_min
         let (ready, mut last, mut refusals) = (Instant::now(), Duration::ZERO, 0);
         // The loop ends after five seconds without a refusal.
         while ready.elapsed() < last + Duration::from_secs(5) {
-            let create = ["create", "--dry-run=server", "-f", "-"];
-            let said = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?;
-            let of_job = cluster.kubectl_stdin(Person::Dev, &create, &job).await?;
-            let ungoverned = cluster.kubectl_stdin(Person::Admin, &create, &free).await?;
-            ensure!(ungoverned.status.success(), "an ungoverned pod was refused: {}", ungoverned.stderr);
-            for refusal in [&said, &of_job].into_iter().filter(|said| !said.status.success()) {
-                ensure!(
-                    refusal.stderr.contains("failed to find resource referenced by paramKind"),
-                    "{}",
-                    refusal.stderr
-                );
+            let said = cluster.dry_run(Person::Dev, &pod).await?;
+            let of_job = cluster.dry_run(Person::Dev, &job).await?;
+            let ungoverned = cluster.dry_run(Person::Admin, &free).await?;
+            ensure!(ungoverned.is_ok(), "an ungoverned pod was refused: {ungoverned:?}");
+            for refusal in [said, of_job].into_iter().filter_map(Result::err) {
+                ensure!(refusal.contains("failed to find resource referenced by paramKind"), "{refusal}");
                 (last, refusals) = (ready.elapsed(), refusals + 1);
                 ensure!(last < Duration::from_secs(35), "refused for {last:.1?} after it was ready");
             }
@@ -191,17 +191,19 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_min
     Ok(())
 }
 
-pub async fn one_operator_leads_and_hands_over_on_termination() -> Result<()> {
-    let (cluster, first) = stage().await?;
-    let second = Assent::start(&cluster, "second").await?;
+pub async fn one_operator_leads_and_hands_over_on_termination(
+    cluster: &ControlPlane,
+    first: &Assent,
+) -> Result<()> {
+    let second = Assent::start(cluster, "second").await?;
     is_on_standby(&second).await?;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
+    ensure!(lease(cluster).await?["holderIdentity"] == "operator", "{}", lease(cluster).await?);
     let status = first.operator().terminate(Duration::from_secs(10)).await?;
     ensure!(status.success(), "the operator ended with {status}:\n{}", first.operator().log_tail(20));
     let begin = Instant::now();
-    leads(&cluster, "second").await?;
+    leads(cluster, "second").await?;
     ensure!(begin.elapsed() < Duration::from_secs(8), "the lease expired instead of being released");
-    let scene = Scenario::new(&cluster, "handed-over", "high").await?;
+    let scene = Scenario::new(cluster, "handed-over", "high").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await.map(drop)
@@ -209,9 +211,7 @@ pub async fn one_operator_leads_and_hands_over_on_termination() -> Result<()> {
 
 /// The Lease of the leader election.
 async fn lease(cluster: &ControlPlane) -> Result<Value> {
-    let get = ["get", "lease", "assent", "-n", "assent-system", "-o=json"];
-    let lease: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
-    Ok(lease["spec"].clone())
+    Ok(cluster.reader().get("lease", NAMESPACE, "assent").await?["spec"].take())
 }
 
 /// Waits until `operator` leads. The timeout is the lease duration, one retry and some extra time.
@@ -229,23 +229,25 @@ async fn is_on_standby(operator: &Assent) -> Result<()> {
     .await
 }
 
-pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods() -> Result<()> {
-    let (cluster, first) = stage().await?;
-    let second = Assent::start(&cluster, "second").await?;
+pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods(
+    cluster: &ControlPlane,
+    first: &Assent,
+) -> Result<()> {
+    let second = Assent::start(cluster, "second").await?;
     is_on_standby(&second).await?;
-    let scene = Scenario::new(&cluster, "takeover", "high").await?;
+    let scene = Scenario::new(cluster, "takeover", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     first.operator().kill();
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
-    leads(&cluster, "second").await?;
+    leads(cluster, "second").await?;
     scene.held("scorer", 2).await?;
     first.operator().restart()?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     ensure!(
-        lease(&cluster).await?["holderIdentity"] == "second",
+        lease(cluster).await?["holderIdentity"] == "second",
         "the restarted operator took the lease back"
     );
     Ok(())
@@ -267,57 +269,61 @@ async fn lists_of(cluster: &ControlPlane, resource: &str) -> Result<u32> {
     lists.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u32>()?)).sum()
 }
 
-pub async fn a_standby_fills_its_cache_and_writes_nothing_until_it_leads() -> Result<()> {
-    let (cluster, first) = stage().await?;
-    let scene = Scenario::new(&cluster, "standby", "high").await?;
+pub async fn a_standby_fills_its_cache_and_writes_nothing_until_it_leads(
+    cluster: &ControlPlane,
+    first: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "standby", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
-    let lists_of_the_first = lists_of(&cluster, "pods").await?;
+    let lists_of_the_first = lists_of(cluster, "pods").await?;
     ensure!(lists_of_the_first > 0, "the API server counts no list requests");
-    let second = Assent::start(&cluster, "second").await?;
+    let second = Assent::start(cluster, "second").await?;
     is_on_standby(&second).await?;
     until(Duration::from_secs(10), "the standby to list pods before it leads", async || {
-        Ok((lists_of(&cluster, "pods").await? > lists_of_the_first).then_some(()))
+        Ok((lists_of(cluster, "pods").await? > lists_of_the_first).then_some(()))
     })
     .await?;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
+    ensure!(lease(cluster).await?["holderIdentity"] == "operator", "{}", lease(cluster).await?);
     first.operator().kill();
     scene.approve_without_waiting("v1").await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "the lease expired too soon");
+    ensure!(lease(cluster).await?["holderIdentity"] == "operator", "the lease expired too soon");
     let clearance = scene.get("clearance", "clearance").await?;
     ensure!(
         clearance["spec"]["systems"]["scorer"]["cleared"].is_null(),
         "the standby wrote the Clearance: {clearance}"
     );
     scene.held("scorer", 2).await?;
-    let (pods, approvals) = (lists_of(&cluster, "pods").await?, lists_of(&cluster, "approvals").await?);
-    leads(&cluster, "second").await?;
+    let (pods, approvals) = (lists_of(cluster, "pods").await?, lists_of(cluster, "approvals").await?);
+    leads(cluster, "second").await?;
     scene.running("scorer", 2).await?;
     ensure!(
-        lists_of(&cluster, "pods").await? == pods,
+        lists_of(cluster, "pods").await? == pods,
         "the new leader listed pods again instead of using its cache"
     );
     ensure!(
-        lists_of(&cluster, "approvals").await? > approvals,
+        lists_of(cluster, "approvals").await? > approvals,
         "the new leader compiled from approvals that it read before it led"
     );
     Ok(())
 }
 
-pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits() -> Result<()> {
-    let (cluster, first) = stage().await?;
-    let second = Assent::start(&cluster, "second").await?;
+pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(
+    cluster: &ControlPlane,
+    first: &Assent,
+) -> Result<()> {
+    let second = Assent::start(cluster, "second").await?;
     is_on_standby(&second).await?;
-    let scene = Scenario::new(&cluster, "paused", "high").await?;
+    let scene = Scenario::new(cluster, "paused", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     first.operator().pause()?;
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
-    leads(&cluster, "second").await?;
+    leads(cluster, "second").await?;
     scene.held("scorer", 2).await?;
     let said = lift_as_operator(&scene, &held_pod(&scene).await?, Some("assent-release")).await?;
     ensure!(said.contains("has no valid clearance for it"), "a stale operator released a pod: {said:?}");
@@ -329,7 +335,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits() -> R
     })
     .await?;
     scene.held("scorer", 2).await?;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
+    ensure!(lease(cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
     // A late write of the first operator does not disturb the second operator.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
@@ -343,34 +349,35 @@ async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
 
 /// The clock of the second operator is one minute ahead of the first. According to that clock, the lease expired long
 /// ago.
-pub async fn operators_with_clocks_a_minute_apart_elect_one_leader() -> Result<()> {
-    let cluster = ControlPlane::start_with(Options { nodes: 1, ..Options::default() }).await?;
+pub async fn operators_with_clocks_a_minute_apart_elect_one_leader(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
     let clock = Clock::build(cluster.directory())?;
-    Assent::release(&cluster).await?;
     let (slow, fast) = (clock.off_by(-30), clock.off_by(30));
-    let first = Assent::start_in(&cluster, "first", cluster.server(), &slow).await?;
-    leads(&cluster, "first").await?;
-    let renewed = lease(&cluster).await?["renewTime"].as_str().unwrap_or_default().parse::<Timestamp>()?;
+    assent.operator().terminate(Duration::from_secs(10)).await?;
+    let first = Assent::start_in(cluster, "first", cluster.server(), &slow).await?;
+    leads(cluster, "first").await?;
+    let renewed = lease(cluster).await?["renewTime"].as_str().unwrap_or_default().parse::<Timestamp>()?;
     ensure!(
         renewed + 20.seconds() < Timestamp::now(),
         "the clock of the first operator is not slow: {renewed}"
     );
-    let second = Assent::start_in(&cluster, "second", cluster.server(), &fast).await?;
+    let second = Assent::start_in(cluster, "second", cluster.server(), &fast).await?;
     is_on_standby(&second).await?;
     for _ in 0..12 {
-        let lease = lease(&cluster).await?;
+        let lease = lease(cluster).await?;
         ensure!(lease["holderIdentity"] == "first", "the lease changed its holder: {lease}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     ensure!(!second.operator().log_tail(50).contains("leading\n"), "both operators lead");
     first.operator().kill();
-    leads(&cluster, "second").await
+    leads(cluster, "second").await
 }
 
-pub async fn a_rolling_upgrade_loses_no_decision() -> Result<()> {
-    let (cluster, first) = stage().await?;
-    let second = Assent::start(&cluster, "second").await?;
-    let scene = Scenario::new(&cluster, "upgraded", "high").await?;
+pub async fn a_rolling_upgrade_loses_no_decision(cluster: &ControlPlane, first: &Assent) -> Result<()> {
+    let second = Assent::start(cluster, "second").await?;
+    let scene = Scenario::new(cluster, "upgraded", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("stays", &container("1"))).await?;
     scene.running("stays", 2).await?;
@@ -400,8 +407,7 @@ pub async fn a_rolling_upgrade_loses_no_decision() -> Result<()> {
     Ok(())
 }
 
-pub async fn health_and_metrics_are_served() -> Result<()> {
-    let (_cluster, assent) = stage().await?;
+pub async fn health_and_metrics_are_served(_cluster: &ControlPlane, assent: &Assent) -> Result<()> {
     for path in ["/healthz", "/readyz"] {
         let answer = assent.get(path).await?;
         ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{path}: {answer}");
@@ -419,9 +425,11 @@ pub async fn health_and_metrics_are_served() -> Result<()> {
 }
 
 /// Assent respects the budget during the first half of the grace period. Then Assent deletes the pods.
-pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace() -> Result<()> {
-    let (cluster, _assent) = stage().await?;
-    let scene = Scenario::new(&cluster, "budget", "high").await?;
+pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace(
+    cluster: &ControlPlane,
+    _assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "budget", "high").await?;
     let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": "swift" });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": 8 });

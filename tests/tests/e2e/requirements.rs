@@ -4,10 +4,10 @@
 //!  RiskLevel ── expression ──► true: cleared │ false or failed: withheld │ invalid: the level is not ready
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -80,8 +80,13 @@ pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &Contro
     scene.is_cleared("v1").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
-    let level = scene.get("risklevel", &scene.namespace).await?;
-    ensure!(level["status"]["requires"] == "requirement system", "{level}");
+    // The operator writes the status of a level separately from those of the versions.
+    until(Duration::from_secs(30), "the status of the level", async || {
+        let level = scene.get("risklevel", &scene.namespace).await?;
+        ensure!(level["status"]["requires"] == "requirement system", "{level}");
+        Ok(Some(()))
+    })
+    .await?;
 
     require(&scene, &json!([good, requirement("typing-error", "version.spec.runtme.containers.size() > 0")]))
         .await?;

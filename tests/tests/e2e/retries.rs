@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{
-    Assent, ControlPlane, Options, Person, Scenario, Webhook, container, digest, pod_spec, until,
-};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
 use serde_json::{Value, json};
 
 /// The time for which the API server refuses the pods. The back-off doubles with each retry. So at the end of
@@ -107,11 +105,12 @@ async fn patch_set(cluster: &ControlPlane, operator: &str, body: &str) -> Result
 }
 
 /// The namespace gets its label while no operator runs. So it has no Clearance, and the API server refuses its pods.
-pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after() -> Result<()> {
-    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
-    let assent = Assent::install(&cluster).await?;
+pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
     assent.operator().kill();
-    let scene = Scenario { cluster: &cluster, namespace: "labelled-meanwhile".to_owned() };
+    let scene = Scenario { cluster: cluster, namespace: "labelled-meanwhile".to_owned() };
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": scene.namespace, "labels": { "assent.dev/mode": "enforce" } } });
     scene.apply(Person::Admin, &namespace).await?;

@@ -1,7 +1,9 @@
 //! Requirements of a level for the system: risks, reviews of documents, and hosted models.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, from_now};
+use assent_tests::{ControlPlane, Person, Scenario, container, from_now, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -105,9 +107,13 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
         .await?;
     approve(&scene).await?;
     scene.running("scorer", 2).await?;
-    let conditions = scene.get("aisystem", "scorer").await?["status"]["conditions"].to_string();
-    ensure!(!conditions.contains("ReviewsOverdue"), "{conditions}");
-    Ok(())
+    // The pods run when the Clearance is written. The operator writes the statuses after the Clearance.
+    until(Duration::from_secs(30), "the condition ReviewsOverdue to disappear", async || {
+        let conditions = scene.get("aisystem", "scorer").await?["status"]["conditions"].to_string();
+        ensure!(!conditions.contains("ReviewsOverdue"), "{conditions}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 /// The timeout, on a loaded machine, for a change that normally happens at once.
@@ -608,10 +608,11 @@ pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlan
     scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn i3_a_restarted_operator_scales_a_deployment_up_again() -> Result<()> {
-    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
-    let assent = Assent::install(&cluster).await?;
-    let scene = Scenario::new(&cluster, "restarted", "high").await?;
+pub async fn i3_a_restarted_operator_scales_a_deployment_up_again(
+    cluster: &ControlPlane,
+    assent: &Assent,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "restarted", "high").await?;
     level(&scene, "restarted", &json!({ "mode": "ScaleDown" })).await?;
     scene.publish("v1", &container("1")).await?;
     approve_alone(&scene).await?;
