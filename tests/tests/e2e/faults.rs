@@ -144,17 +144,24 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod(
     let said = scene.assent(Person::Dev, &["explain", &format!("pod/{name}")]).await?.ok()?;
     ensure!(said.contains("stopping"), "{said}");
 
-    for pod in &before {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let patch = ["patch", "pod", name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
-        scene.kubectl(Person::Dev, &patch).await?;
-    }
+    remove_finalizers(&scene, &before).await?;
     counted(&scene, &json!({ "running": 0, "held": 4 })).await?;
     // The operator sets the metric and writes the counts separately.
     until(Duration::from_secs(20), "the metric to count no overdue pods", async || {
         Ok((metric(operator, "assent_overdue_pods ").await? == 0).then_some(()))
     })
-    .await
+    .await?;
+    // The held pods have the finalizer too, and would delay the deletion of the namespace.
+    remove_finalizers(&scene, &scene.pods("kept").await?).await
+}
+
+async fn remove_finalizers(scene: &Scenario<'_>, pods: &[Value]) -> Result<()> {
+    for pod in pods {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = ["patch", "pod", name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+        scene.kubectl(Person::Dev, &patch).await?;
+    }
+    Ok(())
 }
 
 /// A finalizer delays the deletion of the namespace. The operator must not write to the namespace any more.

@@ -110,7 +110,7 @@ pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after(
     assent: &Assent,
 ) -> Result<()> {
     assent.operator().kill();
-    let scene = Scenario { cluster: cluster, namespace: "labelled-meanwhile".to_owned() };
+    let scene = Scenario { cluster, namespace: "labelled-meanwhile".to_owned() };
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": scene.namespace, "labels": { "assent.dev/mode": "enforce" } } });
     scene.apply(Person::Admin, &namespace).await?;
