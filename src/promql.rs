@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!  text ─► parse ─► add namespace="…" to every selector ─► print ─► parse again: every selector has it ─► text
-//!    └─ too long, too deep, unknown or experimental syntax, names that are not plain ─► refused
+//!    └─ too long, too deep, too many steps, unknown or experimental syntax, names that are not plain ─► refused
 //! ```
 //!
 //! Prometheus joins the matchers of a selector with AND. If a tenant writes a matcher for another namespace, the
 //! selector has both matchers, and its result is empty.
 
+use std::{mem, time::Duration};
+
 use promql_parser::{
     label::{Labels, MatchOp, Matcher},
     parser::{
-        AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse,
+        AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, SubqueryExpr, VectorMatchCardinality,
+        VectorSelector, parse,
     },
     util::unquote_string,
 };
@@ -35,6 +38,14 @@ const REGEXES: usize = 16;
 /// The maximum memory of a compiled regular expression, in KiB. The parser itself allows 10 MiB.
 const REGEX_KIB: usize = 256;
 
+/// The maximum number of steps of all subqueries of a query. The step of an inner subquery counts once for each step of
+/// the outer one. Prometheus has the same limit for the points of a range query.
+const STEPS: u128 = 11_000;
+
+/// The step of a subquery that states none, for the limit. Prometheus then uses its evaluation interval, which is one
+/// minute by default and often 15 s.
+const DEFAULT_STEP: Duration = Duration::from_secs(15);
+
 /// The operators that are words.
 const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
 
@@ -52,6 +63,11 @@ pub enum Refused {
         "the query has more than {REGEXES} regular expressions, or one that needs more than {REGEX_KIB} KiB: use shorter ones"
     )]
     Regex,
+    /// The subqueries have too many steps.
+    #[error(
+        "the subqueries have more than {STEPS} steps, which makes Prometheus slow: use a shorter range or a longer step, such as [1d:5m] (a subquery without a step counts with 15s), or record a rule in Prometheus"
+    )]
+    Steps,
     /// The text is not PromQL.
     #[error("the query is not valid PromQL: {0}")]
     Syntax(String),
@@ -69,18 +85,20 @@ pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String,
     check_regexes(query)?;
     let mut expression = parse(query).map_err(Refused::Syntax)?;
     let matcher = Matcher::new(MatchOp::Equal, label, namespace);
-    each_selector(&mut expression, &mut |selector| {
+    Walk::new(&mut |selector| {
         selector.matchers.matchers.push(matcher.clone());
         Ok(())
-    })?;
+    })
+    .through(&mut expression)?;
     let limited = expression.to_string();
     drop(expression);
     // The printer and the parser can differ. So the printed query is parsed again, and each selector must have the
     // matcher.
     let mut again = parse(&limited).map_err(|_| changed())?;
-    each_selector(&mut again, &mut |selector| {
+    Walk::new(&mut |selector| {
         if selector.matchers.matchers.contains(&matcher) { Ok(()) } else { Err(changed()) }
-    })?;
+    })
+    .through(&mut again)?;
     if again.to_string() == limited { Ok(limited) } else { Err(changed()) }
 }
 
@@ -203,36 +221,67 @@ fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused>
     }
 }
 
-/// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace.
+/// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace, and subqueries with too many
+/// steps.
 ///
-/// The visitors of the parser library cannot replace this function. They skip the parameters of aggregations, such as
-/// the first argument of `topk`.
-fn each_selector(
-    expression: &mut Expr,
-    act: &mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
-) -> Result<(), Refused> {
-    match expression {
-        Expr::VectorSelector(selector) => plain_selector(selector).and_then(|()| act(selector)),
-        Expr::MatrixSelector(matrix) => plain_selector(&matrix.vs).and_then(|()| act(&mut matrix.vs)),
-        Expr::Call(call) => {
-            plain_call(call)?;
-            call.args.args.iter_mut().try_for_each(|argument| each_selector(argument, act))
+/// The visitors of the parser library cannot replace this type. They skip the parameters of aggregations, such as the
+/// first argument of `topk`.
+struct Walk<'a> {
+    act: &'a mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
+    /// The number of times that Prometheus evaluates the current part.
+    evaluations: u128,
+    /// The steps of the subqueries so far.
+    steps: u128,
+}
+
+impl<'a> Walk<'a> {
+    fn new(act: &'a mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>) -> Self {
+        Self { act, evaluations: 1, steps: 0 }
+    }
+
+    fn through(&mut self, expression: &mut Expr) -> Result<(), Refused> {
+        match expression {
+            Expr::VectorSelector(selector) => self.selector(selector),
+            Expr::MatrixSelector(matrix) => self.selector(&mut matrix.vs),
+            Expr::Call(call) => {
+                plain_call(call)?;
+                call.args.args.iter_mut().try_for_each(|argument| self.through(argument))
+            }
+            Expr::Aggregate(AggregateExpr { expr, param, modifier, .. }) => {
+                plain_modifier(modifier.as_ref())?;
+                param.iter_mut().try_for_each(|param| self.through(param))?;
+                self.through(expr)
+            }
+            Expr::Binary(binary) => {
+                plain_binary(binary)?;
+                self.through(&mut binary.lhs)?;
+                self.through(&mut binary.rhs)
+            }
+            Expr::Unary(unary) => self.through(&mut unary.expr),
+            Expr::Paren(parentheses) => self.through(&mut parentheses.expr),
+            Expr::Subquery(subquery) => self.subquery(subquery),
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) => Ok(()),
+            Expr::Extension(_) => Err(Refused::Unlimited("an extension of PromQL".to_owned())),
         }
-        Expr::Aggregate(AggregateExpr { expr, param, modifier, .. }) => {
-            plain_modifier(modifier.as_ref())?;
-            param.iter_mut().try_for_each(|param| each_selector(param, act))?;
-            each_selector(expr, act)
+    }
+
+    fn selector(&mut self, selector: &mut VectorSelector) -> Result<(), Refused> {
+        plain_selector(selector)?;
+        (self.act)(selector)
+    }
+
+    fn subquery(&mut self, subquery: &mut SubqueryExpr) -> Result<(), Refused> {
+        let step = subquery.step.filter(|step| !step.is_zero()).unwrap_or(DEFAULT_STEP);
+        let steps = subquery.range.as_nanos().div_ceil(step.as_nanos());
+        let evaluations = self.evaluations.saturating_mul(steps);
+        self.steps = self.steps.saturating_add(evaluations);
+        if self.steps > STEPS {
+            return Err(Refused::Steps);
         }
-        Expr::Binary(binary) => {
-            plain_binary(binary)?;
-            each_selector(&mut binary.lhs, act)?;
-            each_selector(&mut binary.rhs, act)
-        }
-        Expr::Unary(unary) => each_selector(&mut unary.expr, act),
-        Expr::Paren(parentheses) => each_selector(&mut parentheses.expr, act),
-        Expr::Subquery(subquery) => each_selector(&mut subquery.expr, act),
-        Expr::NumberLiteral(_) | Expr::StringLiteral(_) => Ok(()),
-        Expr::Extension(_) => Err(Refused::Unlimited("an extension of PromQL".to_owned())),
+        let outer = mem::replace(&mut self.evaluations, evaluations);
+        self.through(&mut subquery.expr)?;
+        self.evaluations = outer;
+        Ok(())
     }
 }
 

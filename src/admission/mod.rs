@@ -25,7 +25,8 @@
 //!                                                                     not deleted
 //!  Override   ─► assent-override-stamp       (mutating) the requester is the user
 //!             ─► assent-overrides            ends within 744 hours, immutable, not deleted
-//!  Monitor    ─► assent-monitors             a hold only with a permission, always for the same system
+//!  Monitor    ─► assent-monitors             a hold only with a permission, also to change or delete it, always for
+//!                                            the same system
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
 //!  AISystem, ModelVersion ─► assent-evidence not deleted while an open incident concerns it

@@ -136,14 +136,27 @@ fn incidents(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Requires the verb `hold` for a monitor that can hold a system. The operator opens the incidents of monitors with its
-/// own permissions. Without this rule, a user without the verb could hold a system through a monitor.
+/// Requires the verb `hold` for a monitor that can hold a system: to write, change or delete it. The operator opens the
+/// incidents of monitors with its own permissions. Without this policy, a user without the verb could hold a system
+/// through a monitor, or end the protection by one.
 fn monitors() -> [PolicyObject; 2] {
-    let scope = MatchScope { resources: &["monitors"], operations: &["CREATE", "UPDATE"], ..RECORDS };
+    let scope = MatchScope { resources: &["monitors"], ..RECORDS };
+    let may_hold = |of: &str| {
+        format!(
+            "authorizer.group('{GROUP}').resource('aisystems').namespace(request.namespace).name({of}.spec.system).check('hold').allowed()"
+        )
+    };
+    let holds = |of: &str| format!("{of}.spec.?onBreach.orValue('Warn') == 'Hold'");
     let rules = vec![
         Rule {
-            holds: format!("object.spec.?onBreach.orValue('Warn') != 'Hold' || (request.operation == 'UPDATE' && object.spec == oldObject.spec) || authorizer.group('{GROUP}').resource('aisystems').namespace(request.namespace).name(object.spec.system).check('hold').allowed()"),
+            holds: format!("request.operation == 'DELETE' || !({}) || (request.operation == 'UPDATE' && object.spec == oldObject.spec) || {}", holds("object"), may_hold("object")),
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ', so this monitor may not either: set onBreach to OpenIncident, or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
+        },
+        Rule {
+            // The garbage collector deletes the monitor with its owner, so a new owner counts as a change. Before the
+            // namespace controller deletes a namespace, its pods stop.
+            holds: format!("request.operation == 'CREATE' || !({}) || (request.operation == 'DELETE' ? request.userInfo.username in {NAMESPACE_CONTROLLER} : object.spec == oldObject.spec && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences) || {}", holds("oldObject"), may_hold("oldObject")),
+            else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + oldObject.spec.system + ', so the user may not change or delete monitor ' + oldObject.metadata.name + ', which can hold it: ask for the verb hold on aisystems.assent.dev/' + oldObject.spec.system".to_owned(),
         },
         Rule {
             // Without this rule, a user could change the system during a breach. The breach would then count for the

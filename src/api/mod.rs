@@ -98,8 +98,9 @@ pub use model_version::{
     RequirementState, RequirementStatus,
 };
 pub use monitor::{
-    BreachBar, ClearBar, ExistingAlert, Measurement, Monitor, MonitorProgress, MonitorSpec, MonitorState,
-    MonitorStatus, NoData, NoDataEffect, OnBreach, OpenBreach, RequiredMonitor, RequiredSamples,
+    BreachBar, ClearBar, ExistingAlert, Monitor, MonitorMeasurement, MonitorProgress, MonitorSpec,
+    MonitorState, MonitorStatus, NoData, NoDataEffect, OnBreach, OpenBreach, OpenedIncident, RequiredMonitor,
+    RequiredSamples,
 };
 pub use overrides::{
     MissedOverrideReview, Override, OverrideQuota, OverrideReview, OverrideRules, OverrideSpec,

@@ -16,7 +16,8 @@ use super::{Conditions, Decimal, Digest, RiskRating, Text, conditions_schema};
 /// A.6.2.6). On a breach, the operator warns, opens an incident, or holds the system.
 ///
 /// A query reads only the series of its own namespace. A monitor never clears a version and never lifts a hold. To
-/// create a monitor that holds a system, or to change it, the user needs the RBAC verb `hold` on the `AISystem`.
+/// create a monitor that holds a system, or to change or delete it, the user needs the RBAC verb `hold` on the
+/// `AISystem`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -57,8 +58,9 @@ pub struct MonitorSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
 
-    /// Alert of Prometheus. The condition is breached while the alert fires. Default: none, so `query` is set.
-    /// Example: `{ name: CreditDrift }`.
+    /// Alert of Prometheus. The condition is breached while the alert fires. Without a firing alert, the value is 0, also
+    /// if the alert has no rule. To notice a missing rule, state `samples`, with a query that has a value while the rule
+    /// works. Default: none, so `query` is set. Example: `{ name: CreditDrift }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<ExistingAlert>,
 
@@ -129,7 +131,7 @@ pub struct ExistingAlert {
 
     /// Labels that the alert must have. Default: none, so the labels do not matter. Example: `{ severity: critical }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), schema_with = "labels_schema")]
+    #[schemars(schema_with = "labels_schema")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -138,6 +140,10 @@ fn labels_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 256 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(label, size(label) <= 128)",
+            "message": "the name of a label must have at most 128 characters"
+        }],
         "description": "Labels that the alert must have."
     })
 }
@@ -154,8 +160,10 @@ pub struct BreachBar {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Decimal>,
 
-    /// Time for which the value must be beyond the limit, as a Go duration of at most `744h`. Time without a value does
-    /// not count, and does not start the time again. Default: `0s`, so one value is a breach. Example: `30m`.
+    /// Time for which the value must be beyond the limit, as a Go duration of at most `744h`. Only a value that is not
+    /// beyond the limit starts the time again. The time between two values beyond the limit counts if it is at most
+    /// three intervals, also if measurements between them have no value. Default: `0s`, so one value is a breach.
+    /// Example: `30m`.
     #[serde(
         default = "no_time",
         rename = "for",
@@ -295,6 +303,17 @@ pub struct RequiredMonitor {
     /// Example: `{ above: "0.1", for: 30m }`.
     pub breach: BreachBar,
 
+    /// Longest time between two queries that the monitor may have, as a Go duration from `5s` to `1h`. Default: none, so
+    /// the owner chooses the time. Example: `5m`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::duration::optional"
+    )]
+    #[schemars(extend("maxLength" = 32))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('5s') && duration(self) <= duration('1h')", "must be a duration from 5s to 1h, such as 1m"))]
+    pub interval: Option<Duration>,
+
     /// Mildest action that the monitor may have. Default: `Warn`. Example: `Hold`.
     #[serde(default)]
     pub on_breach: OnBreach,
@@ -350,11 +369,16 @@ pub struct MonitorStatus {
     /// Last measurements, the newest first, at most 10. Absent before the first one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
-    pub measurements: Vec<Measurement>,
+    pub measurements: Vec<MonitorMeasurement>,
 
     /// Breach that is not over. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach: Option<OpenBreach>,
+
+    /// Last incident that the operator opened for this monitor. It stays after the breach is over. A later breach opens no
+    /// other incident while this one is open and holds as the breach must. Absent before the first incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_incident: Option<OpenedIncident>,
 
     /// Counted times, so that a restarted operator continues with them. Absent before the first status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -389,7 +413,7 @@ impl MonitorState {
 /// One measurement.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Measurement {
+pub struct MonitorMeasurement {
     /// Time of the query. Example: `2026-09-01T10:00:00Z`.
     pub at: Time,
 
@@ -410,10 +434,23 @@ pub struct OpenBreach {
     #[schemars(length(max = 1024))]
     pub cause: String,
 
-    /// Name of the `Incident` that the operator opened. Absent if the action is `Warn`. Example: `drift-1f3c9a20`.
+    /// Name of the `Incident` that the operator opened or that was still open. Absent if the action is `Warn`. Example: `drift-1f3c9a20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub incident: Option<String>,
+}
+
+/// An incident that the operator opened for a monitor.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedIncident {
+    /// Name of the `Incident`. Example: `drift-1f3c9a20`.
+    #[schemars(length(max = 253))]
+    pub name: String,
+
+    /// Whether the incident holds the system. Default: `false`. Example: `true`.
+    #[serde(default)]
+    pub holds: bool,
 }
 
 /// Times that the operator counted.

@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    index::{Cached, CachedAssessment, NamespaceFacts},
+    index::{Cached, CachedAssessment, CachedMonitor, NamespaceFacts},
     overrides::{self, JudgedOverrides},
 };
 use crate::{
-    api::{AISystem, Digest},
+    api::{AISystem, Digest, OnBreach},
     policy::{
-        Attestations, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, Overrides, RecordedAssessment,
-        RecordedMonitor, SignedCertifications, missing_monitors,
+        Attestations, Incidents, MissingMonitor, Overrides, RecordedAssessment, RecordedMonitor,
+        SignedCertifications, counted_monitors, missing_monitors,
     },
 };
 
@@ -71,7 +71,10 @@ pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
 
 fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
     let mut of_system: BTreeMap<&str, Vec<RecordedMonitor<'_>>> = BTreeMap::new();
-    for (name, monitor) in facts.monitors.iter().take(MONITORS_OF_NAMESPACE) {
+    let holds = |monitor: &CachedMonitor| monitor.spec.on_breach == OnBreach::Hold;
+    let holding = facts.monitors.iter().filter(|(_, monitor)| holds(monitor));
+    let others = facts.monitors.iter().filter(|(_, monitor)| !holds(monitor));
+    for (name, monitor) in counted_monitors(holding, others) {
         let recorded = RecordedMonitor { name, spec: &monitor.spec, measured: monitor.measured.as_ref() };
         of_system.entry(&monitor.spec.system).or_default().push(recorded);
     }

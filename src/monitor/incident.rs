@@ -1,25 +1,37 @@
 //! Opens the incident of a breach, exactly once.
 //!
 //! ```text
+//!  earlier incident of the monitor ─► open, and holds as the breach must ─► it counts for this breach too
+//!        │ none, closed or resumed
+//!        ▼
 //!  UID of the monitor, time of the breach ─► name ─► create ─┬─ created
 //!                                              ▲             ├─ exists, from this monitor: the same breach
-//!                                              └── next ◄────┴─ exists, from somebody else
+//!                                              └── next ◄────┴─ exists, from somebody else, or without a hold
 //! ```
 //!
 //! A retry and a second operator get the same name. A user can create an incident with this name first. It has no
 //! `spec.monitor`, because only the operator may set this field. So the operator takes the next name. If a user created
 //! incidents with all these names, the API server generates a name, which nobody can predict.
+//!
+//! If people resumed a version that the earlier incident held, that incident no longer holds all versions. Then the
+//! breach gets its own incident.
 
 use std::sync::Arc;
 
-use k8s_openapi::{api::authentication::v1::SelfSubjectReview, jiff::Timestamp};
-use kube::{Api, Client, ResourceExt as _, api::PostParams};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::entry::Place;
 use crate::{
-    api::{Approver, Digest, Incident, IncidentEffect, IncidentSpec, MonitorSpec, OnBreach},
+    api::{
+        Approval, Approver, Decision, Digest, Incident, IncidentEffect, IncidentSpec, MonitorSpec, OnBreach,
+        OpenedIncident,
+    },
     truncate::{plain, shorten},
     watch::request,
 };
@@ -27,12 +39,20 @@ use crate::{
 /// The number of names that the operator tries before it asks for a generated name.
 const NAMES: u32 = 16;
 
-/// A breach without an incident.
+/// A breach that needs an incident.
 pub(super) struct Unopened {
     pub(super) uid: String,
     pub(super) since: Timestamp,
     pub(super) cause: String,
     pub(super) spec: Arc<MonitorSpec>,
+    /// The incident of an earlier breach.
+    pub(super) earlier: Option<OpenedIncident>,
+}
+
+impl Unopened {
+    fn holds(&self) -> bool {
+        self.spec.on_breach == OnBreach::Hold
+    }
 }
 
 /// Opens incidents as the operator.
@@ -47,19 +67,27 @@ impl Opener {
         Self { client, operator: OnceCell::new() }
     }
 
-    /// Opens the incident of a breach. Returns its name.
-    pub(super) async fn open(&self, (namespace, monitor): &Place, breach: &Unopened) -> kube::Result<String> {
+    /// Opens the incident of a breach, unless an earlier incident of the monitor still counts.
+    pub(super) async fn open(&self, place: &Place, breach: &Unopened) -> kube::Result<OpenedIncident> {
+        let (namespace, monitor) = place;
         let api = Api::<Incident>::namespaced(self.client.clone(), namespace);
-        let operator = self.operator.get_or_try_init(|| self.myself()).await?;
+        let opened = |name| OpenedIncident { name, holds: breach.holds() };
+        if let Some(earlier) = &breach.earlier
+            && (earlier.holds || !breach.holds())
+            && self.is_open(&api, namespace, earlier).await?
+        {
+            return Ok(earlier.clone());
+        }
+        let operator = self.operator.get_or_try_init(|| request::myself(&self.client)).await?;
         let spec = incident(monitor, breach, operator.clone());
         for attempt in 0..NAMES {
             let name = name(monitor, breach, attempt);
             match request::put(&api, &PostParams::default(), &Incident::new(&name, spec.clone())).await {
-                Ok(()) => return Ok(name),
+                Ok(()) => return Ok(opened(name)),
                 Err(kube::Error::Api(answer)) if answer.code == 409 => {
                     let existing = request::get_opt(&api, &name).await?;
-                    if existing.is_some_and(|incident| incident.spec.monitor.as_deref() == Some(monitor)) {
-                        return Ok(name);
+                    if existing.is_some_and(|incident| is_of(&incident.spec, monitor, breach)) {
+                        return Ok(opened(name));
                     }
                 }
                 Err(error) => return Err(error),
@@ -68,14 +96,38 @@ impl Opener {
         let mut generated = Incident::new("", spec);
         generated.metadata.name = None;
         generated.metadata.generate_name = Some(format!("{}-", start(monitor)));
-        api.create(&PostParams::default(), &generated).await.map(|incident| incident.name_any())
+        api.create(&PostParams::default(), &generated).await.map(|incident| opened(incident.name_any()))
     }
 
-    async fn myself(&self) -> kube::Result<Approver> {
-        let api = Api::<SelfSubjectReview>::all(self.client.clone());
-        let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-        Ok(review.status.and_then(|status| status.user_info).unwrap_or_default().into())
+    /// Whether people have neither closed the incident nor resumed a version that it held. A decision to resume counts
+    /// even if it has no effect, because then the worst case is one more incident.
+    async fn is_open(
+        &self,
+        api: &Api<Incident>,
+        namespace: &str,
+        earlier: &OpenedIncident,
+    ) -> kube::Result<bool> {
+        let Some(incident) = request::get_opt(api, &earlier.name).await? else { return Ok(false) };
+        if incident.condition("Closed").is_some_and(|closed| closed.status == *"True") {
+            return Ok(false);
+        }
+        if !earlier.holds {
+            return Ok(true);
+        }
+        let approvals = Api::<Approval>::namespaced(self.client.clone(), namespace);
+        let approvals = request::list(&approvals, &ListParams::default()).await?;
+        let resumes = |approval: &Approval| {
+            approval.spec.decision == Decision::Resume
+                && approval.spec.incident.as_ref().is_some_and(|of| *of.name == *earlier.name)
+        };
+        Ok(!approvals.items.iter().any(resumes))
     }
+}
+
+/// Whether an incident was opened for this breach, with its effect.
+fn is_of(incident: &IncidentSpec, monitor: &str, breach: &Unopened) -> bool {
+    incident.monitor.as_deref() == Some(monitor)
+        && (incident.effect == IncidentEffect::Hold || !breach.holds())
 }
 
 /// The name of the incident. It depends only on the breach and the attempt, so a retry gets the same name.
@@ -91,13 +143,13 @@ fn start(monitor: &str) -> &str {
 }
 
 fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpec {
-    let MonitorSpec { system, metric, severity, on_breach, .. } = &*breach.spec;
+    let MonitorSpec { system, metric, severity, .. } = &*breach.spec;
     let severity = severity.map(|severity| format!(" (severity {severity})")).unwrap_or_default();
     let description = format!("monitor/{monitor}{severity}: {metric}: {} at {}", breach.cause, breach.since);
     IncidentSpec {
         system: system.clone(),
         model_versions: Vec::new(),
-        effect: if *on_breach == OnBreach::Hold { IncidentEffect::Hold } else { IncidentEffect::None },
+        effect: if breach.holds() { IncidentEffect::Hold } else { IncidentEffect::None },
         except: None,
         description: shorten(plain(&description).into_owned(), 4096),
         criteria: Vec::new(),
@@ -122,7 +174,18 @@ mod tests {
             since: Timestamp::from_second(second).expect("a time"),
             cause: "2 is above 1".to_owned(),
             spec: Arc::new(serde_json::from_value(spec).expect("a spec")),
+            earlier: None,
         }
+    }
+
+    #[test]
+    fn incident_without_a_hold_does_not_count_for_a_breach_that_holds() {
+        let mut breach = breach(1);
+        let plain = incident("drift", &breach, Approver::default());
+        assert!(is_of(&plain, "drift", &breach) && !is_of(&plain, "other", &breach));
+        Arc::make_mut(&mut breach.spec).on_breach = OnBreach::Hold;
+        assert!(!is_of(&plain, "drift", &breach), "it has no effect");
+        assert!(is_of(&incident("drift", &breach, Approver::default()), "drift", &breach));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //!  watch ──► Entries ──► Queue: one query for each monitor and interval, spread evenly
 //!                          │
-//!                          ▼  at most 2 at a time for a namespace, 64 in total
+//!                          ▼  Turns: at most 2 at a time for a namespace, 16 for a Prometheus; slow ones rest
 //!                        Source (Prometheus, from the configuration) ──► Measurement ──► policy::MonitorTrack
 //!                                                                                          │
 //!                                Incident (None or Hold) ◄── breach ◄── status, Event ◄────┘
@@ -18,6 +18,7 @@ mod incident;
 mod schedule;
 mod source;
 mod status;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -28,37 +29,33 @@ use std::{
 use futures::{Stream, StreamExt};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
-    Client, ResourceExt,
+    Api, Client, ResourceExt,
+    api::ListParams,
     runtime::events::{Event, EventType},
 };
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 pub use self::source::{InvalidSources, MonitorOptions, SourceList};
 use self::{
     entry::{Entries, Place, Task},
-    incident::Opener,
+    incident::{Opener, Unopened},
     source::Source,
     status::{Wrote, write},
+    turns::{Turn, Turns},
 };
 use crate::{
-    api::{Monitor, OnBreach},
+    api::Monitor,
     event_recorder::EventRecorder,
     lock::lock,
     metrics::Metrics,
     policy::Measurement,
+    promql::LimitedQueries,
     truncate::{NOTE_BYTES, plain, shorten},
-    watch::{Outcome, Queue, Relist, Watches},
+    watch::{Outcome, Queue, Relist, Watches, request},
 };
 
-/// The maximum number of queries at the same time.
-const CONCURRENCY: usize = 64;
-
-/// The maximum number of queries at the same time for one namespace. Slow queries of one tenant leave room for others.
-const OF_NAMESPACE: usize = 2;
-
-/// The pause before the next query, if a write conflicted or an incident could not be opened.
-const RETRY: Duration = Duration::from_secs(1);
+/// The maximum number of writes in one report. Usually two suffice: the breach, and then the name of its incident.
+const WRITES: usize = 4;
 
 struct Context {
     client: Client,
@@ -68,8 +65,7 @@ struct Context {
     metrics: Arc<Metrics>,
     recorder: EventRecorder,
     opener: Opener,
-    turns: Semaphore,
-    turns_of: Mutex<HashMap<String, Arc<Semaphore>>>,
+    turns: Turns,
 }
 
 /// Queries the monitors until `shutdown`. It does not wait for queries in progress, because a slow query would delay the
@@ -90,8 +86,7 @@ pub(crate) async fn run(
         metrics,
         recorder: EventRecorder::new(client.clone()),
         opener: Opener::new(client),
-        turns: Semaphore::new(CONCURRENCY),
-        turns_of: Mutex::default(),
+        turns: Turns::default(),
     };
     let changed = feed(&entries, &watches);
     let work = |place| {
@@ -127,60 +122,67 @@ fn namespace(object: &impl kube::Resource) -> String {
 impl Context {
     /// Queries the monitor at `place` if it is due. If the monitor was deleted, removes its metrics.
     async fn work(&self, place: Place) -> Option<Outcome> {
-        let turn_of = self.turn_of(&place.0);
-        let own = turn_of.acquire().await;
-        let task = lock(&self.entries).task(&place, &self.label, Timestamp::now());
+        let is_slow = lock(&self.entries).is_slow(&place);
+        let mut turn = self.turns.of(&place.0, is_slow).await?;
+        self.parse(&place);
+        let task = lock(&self.entries).task(&place, Timestamp::now());
         let again = match task {
             Task::Gone { is_last } => {
                 self.metrics.monitor_gone(&place.0, &place.1);
-                drop(own);
-                // A query of a deleted monitor can still hold a permit. Without this check, the next monitor of the
-                // namespace would get new permits.
-                let mut semaphores = lock(&self.turns_of);
-                if is_last && Arc::strong_count(&turn_of) == 2 {
-                    semaphores.remove(&place.0);
+                drop(turn);
+                if is_last {
+                    self.turns.forget(&place.0);
                 }
-                drop(semaphores);
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,
             // Thousands of monitors can wait at the same time. The box keeps the future of each of them small.
-            Task::Query(query) => Box::pin(self.query(&place, query)).await,
-            Task::Report(again) => {
-                Box::pin(self.report(&place)).await;
-                again
-            }
+            Task::Query(query) => Box::pin(self.query(&place, query, &mut turn)).await,
+            Task::Open => Box::pin(self.report(&place)).await.unwrap_or_default(),
+            Task::Report(again) => Box::pin(self.report(&place)).await.unwrap_or(again),
         };
         Some(Outcome { again: Some(again), rest: Duration::ZERO })
     }
 
-    fn turn_of(&self, namespace: &str) -> Arc<Semaphore> {
-        let mut turns = lock(&self.turns_of);
-        let turn = || Arc::new(Semaphore::new(OF_NAMESPACE));
-        Arc::clone(turns.entry(namespace.to_owned()).or_insert_with(turn))
+    /// Parses the queries of a monitor, if they are new. A query can take milliseconds, so the lock is free meanwhile.
+    fn parse(&self, place: &Place) {
+        let unparsed = lock(&self.entries).unparsed(place);
+        if let Some(spec) = unparsed {
+            let queries = LimitedQueries::of(&spec, &self.label, &place.0).map_err(|why| why.to_string());
+            lock(&self.entries).parsed(place, &spec, queries);
+        }
     }
 
     /// Measures once. Returns the time until the next query.
-    async fn query(&self, place: &Place, query: entry::Query) -> Duration {
-        let turn = self.turns.acquire().await;
-        let measured = self.measure(&query).await;
-        drop(turn);
+    async fn query(&self, place: &Place, query: entry::Query, turn: &mut Turn) -> Duration {
+        let (measured, took) = self.measure(&query).await;
+        turn.queried(took);
         let at = Timestamp::now();
         if let Measurement::Value(_) = measured {
             self.metrics.monitor_succeeded(&place.0, &place.1, at);
         }
-        let begun = lock(&self.entries).add(place, &query, at, measured);
+        let begun = lock(&self.entries).add(place, &query, at, (measured, took));
         if let Some(change) = begun {
             self.publish(place, change).await;
         }
-        if self.report(place).await { query.until_next(Timestamp::now()) } else { RETRY }
+        self.report(place).await.unwrap_or_else(|| query.until_next(Timestamp::now()))
+    }
+
+    /// Measures with a turn of the Prometheus. Returns also the time that Prometheus took.
+    async fn measure(&self, query: &entry::Query) -> (Measurement, Duration) {
+        let Some(source) = self.sources.get(&query.source) else {
+            let why = format!("the operator has no Prometheus named {}", query.source);
+            return (Measurement::NoAnswer(why), Duration::ZERO);
+        };
+        let turn = source.turns.acquire().await;
+        let begun = Instant::now();
+        let measured = self.ask(source, query).await;
+        drop(turn);
+        (measured, begun.elapsed())
     }
 
     /// Queries the number of samples, if the monitor requires samples, and then the value.
-    async fn measure(&self, query: &entry::Query) -> Measurement {
-        let Some(source) = self.sources.get(&query.source) else {
-            return Measurement::NoAnswer(format!("the operator has no Prometheus named {}", query.source));
-        };
+    async fn ask(&self, source: &Source, query: &entry::Query) -> Measurement {
         if let Some((samples, at_least)) = &query.samples {
             match self.timed(source, samples).await {
                 Measurement::Value(value) if value >= *at_least => {}
@@ -203,12 +205,26 @@ impl Context {
         measured
     }
 
-    /// Writes the status if it is due, and opens the incident of a breach. Returns false if the next attempt must come
-    /// soon. A failed write is tried again only at the next query, because the writes of many monitors can fail
-    /// together.
-    async fn report(&self, place: &Place) -> bool {
+    /// Writes the status if it is due, and opens the incident of a breach. Returns the pause before the next attempt, if
+    /// this one must be repeated. A failed write is tried again only at the next query, because the writes of many
+    /// monitors can fail together.
+    async fn report(&self, place: &Place) -> Option<Duration> {
+        for _ in 0..WRITES {
+            match self.report_once(place).await {
+                Reported::Done => {
+                    lock(&self.entries).succeeded(place);
+                    return None;
+                }
+                Reported::Again => {}
+                Reported::Failed => break,
+            }
+        }
+        Some(lock(&self.entries).failed(place))
+    }
+
+    async fn report_once(&self, place: &Place) -> Reported {
         let Some(wanted) = lock(&self.entries).status(place, &self.sources, Timestamp::now()) else {
-            return true;
+            return Reported::Done;
         };
         if wanted.is_queried {
             self.metrics.monitor_state(&place.0, &place.1, wanted.state);
@@ -220,21 +236,45 @@ impl Context {
             let wrote = write(&self.client, place, status).await;
             lock(&self.entries).wrote(place, &wrote);
             if let Wrote::Conflict = wrote {
-                // Another writer changed the object. A second operator can have opened the incident already.
-                return false;
+                return self.reread(place).await;
             }
         }
-        let Some(breach) = wanted.unopened else { return true };
-        match self.opener.open(place, &breach).await {
-            Ok(name) => {
-                lock(&self.entries).opened(place, &breach, name);
-                // The next call writes the name of the incident into the status.
-                Box::pin(self.report(place)).await
+        let Some(breach) = wanted.unopened else { return Reported::Done };
+        self.open(place, &breach).await
+    }
+
+    /// Opens the incident of a breach. The next report writes its name into the status.
+    async fn open(&self, place: &Place, breach: &Unopened) -> Reported {
+        match self.opener.open(place, breach).await {
+            Ok(incident) => {
+                lock(&self.entries).opened(place, breach, incident);
+                Reported::Again
             }
             Err(error) => {
                 let (namespace, monitor) = place;
                 warn!(namespace, monitor, "the incident was not opened: {error}; retrying");
-                false
+                Reported::Failed
+            }
+        }
+    }
+
+    /// Reads the monitor after a conflict. A user can have changed it, and a second operator can have written its status
+    /// or opened its incident.
+    async fn reread(&self, place: &Place) -> Reported {
+        let (namespace, name) = place;
+        let api = Api::<Monitor>::namespaced(self.client.clone(), namespace);
+        // The operator may list monitors, but not get them.
+        let named = ListParams::default().fields(&format!("metadata.name={name}"));
+        match request::list(&api, &named).await {
+            Ok(found) => {
+                if let Some(monitor) = found.items.into_iter().next() {
+                    lock(&self.entries).reread(place, monitor);
+                }
+                Reported::Again
+            }
+            Err(error) => {
+                warn!(namespace, name, "the monitor was not read after a conflict: {error}; retrying");
+                Reported::Failed
             }
         }
     }
@@ -262,7 +302,12 @@ impl Context {
     }
 }
 
-/// Whether a breach of a monitor with this action opens an incident.
-const fn opens_incident(on_breach: OnBreach) -> bool {
-    matches!(on_breach, OnBreach::OpenIncident | OnBreach::Hold)
+/// The result of a report.
+enum Reported {
+    /// Nothing is left to do.
+    Done,
+    /// The status must be written again.
+    Again,
+    /// The attempt failed.
+    Failed,
 }

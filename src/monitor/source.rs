@@ -10,6 +10,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     str::FromStr,
     sync::Mutex,
     time::{Duration, Instant},
@@ -19,12 +20,16 @@ use http::{Method, Request, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::{Client, Config, client::Body};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::answer::{SIZE, measurement};
 use crate::{lock::lock, policy::Measurement};
 
 /// The maximum time of a query.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of queries at the same time. Prometheus runs 20 by default, and people use it too.
+const CONCURRENCY: usize = 16;
 
 /// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -88,6 +93,9 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(invalid("contains a password: use tokenFile"));
     }
+    if token_file.is_some() && url.scheme_str() == Some("http") && !is_loopback(&url) {
+        return Err(invalid("sends a token without encryption: use https://, or remove tokenFile"));
+    }
     let mut config = Config::new(url);
     config.connect_timeout = Some(CONNECT);
     config.default_retry = false;
@@ -96,11 +104,20 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     Ok(config)
 }
 
+/// Whether the address is on this machine or in this pod, such as a proxy beside the operator.
+fn is_loopback(url: &http::Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 impl MonitorOptions {
     /// The clients, by name. The log reports a server whose client cannot be created.
     pub(super) fn sources(&self) -> HashMap<String, Source> {
         let source = |(name, config): &(String, Config)| match Client::try_from(config.clone()) {
-            Ok(client) => Some((name.clone(), Source { client, outage: Mutex::default() })),
+            Ok(client) => {
+                let (turns, outage) = (Semaphore::new(CONCURRENCY), Mutex::default());
+                Some((name.clone(), Source { client, turns, outage }))
+            }
             Err(error) => {
                 tracing::error!(source = name, "monitors cannot use this Prometheus: {error}");
                 None
@@ -113,6 +130,8 @@ impl MonitorOptions {
 /// A Prometheus server.
 pub(super) struct Source {
     client: Client,
+    /// The turns of the queries. The queue is fair.
+    pub(super) turns: Semaphore,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -298,12 +317,18 @@ mod tests {
         assert_eq!(read(r#"[{"name":"default","url":"http://prometheus:9090/prefix"}]"#).ok(), Some(1));
         let full = r#"[{"name":"a","url":"https://p","caFile":"/ca.crt","tokenFile":"/token"}]"#;
         assert_eq!(read(full).ok(), Some(1));
+        for near in ["http://127.0.0.1:9090", "http://localhost", "http://[::1]:9090", "https://p"] {
+            let list = format!(r#"[{{"name":"a","url":"{near}","tokenFile":"/token"}}]"#);
+            assert_eq!(read(&list).ok(), Some(1), "{near}");
+        }
         for (bad, why) in [
             ("{}", "not valid JSON"),
             (r#"[{"name":"a","url":"ftp://p"}]"#, "must begin with http"),
             (r#"[{"name":"a","url":"p:9090"}]"#, "must begin with http"),
             (r#"[{"name":"a","url":"http://user:secret@p"}]"#, "tokenFile"),
             (r#"[{"name":"a","url":"http://p","token":"secret"}]"#, "unknown field"),
+            (r#"[{"name":"a","url":"http://p","tokenFile":"/token"}]"#, "without encryption"),
+            (r#"[{"name":"a","url":"http://localhost.p","tokenFile":"/token"}]"#, "without encryption"),
         ] {
             let error = read(bad).expect_err(bad).to_string();
             assert!(error.contains(why) && !error.contains("secret"), "{error}");

@@ -18,8 +18,8 @@ use tracing::warn;
 use super::entry::{Entry, Place};
 use crate::{
     api::{
-        Condition, ConditionState, Measurement as StoredMeasurement, Monitor, MonitorProgress, MonitorStatus,
-        OnBreach, OpenBreach, condition_of,
+        Condition, ConditionState, Monitor, MonitorMeasurement, MonitorProgress, MonitorStatus, OpenBreach,
+        OpenedIncident, condition_of,
     },
     policy::{MONITORS_OF_NAMESPACE, Measurement},
     truncate::{plain, shorten},
@@ -51,7 +51,8 @@ pub(super) fn significant(status: &MonitorStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     let conditions = status.conditions.iter();
     let conditions: Vec<_> = conditions.map(|c| (&*c.type_, &*c.status, &*c.reason)).collect();
-    let breach = status.breach.as_ref().map(|breach| (breach.since.0, &breach.incident));
+    let breach =
+        status.breach.as_ref().map(|breach| (breach.since.0, &breach.incident, &status.last_incident));
     let has_value = status.measurements.first().is_some_and(|last| last.value.is_some());
     (status.observed_generation, status.state, &status.query, &status.measured, has_value).hash(&mut hasher);
     (conditions, breach).hash(&mut hasher);
@@ -68,7 +69,7 @@ fn number(value: f64) -> String {
 pub(super) fn of(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) -> MonitorStatus {
     let queries = entry.queries.as_ref().and_then(|queries| queries.as_ref().ok());
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    let measurement = |(at, value): &(Timestamp, Option<f64>)| StoredMeasurement {
+    let measurement = |(at, value): &(Timestamp, Option<f64>)| MonitorMeasurement {
         at: in_seconds(*at),
         value: value.map(number),
     };
@@ -85,8 +86,9 @@ pub(super) fn of(entry: &Entry, place: &Place, has_source: bool, now: Timestamp)
         breach: entry.track.breach.as_ref().map(|breach| OpenBreach {
             since: Time(breach.since),
             cause: shorten(plain(&breach.cause).into_owned(), 1024),
-            incident: entry.incident.clone(),
+            incident: entry.incident().map(|incident| incident.name.clone()),
         }),
+        last_incident: entry.last_incident.clone(),
         progress: Some(MonitorProgress {
             beyond_seconds: seconds(entry.track.beyond),
             clear_seconds: seconds(entry.track.clear),
@@ -106,7 +108,7 @@ fn defect(entry: &Entry, (namespace, name): &Place, has_source: bool) -> Option<
         _ if entry.is_surplus => Some((
             "TooManyMonitors",
             format!(
-                "the namespace has more than {MONITORS_OF_NAMESPACE} monitors, and this one is not among the first: delete others"
+                "the namespace has more than {MONITORS_OF_NAMESPACE} monitors, and this one is not among the first, with Hold before the others: delete others"
             ),
         )),
         Some(Err(why)) => {
@@ -155,10 +157,9 @@ fn within(
     let silence = defect.or(silence);
     if let Some(breach) = &entry.track.breach {
         let now = silence.map(|(_, why)| format!("; no value now: {why}")).unwrap_or_default();
-        let incident = entry.incident.as_ref().map(|incident| {
-            let lifts =
-                if entry.spec.on_breach == OnBreach::Hold { "; only people lift the hold" } else { "" };
-            format!("{lifts}; see: kubectl assent incident show {incident} -n {namespace}")
+        let incident = entry.incident().map(|OpenedIncident { name, holds }| {
+            let lifts = if *holds { "; only people lift the hold" } else { "" };
+            format!("{lifts}; see: kubectl assent incident show {name} -n {namespace}")
         });
         return ("False", "Breached", format!("{}{now}{}", breach.cause, incident.unwrap_or_default()));
     }

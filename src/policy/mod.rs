@@ -79,8 +79,8 @@ pub use incidents::{
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use monitors::{
-    MONITORS_OF_NAMESPACE, Measured as Measurement, MissingMonitor, MonitorBreach, MonitorGap, MonitorRules,
-    MonitorTrack, RecordedMonitor, missing_monitors,
+    MONITORS_OF_NAMESPACE, Measurement, MissingMonitor, MonitorBreach, MonitorGap, MonitorRules,
+    MonitorTrack, RecordedMonitor, counted_monitors, missing_monitors,
 };
 pub use overrides::{
     GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,

@@ -6,8 +6,10 @@
 //!  Breached ──────────── within the limit of `clear` for `clear.for` ─────────────────────► Within
 //! ```
 //!
-//! Without a usable value, the state is `Unknown`, but a breach stays. Time without a value does not count for
-//! `breach.for` and `clear.for`, and does not start them again.
+//! Without a usable value, the state is `Unknown`, but a breach stays. Only a value that is not beyond the limit starts
+//! `breach.for` again. The time between two values beyond the limit counts, up to three intervals, also if measurements
+//! between them have no value. So a value that is often missing cannot hide a breach. For `clear.for`, every measurement
+//! must have a value.
 //!
 //! The end of a breach changes only the state. It does not end an incident, and does not lift a hold.
 
@@ -21,7 +23,7 @@ use crate::api::{
 
 /// The result of a query.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Measured {
+pub enum Measurement {
     /// A finite number.
     Value(f64),
     /// Prometheus answered, and the answer has no usable value.
@@ -94,11 +96,11 @@ fn unsigned(duration: &kube::core::Duration) -> Duration {
 }
 
 impl MonitorRules {
-    fn place(&self, measured: &Measured) -> Place {
+    fn place(&self, measured: &Measurement) -> Place {
         let value = match measured {
-            Measured::Value(value) => *value,
-            Measured::NoValue(_) => return Place::NoValue,
-            Measured::NoAnswer(_) => return Place::NoAnswer,
+            Measurement::Value(value) => *value,
+            Measurement::NoValue(_) => return Place::NoValue,
+            Measurement::NoAnswer(_) => return Place::NoAnswer,
         };
         let (beyond, clear) = match self.bar {
             Bar::Above(limit) => (value > limit, value <= self.clear),
@@ -112,22 +114,22 @@ impl MonitorRules {
     }
 
     /// Whether a measurement is beyond the limit.
-    pub fn is_beyond(&self, measured: &Measured) -> bool {
+    pub fn is_beyond(&self, measured: &Measurement) -> bool {
         self.place(measured) == Place::Beyond
     }
 
     /// The cause of a breach, for people.
-    fn cause(&self, measured: &Measured) -> String {
+    fn cause(&self, measured: &Measurement) -> String {
         let long =
             |time: Duration| if time.is_zero() { String::new() } else { format!(" for {}", words(time)) };
         match (measured, self.bar) {
-            (Measured::Value(value), Bar::Above(limit)) => {
+            (Measurement::Value(value), Bar::Above(limit)) => {
                 format!("{value} is above {limit}{}", long(self.for_))
             }
-            (Measured::Value(value), Bar::Below(limit)) => {
+            (Measurement::Value(value), Bar::Below(limit)) => {
                 format!("{value} is below {limit}{}", long(self.for_))
             }
-            (Measured::NoValue(why) | Measured::NoAnswer(why), _) => {
+            (Measurement::NoValue(why) | Measurement::NoAnswer(why), _) => {
                 format!("no value{}: {why}", long(self.no_data.unwrap_or_default()))
             }
         }
@@ -163,8 +165,10 @@ pub struct MonitorTrack {
     pub clear: Duration,
     /// The time without a usable value, while Prometheus answered.
     pub no_data: Duration,
+    /// The time of the last value beyond the limit, since `beyond` started.
+    pub last_beyond: Option<Timestamp>,
     /// The last measurement.
-    pub last: Option<(Timestamp, Measured)>,
+    pub last: Option<(Timestamp, Measurement)>,
 }
 
 impl MonitorTrack {
@@ -172,40 +176,45 @@ impl MonitorTrack {
     pub fn state(&self) -> MonitorState {
         match (&self.breach, &self.last) {
             (Some(_), _) => MonitorState::Breached,
-            (None, Some((_, Measured::Value(_)))) => MonitorState::Within,
+            (None, Some((_, Measurement::Value(_)))) => MonitorState::Within,
             (None, _) => MonitorState::Unknown,
         }
     }
 
-    /// Starts the counted times again, because the monitor measures something else now. A breach stays.
-    pub fn measures_something_else(&mut self) {
+    /// Starts the counted times again. A breach stays.
+    pub fn start_again(&mut self) {
         *self = Self { breach: self.breach.take(), ..Self::default() };
     }
 
     /// Adds a measurement at `at`.
-    pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measured) {
+    pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measurement) {
         let place = rules.place(&measured);
-        let since_last = self.last.as_ref().filter(|(_, last)| rules.place(last) == place);
-        let elapsed = since_last.and_then(|(last, _)| Duration::try_from(at.duration_since(*last)).ok());
-        let counted = elapsed.filter(|elapsed| *elapsed <= rules.gap).unwrap_or_default();
+        let counted = |since: Option<Timestamp>| {
+            let elapsed = since.and_then(|since| Duration::try_from(at.duration_since(since)).ok());
+            elapsed.filter(|elapsed| *elapsed <= rules.gap).unwrap_or_default()
+        };
+        let neighbour = self.last.as_ref().filter(|(_, last)| rules.place(last) == place);
+        let since_equal = counted(neighbour.map(|(at, _)| *at));
         match place {
             Place::NoAnswer => {}
-            Place::NoValue => self.no_data += counted,
+            Place::NoValue => self.no_data += since_equal,
+            // A bad value does not start the time without a value again. Otherwise, both could hide each other.
             Place::Beyond => {
-                (self.beyond, self.clear, self.no_data) =
-                    (self.beyond + counted, Duration::ZERO, Duration::ZERO);
+                self.beyond += counted(self.last_beyond);
+                (self.last_beyond, self.clear) = (Some(at), Duration::ZERO);
             }
-            Place::Between => *self = Self { breach: self.breach.take(), ..Self::default() },
+            Place::Between => self.start_again(),
             Place::Clear => {
-                (self.beyond, self.clear, self.no_data) =
-                    (Duration::ZERO, self.clear + counted, Duration::ZERO);
+                let clear = self.clear + since_equal;
+                self.start_again();
+                self.clear = clear;
             }
         }
         self.decide(rules, place, at, &measured);
         self.last = Some((at, measured));
     }
 
-    fn decide(&mut self, rules: &MonitorRules, place: Place, at: Timestamp, measured: &Measured) {
+    fn decide(&mut self, rules: &MonitorRules, place: Place, at: Timestamp, measured: &Measurement) {
         let begins = match place {
             Place::Beyond => self.beyond >= rules.for_,
             Place::NoValue => rules.no_data.is_some_and(|after| self.no_data >= after),
@@ -221,9 +230,18 @@ impl MonitorTrack {
     }
 }
 
-/// The maximum number of monitors of a namespace that count: the first ones by name. The operator does not query the
-/// others. A Clearance has room for 256 systems, so each system can have two monitors.
+/// The maximum number of monitors of a namespace that count. The operator does not query the others. A Clearance has room
+/// for 256 systems, so each system can have two monitors.
 pub const MONITORS_OF_NAMESPACE: usize = 512;
+
+/// The monitors of a namespace that count: first the ones that hold their system on a breach, then the others. Both are
+/// ordered by name. So a user without the verb `hold` cannot displace a monitor that holds.
+pub fn counted_monitors<T>(
+    holding: impl Iterator<Item = T>,
+    others: impl Iterator<Item = T>,
+) -> impl Iterator<Item = T> {
+    holding.chain(others).take(MONITORS_OF_NAMESPACE)
+}
 
 /// A monitor of the system of the judged version.
 #[derive(Clone, Copy, Debug)]
@@ -378,6 +396,8 @@ fn looser(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str
         Some("breach")
     } else if is_longer(&spec.breach.for_, &required.breach.for_) {
         Some("breach.for")
+    } else if required.interval.as_ref().is_some_and(|longest| is_longer(&spec.interval, longest)) {
+        Some("interval")
     } else if spec.on_breach < required.on_breach {
         Some("onBreach")
     } else {

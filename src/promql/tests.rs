@@ -110,6 +110,39 @@ fn text_of_a_value_does_not_become_a_selector() {
     }
 }
 
+/// Such queries keep a Prometheus busy that all namespaces share.
+#[test]
+fn subqueries_with_too_many_steps_are_refused() {
+    for query in [
+        "max_over_time(x[30d:1s])",
+        "max_over_time(x[30d:1ms])",
+        // Without a step, 15 s count.
+        "max_over_time(x[2d:])",
+        "max_over_time(x[2d:0s])",
+        // Together more than the limit.
+        "max_over_time(x[1d:10s]) + max_over_time(y[1d:10s])",
+        // The inner one runs for each step of the outer one.
+        "max_over_time(max_over_time(x[1d:1m])[1d:1m])",
+        "max_over_time((1 - avg_over_time((x - y)[1h:10s]))[1d:5m] offset 1d)",
+        "quantile(scalar(max_over_time(x[30d:1s])), up)",
+        "max_over_time(x[100y:1ms])",
+    ] {
+        let found = limited(query);
+        assert!(matches!(&found, Err(Refused::Steps | Refused::Syntax(_))), "{query}: {found:?}");
+    }
+    assert_eq!(limited("max_over_time(x[30d:1s])"), Err(Refused::Steps));
+    for query in [
+        "max_over_time(x[7d:1m])",
+        "max_over_time(x[1d:])",
+        "max_over_time(avg_over_time(x[1h:1m])[1h:1m])",
+        "max_over_time(x[30d])",
+        // The subqueries are beside each other, so their steps add up.
+        "max_over_time(x[1h:1s]) + max_over_time(y[1h:1s])",
+    ] {
+        assert!(limited(query).is_ok(), "{query}: {:?}", limited(query));
+    }
+}
+
 fn monitor(spec: &serde_json::Value) -> MonitorSpec {
     let mut monitor = json!({ "system": "scorer", "metric": "m", "breach": {}, "noData": { "after": "1h", "then": "Unknown" } });
     for (field, value) in spec.as_object().into_iter().flatten() {

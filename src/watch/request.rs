@@ -3,6 +3,7 @@
 //! The response to a write is the whole object. Without this module, a user who may patch an object could make every
 //! write of the operator to this object return an error.
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Resource,
     api::{
@@ -13,6 +14,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Lenient;
+use crate::api::Approver;
 
 /// Lists the readable objects. Unreadable objects count as missing.
 pub(crate) async fn list<K>(api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, kube::Error>
@@ -89,4 +91,11 @@ pub(crate) async fn patch_status<P: Serialize>(
 ) -> Result<(), kube::Error> {
     let request = Request::new(collection).patch_subresource("status", name, params, patch);
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
+}
+
+/// The user of the connection, as the API server identifies the user.
+pub(crate) async fn myself(client: &Client) -> Result<Approver, kube::Error> {
+    let api = Api::<SelfSubjectReview>::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    Ok(review.status.and_then(|status| status.user_info).unwrap_or_default().into())
 }

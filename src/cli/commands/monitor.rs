@@ -1,5 +1,6 @@
 //! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason
-//! why the operator would refuse them.
+//! why the operator would refuse them. Only the API server checks
+//! the rules of the CustomResourceDefinition, such as the limits of a duration.
 //!
 //! ```text
 //!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
@@ -29,7 +30,8 @@ use crate::{
 /// The commands about monitors.
 #[derive(Subcommand, Clone, Debug)]
 pub enum MonitorCommand {
-    /// Show the queries of monitors in files as the operator sends them; needs no cluster
+    /// Show the queries of monitors in files as the operator sends them; needs no cluster, and does not check the other
+    /// rules of the API server
     Check(CheckArgs),
 }
 

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
-        authentication::v1::SelfSubjectReview,
         authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
         rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject},
     },
@@ -36,11 +35,7 @@ const APPROVE: &str = "approve";
 
 /// The user of the connection, as the API server identifies the user.
 pub async fn myself(client: &Client) -> Result<Approver> {
-    let api = Api::<SelfSubjectReview>::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let review = review.map_err(Error::api("ask the API server who you are"))?;
-    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(user.into())
+    request::myself(client).await.map_err(Error::api("ask the API server who you are"))
 }
 
 /// The subset of `roles` that the user holds.

@@ -25,7 +25,7 @@ use kube::{
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
-        IncidentNote, ModelVersion, Monitor, Override, OverrideRules, RiskLevel,
+        IncidentNote, ModelVersion, Monitor, OnBreach, Override, OverrideRules, RiskLevel,
     },
     cli::{
         connect::{
@@ -37,10 +37,10 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, MONITORS_OF_NAMESPACE, MissingMonitor, OverrideFacts, Overrides,
-        Reason, RecordedAssessment, RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults,
-        Requirements, SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived,
-        applies_to, approver_of, assessment_effects, judge, missing_monitors,
+        HeldSubject, Hold, Incidents, MissingMonitor, OverrideFacts, Overrides, Reason, RecordedAssessment,
+        RecordedDecision, RecordedMonitor, RequirementFacts, RequirementResults, Requirements,
+        SignedCertifications, Subject, SubjectDigests, SystemOverrides, Verdict, Waived, applies_to,
+        approver_of, assessment_effects, counted_monitors, judge, missing_monitors,
     },
     watch::request,
 };
@@ -334,7 +334,11 @@ impl SystemRecord {
         self.monitors = monitors.map(|monitors| {
             let here = monitors.into_iter().filter(here);
             let by_name: BTreeMap<_, _> = here.map(|monitor| (monitor.name_any(), monitor)).collect();
-            by_name.into_values().take(MONITORS_OF_NAMESPACE).filter(is_of_system).cloned().collect()
+            let (holding, others): (Vec<_>, Vec<_>) = by_name
+                .into_values()
+                .partition(|monitor: &&Monitor| monitor.spec.on_breach == OnBreach::Hold);
+            let counted = counted_monitors(holding.into_iter(), others.into_iter());
+            counted.filter(is_of_system).cloned().collect()
         });
         self
     }

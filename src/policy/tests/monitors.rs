@@ -86,6 +86,41 @@ fn time_without_a_value_does_not_count_and_does_not_start_the_time_again() {
 }
 
 #[test]
+fn value_that_is_often_missing_does_not_hide_a_breach() {
+    let alternating =
+        |unknown: Measurement, times| vec![[Measurement::Value(BEYOND), unknown]; times].concat();
+    for unknown in [silence(), down()] {
+        assert_eq!(last(&alternating(unknown.clone(), 3)), MonitorState::Unknown, "40 s");
+        assert_eq!(last(&alternating(unknown, 4)), MonitorState::Breached, "60 s");
+    }
+    let rare = vec![[Measurement::Value(BEYOND), down(), down(), down()]; 100].concat();
+    assert_eq!(last(&rare), MonitorState::Unknown, "the values are more than three intervals apart");
+    let good = [alternating(silence(), 3), of(&[CLEAR]), alternating(silence(), 3)].concat();
+    assert_eq!(last(&good), MonitorState::Unknown, "a good value starts the time again");
+}
+
+#[test]
+fn bad_value_does_not_start_the_time_without_a_value_again() {
+    let half = vec![silence(); 7];
+    let with = |value| last(&[half.clone(), of(&[value]), half.clone()].concat());
+    assert_eq!(with(BEYOND), MonitorState::Breached, "60 s and 60 s");
+    assert_eq!(with(CLEAR), MonitorState::Unknown);
+    assert_eq!(with(BETWEEN), MonitorState::Unknown);
+}
+
+#[test]
+fn restart_continues_the_time_of_a_value_that_is_often_missing() {
+    let rules = MonitorRules::from(&monitor(&json!({})));
+    let mut track = MonitorTrack { beyond: Duration::from_secs(40), ..MonitorTrack::default() };
+    for (second, measured) in [(0, Measurement::Value(BEYOND)), (10, silence())] {
+        track.add(&rules, at(second), measured);
+        assert_ne!(track.state(), MonitorState::Breached, "the time before the restart is 40 s");
+    }
+    track.add(&rules, at(20), Measurement::Value(BEYOND));
+    assert_eq!(track.state(), MonitorState::Breached, "40 s before and 20 s after");
+}
+
+#[test]
 fn breach_ends_only_after_the_clear_time() {
     let breached = of(&[BEYOND; 7]);
     let with = |more: &[f64]| last(&[breached.clone(), of(more)].concat());
@@ -118,7 +153,7 @@ fn restored_state_continues_and_a_gap_does_not_count() {
     assert_eq!(track.state(), MonitorState::Within);
     track.add(&rules, at(3610), Measurement::Value(BEYOND));
     assert_eq!(track.state(), MonitorState::Breached);
-    track.measures_something_else();
+    track.start_again();
     assert!(track.breach.is_some(), "an edit does not end a breach");
     let mut late = MonitorTrack::default();
     late.add(&rules, at(0), Measurement::Value(BEYOND));
@@ -139,14 +174,19 @@ fn naive(measured: &[Measurement]) -> MonitorState {
     let pairs = |text: &str, pair: &str| {
         text.as_bytes().windows(2).filter(|window| *window == pair.as_bytes()).count() * 10
     };
+    // Two values beyond the limit count if at most two measurements without a value are between them.
+    let beyond = |text: &str| {
+        let bad: Vec<_> = text.match_indices('b').map(|(at, _)| at).collect();
+        bad.windows(2).map(|pair| pair[1] - pair[0]).filter(|steps| *steps <= 3).sum::<usize>() * 10
+    };
     // The part of the history after the last measurement that starts the counted time again.
     let since = |text: &str, restarts: &[char]| text.rsplit(restarts).next().unwrap_or_default().to_owned();
     let mut breach = None;
     for end in 1..=history.len() {
         let text = &history[..end];
         breach = match (breach, text.chars().last()) {
-            (None, Some('b')) if pairs(&since(text, &['c', '-']), "bb") >= 60 => Some(end),
-            (None, Some('s')) if pairs(&since(text, &['b', 'c', '-']), "ss") >= 120 => Some(end),
+            (None, Some('b')) if beyond(&since(text, &['c', '-'])) >= 60 => Some(end),
+            (None, Some('s')) if pairs(&since(text, &['c', '-']), "ss") >= 120 => Some(end),
             (Some(from), Some('c')) if pairs(&since(&text[from - 1..], &['b', '-']), "cc") >= 30 => None,
             (breach, _) => breach,
         };
@@ -166,7 +206,8 @@ fn measurement() -> impl Strategy<Value = Vec<Measurement>> {
         2 => Just(silence()),
         1 => Just(down()),
     ];
-    (one, 1_usize..14).prop_map(|(measured, times)| vec![measured; times])
+    (prop::collection::vec(one, 1..4), 1_usize..14)
+        .prop_map(|(measured, times)| vec![measured; times].concat())
 }
 
 proptest! {
@@ -210,7 +251,7 @@ fn gap_of(level: &RiskLevelSpec, spec: &MonitorSpec, measured: Option<&Digest>) 
 
 #[test]
 fn required_monitor_must_exist_be_as_strict_and_have_measured() {
-    let required = level(&json!({ "noData": { "after": "1h", "then": "Breach" } }));
+    let required = level(&json!({ "noData": { "after": "1h", "then": "Breach" }, "interval": "10s" }));
     assert_eq!(
         missing_monitors(&required, std::iter::empty()),
         [MissingMonitor {
@@ -228,6 +269,7 @@ fn required_monitor_must_exist_be_as_strict_and_have_measured() {
         (json!({ "breach": { "above": "10.1", "for": "1m" } }), "breach"),
         (json!({ "breach": { "below": "10", "for": "1m" } , "clear": { "for": "1m" } }), "breach"),
         (json!({ "breach": { "above": "10", "for": "61s" } }), "breach.for"),
+        (json!({ "interval": "11s" }), "interval"),
         (json!({ "onBreach": "Warn" }), "onBreach"),
         (json!({ "noData": { "after": "2h", "then": "Breach" } }), "noData"),
         (json!({ "noData": { "after": "1m", "then": "Unknown" } }), "noData"),

@@ -490,7 +490,7 @@ fn of_incidents_overrides_and_monitors(stage: &Arc<Stage>) -> impl IntoIterator<
         escalation::evidence_of_an_open_incident_stays,
         escalation::a_flood_of_incidents_stops_nothing_and_hides_no_hold,
         monitors::a_drifting_metric_holds_the_system_until_people_resume_it,
-        monitors::each_breach_opens_one_incident,
+        monitors::a_breach_opens_an_incident_unless_an_earlier_one_still_counts,
         monitors::a_value_that_is_not_one_number_is_unknown,
         monitors::a_monitor_reads_only_its_own_namespace,
         monitors::only_an_account_with_the_verb_hold_writes_a_monitor_that_holds,

@@ -33,7 +33,9 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.clear("v1", &container("v1")).await?;
     set(prometheus, &calm, "spd", "0.03").await?;
     let api: Monitors = Api::namespaced(cluster.client(Dev)?, &flood.namespace);
-    let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &json!({ "onBreach": "Warn" })));
+    // Each query has almost the maximum number of steps.
+    let costly = json!({ "onBreach": "Warn", "query": "max_over_time(sum(spd)[1d:10s])" });
+    let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &costly));
     let create = |manifest| {
         let api = api.clone();
         async move {
@@ -65,6 +67,13 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     within(&flood, "flood-00000", "Unknown", "NoValue").await?;
     let message = within(&flood, "flood-00512", "Unknown", "TooManyMonitors").await?;
     ensure!(message.contains("more than 512 monitors"), "{message}");
+    // A monitor that holds counts before the others, whatever its name is. A query with more steps is not sent.
+    flood.apply(Admin, &flood.monitor("zz-hold", &json!({}))).await?;
+    within(&flood, "zz-hold", "Unknown", "NoValue").await?;
+    let slow = json!({ "query": "max_over_time(spd[30d:1s])", "onBreach": "Warn" });
+    flood.apply(Dev, &flood.monitor("a-slow", &slow)).await?;
+    let message = within(&flood, "a-slow", "Unknown", "QueryInvalid").await?;
+    ensure!(message.contains("more than 11000 steps"), "{message}");
     // Other trials share the operator, so the flood must not stay.
     let admin: Monitors = Api::namespaced(cluster.client(Admin)?, &flood.namespace);
     admin.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;

@@ -178,6 +178,8 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut monitor = scene.monitor("moved", &json!({ "onBreach": "Warn" }));
     scene.apply(Person::Dev, &monitor).await?;
     monitor["spec"]["system"] = json!("other");
+    // Only an account with the verb hold loosens or deletes a monitor that holds.
+    scene.apply(Person::Admin, &scene.monitor("guard", &json!({}))).await?;
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -187,6 +189,8 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &note).await?,
         scene.refused(Person::Dev, &asked).await?,
         scene.refused(Person::Dev, &monitor).await?,
+        scene.refused(Person::Dev, &scene.monitor("guard", &json!({ "onBreach": "Warn" }))).await?,
+        scene.denied(Person::Dev, &["delete", "monitor", "guard"]).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,

@@ -1,0 +1,131 @@
+//! Limits the queries of a namespace that run at the same time, so that slow queries of one tenant leave room for
+//! others.
+//!
+//! ```text
+//!  monitor ─┬─ its last query was fast ──────────────────────────────────┬─► 2 turns of its namespace ─► Source: 16 turns
+//!           └─ it was slow ─► 1 slow turn of its namespace, which rests ─┘
+//!                             after the query, 7 times as long
+//! ```
+//!
+//! So one namespace uses at most an eighth of the queries that a Prometheus gets at the same time. If its queries are
+//! slow, it uses an eighth of one turn. A slow query does not delay the fast queries of its own namespace either.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::lock::lock;
+
+/// The maximum number of queries of a namespace at the same time.
+const OF_NAMESPACE: usize = 2;
+
+/// The rest of a slow turn, as a multiple of the duration of its query.
+const REST: u32 = 7;
+
+/// The turns of all namespaces.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<String, Arc<Lanes>>>);
+
+/// The turns of one namespace. The queues of both semaphores are fair.
+struct Lanes {
+    all: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
+}
+
+/// A turn to query, until it is dropped.
+pub(super) struct Turn {
+    slow: Option<OwnedSemaphorePermit>,
+    _any: OwnedSemaphorePermit,
+    lanes: Arc<Lanes>,
+}
+
+impl Turns {
+    /// Waits for a turn of the namespace. `None` only if the process ends.
+    pub(super) async fn of(&self, namespace: &str, is_slow: bool) -> Option<Turn> {
+        let lanes = self.lanes(namespace);
+        let slow = if is_slow { Some(Arc::clone(&lanes.slow).acquire_owned().await.ok()?) } else { None };
+        let any = Arc::clone(&lanes.all).acquire_owned().await.ok()?;
+        Some(Turn { slow, _any: any, lanes })
+    }
+
+    fn lanes(&self, namespace: &str) -> Arc<Lanes> {
+        let new = || Lanes { all: Arc::new(Semaphore::new(OF_NAMESPACE)), slow: Arc::new(Semaphore::new(1)) };
+        Arc::clone(lock(&self.0).entry(namespace.to_owned()).or_insert_with(|| Arc::new(new())))
+    }
+
+    /// Removes the turns of a namespace without monitors. They stay if a query of a deleted monitor still runs or rests.
+    /// Otherwise, the next monitor of the namespace would get new turns.
+    pub(super) fn forget(&self, namespace: &str) {
+        let mut all = lock(&self.0);
+        if all.get(namespace).is_some_and(|lanes| Arc::strong_count(lanes) == 1) {
+            all.remove(namespace);
+        }
+    }
+}
+
+impl Turn {
+    /// Starts the rest of a slow turn after a query of this duration.
+    pub(super) fn queried(&mut self, took: Duration) {
+        if let Some(slow) = self.slow.take() {
+            let lanes = Arc::clone(&self.lanes);
+            tokio::spawn(async move {
+                tokio::time::sleep(took * REST).await;
+                drop((slow, lanes));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    const QUERY: Duration = Duration::from_millis(20);
+
+    /// The time that `count` queries of a namespace take.
+    async fn all(turns: &Turns, namespace: &str, is_slow: bool, count: usize) -> Duration {
+        let one = async || {
+            let mut turn = turns.of(namespace, is_slow).await.expect("a turn");
+            tokio::time::sleep(QUERY).await;
+            turn.queried(QUERY);
+        };
+        let begun = Instant::now();
+        join_all((0..count).map(|_| one())).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn slow_queries_use_an_eighth_of_a_turn_and_delay_no_other_query() {
+        let turns = Turns::default();
+        let slow = all(&turns, "flood", true, 4);
+        let beside = async {
+            tokio::time::sleep(QUERY / 2).await;
+            (all(&turns, "flood", false, 1).await, all(&turns, "calm", false, 2).await)
+        };
+        let (slow, (own, calm)) = futures::join!(slow, beside);
+        // Three rests and four queries.
+        assert!(slow >= QUERY * (3 * (REST + 1) + 1), "{slow:?}");
+        assert!(own < slow / 2 && calm < slow / 2, "{own:?}, {calm:?} beside {slow:?}");
+    }
+
+    #[tokio::test]
+    async fn namespace_has_two_turns_and_no_new_ones_while_a_query_runs() {
+        let turns = Turns::default();
+        assert!(all(&turns, "flood", false, 6).await >= QUERY * 3);
+        let (one, two) = (turns.of("flood", false).await, turns.of("flood", false).await);
+        turns.forget("flood");
+        let third = tokio::time::timeout(QUERY, turns.of("flood", false)).await;
+        assert!(third.is_err(), "the namespace got a third turn");
+        drop((one, two, third));
+        turns.forget("flood");
+        assert!(lock(&turns.0).is_empty());
+    }
+}
