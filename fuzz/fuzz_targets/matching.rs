@@ -1,5 +1,6 @@
 //! Property: a pod matches its own runtime, and does not match a runtime that differs. Trusted sidecars never make a
-//! match stricter.
+//! match stricter. If a pod matches a runtime with placeholders, it equals the runtime after the approved texts replace its
+//! values.
 
 #![no_main]
 
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 
 use assent::{
     api::{Runtime, Trusted},
-    policy::{self, runtime_of_pod},
+    policy::{self, Placeholders, runtime_of_pod},
 };
 use k8s_openapi::api::core::v1::PodSpec;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -35,6 +36,11 @@ fuzz_target!(|data: &[u8]| {
         "trusted sidecars make the match stricter: {runtime:#?}"
     );
     assert!(matches(&runtime, &runtime), "a runtime does not match itself: {runtime:#?}");
+    let literal = Runtime { placeholders: Vec::new(), ..approved.clone() };
+    if has_unique_names(&runtime) && matches(&approved, &runtime) {
+        let replaced = Placeholders::of(&approved).as_approved(&approved, &runtime);
+        assert!(matches(&literal, &replaced), "{approved:#?}\n{replaced:#?}");
+    }
     let mut rng = assent_fuzz::rng(data);
     let mut changed = pod.clone();
     assent_fuzz::change(&mut changed, &mut rng);

@@ -119,9 +119,34 @@ pub struct ClearedVersion {
     /// no end, the time is `9999-12-30T00:00:00Z`. Example: `2027-03-31T00:00:00Z`.
     pub not_after: Time,
     /// Containers, volumes and host settings. A pod of this version must have exactly these, except for variables in
-    /// `mayVary` and for additions of trusted sidecars.
+    /// `mayVary`, values of placeholders and additions of trusted sidecars.
     /// Example: `{ containers: [{ name: vllm, image: vllm/vllm-openai@sha256:… }] }`.
     pub runtime: SharedRuntime,
+    /// Texts of the runtime with placeholders, as regular expressions for the API server. Absent if the runtime has no
+    /// placeholders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<Patterns>,
+}
+
+/// Texts of a runtime with placeholders, as the API server compares them. The operator derives them from the runtime.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Patterns {
+    /// Regular expression of each text with placeholders.
+    /// Example: `{ --rank=<ordinal>: ^--rank=(?:[0]|[1-9][0-9]{0,4})$ }`.
+    #[schemars(extend("additionalProperties" = { "type": "string", "maxLength": 65536 }, "maxProperties" = 64))]
+    pub texts: BTreeMap<String, String>,
+    /// Positions in the longest list of a container's command, arguments or variables, counted from 0.
+    /// Example: `[0, 1, 2]`.
+    #[schemars(length(max = 256))]
+    pub positions: Vec<i32>,
+    /// Number of characters of the longest text that matches one of the expressions. A longer text matches none.
+    /// Example: `12`.
+    pub longest: i32,
+    /// Name of the volume whose name has a placeholder. Default: none. Example: `volume-<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub volume: Option<String>,
 }
 
 /// A version that may not run.

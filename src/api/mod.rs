@@ -76,7 +76,7 @@ pub use assessment::{
 };
 pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
-    CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
+    CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, Patterns, SystemClearance, WithheldVersion,
 };
 pub use condition::{
     Condition, ConditionState, Conditions, INCIDENT_OPEN, condition, condition_of, condition_states,
@@ -115,8 +115,8 @@ pub use risk_level::{
 };
 pub use runtime::{
     Container, DnsConfig, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HostAlias, HttpGet, HttpHeader,
-    HttpHooks, KeyRef, MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeDevice,
-    VolumeMount,
+    HttpHooks, KeyRef, MayVary, Placeholder, ResourceFieldRef, Runtime, SharedRuntime, SourceRef,
+    VolumeDevice, VolumeMount,
 };
 pub use system_history::{
     Change, HistoryEntry, Observed, ObservedSource, ObservedVersion, SystemHistory, SystemHistorySpec,

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Text, Volume, quantity};
 
-/// Containers, volumes and host settings that a pod must have. Only the variables in `mayVary` of a container
-/// can differ.
+/// Containers, volumes and host settings that a pod must have. Only the variables in `mayVary` of a container and the
+/// values of `placeholders` can differ.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
@@ -57,6 +57,13 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "DnsConfig::is_empty")]
     pub dns_config: DnsConfig,
 
+    /// Placeholders that have a meaning in this runtime: in `command`, `args`, values of `env`, entries of `mayVary.env`,
+    /// and the names of claims and volumes. Each placeholder that is not listed is plain text. Default: none.
+    /// Example: `[ordinal]`, so that `<ordinal>` means any ordinal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub placeholders: Vec<Placeholder>,
+
     /// Whether the pod uses the network of its node. Other programs of the node can then answer at the pod's addresses.
     /// Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -84,6 +91,60 @@ impl Runtime {
             self.containers.iter().chain(&self.init_containers).map(|container| &*container.image);
         let volumes = self.volumes.iter().filter_map(|volume| volume.image.as_ref());
         containers.chain(volumes.map(|volume| &*volume.reference))
+    }
+}
+
+/// A value that may differ between pods, replicas or runs of one version. In a text, its name is in angle brackets.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placeholder {
+    /// `<ordinal>`: a number from 0 to 99999 without leading zeros, such as the ordinal of a `StatefulSet`'s pod.
+    Ordinal,
+    /// `<number>`: a number without a sign, with up to 20 digits. A fraction of up to 20 digits and an exponent of
+    /// one or two digits can follow, as in `2.5e-05`.
+    Number,
+    /// `<name>`: one DNS label of at most 63 characters: lower case letters, digits and inner dashes.
+    Name,
+    /// `<host>`: a host name or an IPv4 address of at most 253 characters: lower case letters, digits, dashes and dots.
+    Host,
+    /// `<host:port>`: a host as in `<host>`, a colon, and a port of at most five digits.
+    #[serde(rename = "host:port")]
+    HostPort,
+    /// `<uid>`: a UID of Kubernetes: 32 lower case hexadecimal digits with four dashes.
+    Uid,
+    /// `<random5>`: the five characters that Kubernetes adds to generated names, without vowels.
+    Random5,
+}
+
+impl Placeholder {
+    /// All placeholders, the most specific first.
+    pub const ALL: [Self; 7] =
+        [Self::Ordinal, Self::Random5, Self::Uid, Self::Number, Self::Name, Self::HostPort, Self::Host];
+
+    /// The placeholder in a text, with its angle brackets.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Ordinal => "<ordinal>",
+            Self::Number => "<number>",
+            Self::Name => "<name>",
+            Self::Host => "<host>",
+            Self::HostPort => "<host:port>",
+            Self::Uid => "<uid>",
+            Self::Random5 => "<random5>",
+        }
+    }
+
+    /// The values that the placeholder stands for, for an approver.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Ordinal => "any whole number from 0 to 99999",
+            Self::Number => "any number without a sign, such as 8, 0.001 or 1e-05",
+            Self::Name => "any name of lower case letters, digits and dashes, at most 63 characters",
+            Self::Host => "any host name or IPv4 address, also of a host outside the cluster",
+            Self::HostPort => "any host name or IPv4 address and any port, also outside the cluster",
+            Self::Uid => "any UID of Kubernetes",
+            Self::Random5 => "any five characters of a generated name",
+        }
     }
 }
 
@@ -222,10 +283,11 @@ pub struct Container {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MayVary {
-    /// Names of environment variables that may have any value or be missing. Default: none.
-    /// Example: `[HF_TOKEN, VLLM_LOGGING_LEVEL]`.
+    /// Environment variables that may differ or be missing. A name alone allows any value. `NAME=` and a text with
+    /// placeholders of the runtime allows only values that match the text. Default: none.
+    /// Example: `[HF_TOKEN, LWS_LEADER_ADDRESS=<host>]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)), extend("x-kubernetes-list-type" = "set"))]
     pub env: Vec<Text>,
 }
 

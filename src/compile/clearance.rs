@@ -319,6 +319,7 @@ fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) ->
                 model_version: version.name.clone(),
                 subject_digest: digest.clone(),
                 not_after: Time(judged.not_after.unwrap_or_else(never)),
+                patterns: policy::patterns(&version.spec.runtime),
                 runtime: version.spec.runtime.clone(),
             },
         })

@@ -11,14 +11,17 @@
 //! `admission/cel/matches.cel`, increased by at least half. The test
 //! `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the constants on a real API server.
 
-use crate::api::{Container, Runtime, Trusted, TrustedContainer, Volume};
+use crate::{
+    api::{Container, Patterns, Runtime, Trusted, TrustedContainer, Volume},
+    policy::patterns,
+};
 
 /// The limit of the API server for one expression.
 pub const LIMIT: u64 = 1_000_000;
 
 /// The fixed costs of a version and of a container.
 const PER_VERSION: u64 = 340;
-const PER_CONTAINER: u64 = 520;
+const PER_CONTAINER: u64 = 640;
 
 /// The cost of a search by name in a list, for each item in the list.
 const PER_ITEM: u64 = 16;
@@ -32,6 +35,15 @@ const PER_PREFIX: u64 = 8;
 
 /// The cost of a source of a projected volume. See [`parts`] for other volumes.
 const PER_SOURCE: u64 = 80;
+
+/// The cost of one position of the three lists of a container, for a version with placeholders.
+const PER_POSITION: u64 = 72;
+
+/// The additional cost of a variable and of a mount, for a version with placeholders.
+const PER_PATTERN_ITEM: u64 = 64;
+
+/// The number of characters of the longest name of a claim.
+const LONGEST_NAME: u64 = 253;
 
 /// The assumed number of variables with a trusted prefix in a trusted container.
 const PREFIXED: u64 = 32;
@@ -57,6 +69,20 @@ pub struct Shape {
     sources: u64,
     /// The number of host aliases, name servers and search domains of the runtime.
     names: u64,
+    patterns: PatternCosts,
+}
+
+/// The numbers that determine the cost of a version with placeholders. All are 0 for a version without placeholders.
+#[derive(Clone, Copy, Debug, Default)]
+struct PatternCosts {
+    /// The number of positions of the longest list.
+    positions: u64,
+    /// The cost of comparing each pattern once with the longest text.
+    texts: u64,
+    /// The cost of comparing the other texts once.
+    literals: u64,
+    /// The cost of comparing one name with the pattern of a volume name.
+    volume: u64,
 }
 
 /// The sizes of the trusted additions. They determine the cost of a comparison.
@@ -104,8 +130,35 @@ impl From<&Runtime> for Shape {
             volumes: count(&runtime.volumes),
             sources: runtime.volumes.iter().map(parts).sum(),
             names: count(&runtime.host_aliases) + count(&dns.nameservers) + count(&dns.searches),
+            patterns: patterns(runtime)
+                .map(|patterns| PatternCosts::of(runtime, &patterns))
+                .unwrap_or_default(),
         }
     }
+}
+
+impl PatternCosts {
+    fn of(runtime: &Runtime, patterns: &Patterns) -> Self {
+        let containers = runtime.containers.iter().chain(&runtime.init_containers);
+        let bytes = containers.map(|Container { command, args, env, .. }| {
+            let values = env.iter().filter_map(|var| var.value.as_ref());
+            command.iter().chain(args).chain(values).map(|text| text.len() as u64 / 10 + 1).sum::<u64>()
+        });
+        let volume = patterns.volume.as_ref().and_then(|volume| patterns.texts.get(volume));
+        let longest = u64::try_from(patterns.longest).unwrap_or_default().max(LONGEST_NAME);
+        Self {
+            positions: count(&patterns.positions),
+            literals: bytes.sum(),
+            texts: patterns.texts.values().map(|pattern| pattern_cost(longest, pattern)).sum(),
+            volume: volume.map_or(0, |pattern| PER_VARYING + pattern_cost(LONGEST_NAME, pattern)),
+        }
+    }
+}
+
+/// The cost of a comparison of a text of `length` characters with a pattern: the product of the lengths, each with a factor
+/// of the API server (`StringTraversalCostFactor` and `RegexStringLengthCostFactor` of cel-go).
+fn pattern_cost(length: u64, pattern: &str) -> u64 {
+    (length / 10 + 1) * (pattern.len() as u64 / 4 + 1) + 16
 }
 
 impl From<&Trusted> for Added {
@@ -175,8 +228,9 @@ fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     let mut cost = PER_VERSION + PER_ITEM * (pod.init_containers + inits);
     cost += version.containers.iter().map(|c| one(c, pod.containers)).sum::<u64>();
     cost += version.init_containers.iter().map(|c| one(c, pod.init_containers)).sum::<u64>();
-    cost += 2 * PER_VARYING * pod.volumes + version.volumes * (PER_ITEM * pod.volumes + 64);
+    cost += 3 * PER_VARYING * pod.volumes + version.volumes * (PER_ITEM * pod.volumes + 64);
     cost += PER_SOURCE * version.sources + version.names;
+    cost += patterns_cost(version, pod, added);
     if added.any {
         cost += PER_SOURCE * added.sources;
         cost += PER_ITEM * pod.containers * (containers + count(&added.containers));
@@ -185,6 +239,23 @@ fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
         cost += added_cost(version.volumes, added);
     }
     cost
+}
+
+/// The additional cost of a version with placeholders.
+fn patterns_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
+    let PatternCosts { positions, texts, literals, volume } = version.patterns;
+    if positions == 0 {
+        return 0;
+    }
+    let times = if added.any { 2 } else { 1 };
+    let one = |c: &Counts| {
+        let entries = PER_VARYING * pod.env * c.varying;
+        let mounts = (pod.mounts + c.mounts) * (PER_PATTERN_ITEM + volume);
+        let env = PER_PATTERN_ITEM * (pod.env + c.env);
+        entries + texts + times * (PER_POSITION * positions + env + texts + mounts) + volume * added.mounts
+    };
+    let containers = version.containers.iter().chain(&version.init_containers).map(one).sum::<u64>();
+    containers + times * literals + 2 * volume * pod.volumes
 }
 
 /// The maximum cost of comparing all trusted containers of a pod. `volumes` is the number of volumes of the version.

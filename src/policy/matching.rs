@@ -19,6 +19,7 @@ use super::{
     convert::{field, is_set, non_empty, resource, texts},
     fields::is_refused_annotation,
     hooks::hooks,
+    placeholders::Placeholders,
     unmatchable::{Unmatchable, refuse, refuse_of},
     volumes::{is_token, is_token_mount, volume},
     without_trusted,
@@ -33,11 +34,15 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
-    let pod = without_trusted(approved, trusted, pod);
-    same_set(&approved.containers, &pod.containers, |c| &c.name, container_matches)
+    let placeholders = Placeholders::of(approved);
+    let pod = placeholders.with_volume_name(approved, pod);
+    let pod = without_trusted(approved, trusted, &pod);
+    let same_container = |a: &Container, p: &Container| container_matches(a, p, placeholders);
+    let same_volume = |a: &Volume, p: &Volume| volume_matches(a, p, placeholders);
+    same_set(&approved.containers, &pod.containers, |c| &c.name, same_container)
         && approved.init_containers.len() == pod.init_containers.len()
-        && approved.init_containers.iter().zip(&pod.init_containers).all(|(a, p)| container_matches(a, p))
-        && same_set(&approved.volumes, &pod.volumes, |v| &v.name, volume_matches)
+        && approved.init_containers.iter().zip(&pod.init_containers).all(|(a, p)| same_container(a, p))
+        && same_set(&approved.volumes, &pod.volumes, |v| &v.name, same_volume)
         && approved.host_aliases == pod.host_aliases
         && approved.dns_config == pod.dns_config
         && approved.host_network == pod.host_network
@@ -46,7 +51,7 @@ pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
         && approved.share_process_namespace == pod.share_process_namespace
 }
 
-fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: fn(&T, &T) -> bool) -> bool {
+fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: impl Fn(&T, &T) -> bool) -> bool {
     approved.len() == pod.len()
         && approved.iter().all(|a| pod.iter().any(|p| name(p) == name(a) && same(a, p)))
         && pod.iter().all(|p| approved.iter().any(|a| name(p) == name(a) && same(a, p)))
@@ -65,16 +70,25 @@ fn without_tag(image: &str) -> Option<(&str, &str)> {
     Some((tag.map_or(name, |colon| &name[..colon]), digest))
 }
 
-pub(super) fn volume_matches(approved: &Volume, pod: &Volume) -> bool {
-    match (&approved.image, &pod.image) {
-        (Some(ImageVolume { reference: approved_image }), Some(ImageVolume { reference })) => {
-            approved.name == pod.name && image_matches(approved_image, reference)
+pub(super) fn volume_matches(approved: &Volume, pod: &Volume, placeholders: Placeholders<'_>) -> bool {
+    if let (Some(ImageVolume { reference: approved_image }), Some(ImageVolume { reference })) =
+        (&approved.image, &pod.image)
+    {
+        return approved.name == pod.name && image_matches(approved_image, reference);
+    }
+    match (&approved.persistent_volume_claim, &pod.persistent_volume_claim) {
+        (Some(claim), Some(of_pod)) => {
+            approved.name == pod.name && placeholders.text_matches(&claim.claim_name, &of_pod.claim_name)
         }
         _ => approved == pod,
     }
 }
 
-pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
+pub(super) fn container_matches(
+    approved: &Container,
+    pod: &Container,
+    placeholders: Placeholders<'_>,
+) -> bool {
     let Container {
         name,
         image,
@@ -82,27 +96,35 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         args,
         working_dir,
         restart_policy,
-        env,
+        env: _,
         env_from,
         volume_mounts,
         volume_devices,
         exec,
         http,
-        may_vary: MayVary { env: varying },
+        may_vary: _,
     } = approved;
-    let pod_env = pod.env.iter().filter(|e| !varying.contains(&e.name));
     *name == pod.name
         && image_matches(image, &pod.image)
-        && *command == pod.command
-        && *args == pod.args
+        && placeholders.texts_match(command, &pod.command)
+        && placeholders.texts_match(args, &pod.args)
         && *working_dir == pod.working_dir
         && *restart_policy == pod.restart_policy
-        && env.iter().eq(pod_env)
+        && env_matches(approved, &pod.env, placeholders)
         && *env_from == pod.env_from
         && *volume_mounts == pod.volume_mounts
         && *volume_devices == pod.volume_devices
         && *exec == pod.exec
         && *http == pod.http
+}
+
+/// Whether the variables of the pod, without those that may vary, are the variables of the approved container, in their
+/// order.
+pub(super) fn env_matches(approved: &Container, pod: &[EnvVar], placeholders: Placeholders<'_>) -> bool {
+    let varies = |var: &EnvVar| approved.may_vary.env.iter().any(|entry| placeholders.covers(entry, var));
+    let mut remaining = pod.iter().filter(|var| !varies(var));
+    approved.env.iter().all(|a| remaining.next().is_some_and(|p| placeholders.variable_matches(a, p)))
+        && remaining.next().is_none()
 }
 
 /// Converts a pod with these annotations to the [`Runtime`] that [`matches()`] compares.
@@ -182,6 +204,7 @@ pub fn runtime_of_pod(
         host_pid: host_pid.unwrap_or_default(),
         host_ipc: host_ipc.unwrap_or_default(),
         share_process_namespace: share_process_namespace.unwrap_or_default(),
+        placeholders: Vec::new(),
     })
 }
 

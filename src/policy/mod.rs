@@ -38,6 +38,7 @@ mod judgement;
 mod matching;
 mod monitors;
 mod overrides;
+mod placeholders;
 mod reason;
 mod requirements;
 mod result_effect;
@@ -86,6 +87,7 @@ pub use overrides::{
     GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,
     OverrideState, Overrides, RecordedOverride, Review, SystemOverrides, Waived, Waiving, waiver_of,
 };
+pub use placeholders::{Placeholders, not_used as placeholders_not_used, patterns};
 pub use reason::{Elsewhere, Reason};
 pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};
 pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};

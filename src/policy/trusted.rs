@@ -9,7 +9,10 @@
 
 use std::borrow::Cow;
 
-use super::matching::{container_matches, volume_matches};
+use super::{
+    matching::{container_matches, env_matches, volume_matches},
+    placeholders::Placeholders,
+};
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
 /// The runtime `pod` without its trusted additions. A part stays if the runtime `approved` has a part of the same name.
@@ -20,7 +23,9 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
     let remaining = |approved_ones: &[Container], trusted_ones: &[TrustedContainer], pod: &[Container]| {
         let kept = pod.iter().filter_map(|container| {
             match approved_ones.iter().find(|a| a.name == container.name) {
-                Some(same) => Some(without_additions(same, approved, trusted, container)),
+                Some(same) => {
+                    Some(without_additions(same, approved, trusted, container, Placeholders::of(approved)))
+                }
                 None if trusted_ones.iter().any(|t| is_trusted(t, approved, trusted, container)) => None,
                 None => Some(container.clone()),
             }
@@ -29,7 +34,7 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
     };
     let volume_remains = |volume: &&Volume| {
         approved.volumes.iter().any(|a| a.name == volume.name)
-            || !trusted.volumes.iter().any(|t| volume_matches(t, volume))
+            || !trusted.volumes.iter().any(|t| volume_matches(t, volume, Placeholders::default()))
     };
     Cow::Owned(Runtime {
         containers: remaining(&approved.containers, &trusted.containers, &pod.containers),
@@ -50,7 +55,8 @@ fn is_trusted(one: &TrustedContainer, approved: &Runtime, trusted: &Trusted, pod
         pod.args.clone_from(&container.args);
     }
     pod.env.retain(|env| !env_prefixes.iter().any(|prefix| env.name.starts_with(prefix)));
-    container_matches(container, &without_additions(container, approved, trusted, &pod))
+    let none = Placeholders::default();
+    container_matches(container, &without_additions(container, approved, trusted, &pod, none), none)
 }
 
 fn is_of_repository(image: &str, repository: &str) -> bool {
@@ -59,14 +65,19 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
 
 /// Removes trusted variables and mounts from the container `pod`. Variables whose names are in the approved
 /// container `same` stay. Mounts of volumes of the approved runtime stay too.
-fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, pod: &Container) -> Container {
+fn without_additions(
+    same: &Container,
+    approved: &Runtime,
+    trusted: &Trusted,
+    pod: &Container,
+    placeholders: Placeholders<'_>,
+) -> Container {
     let mut pod = pod.clone();
-    let varies = |name: &Text| same.may_vary.env.contains(name);
-    if !same.env.iter().eq(pod.env.iter().filter(|e| !varies(&e.name))) {
+    if !env_matches(same, &pod.env, placeholders) {
         pod.env.retain(|e| !trusted.env.contains(e) || same.env.iter().any(|s| s.name == e.name));
     }
     if same.volume_mounts != pod.volume_mounts {
-        let is_approved = |volume: &Text| approved.volumes.iter().any(|a| a.name == *volume);
+        let is_approved = |volume: &Text| Placeholders::of(approved).is_approved_volume(approved, volume);
         pod.volume_mounts.retain(|m| !trusted.volume_mounts.contains(m) || is_approved(&m.name));
     }
     pod

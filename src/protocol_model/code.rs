@@ -266,6 +266,7 @@ fn spec(clearance: ClearanceState) -> ClearanceSpec {
         subject_digest: WORLD.digest.clone(),
         not_after: time(until),
         runtime: WORLD.version.spec.runtime.clone(),
+        patterns: None,
     });
     let system = SystemClearance {
         cleared: cleared.into_iter().collect(),

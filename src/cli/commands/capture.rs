@@ -95,7 +95,7 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
     let newest = newest(session, system).await;
     let (runtime, provenance) = match &newest {
         Some(version) => {
-            (difference::varying_as(&version.spec.runtime, runtime), version.spec.provenance.clone())
+            (difference::varying_as(&version.spec.runtime, &runtime), version.spec.provenance.clone())
         }
         None => (runtime, Provenance::default()),
     };
@@ -130,7 +130,9 @@ fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String
     if difference.is_empty() {
         page.mark("-", PLAIN, &format!("{name} already describes {what}: no new version is needed"));
     } else {
-        let text = format!("mayVary and provenance come from {name}; the difference (- {name}, + {what}):");
+        let text = format!(
+            "placeholders, mayVary and provenance come from {name}; the difference (- {name}, + {what}):"
+        );
         page.mark("-", PLAIN, &text);
         page.difference(&difference);
     }
@@ -457,14 +459,14 @@ mod tests {
             value: Some("DEBUG".into()),
             ..EnvVar::default()
         });
-        let captured = difference::varying_as(&newest.spec.runtime, runtime.clone());
+        let captured = difference::varying_as(&newest.spec.runtime, &runtime);
         assert_eq!(captured, *newest.spec.runtime);
         let shown = changes_since(newest, &captured, "deployment/scorer");
         assert!(shown.contains("already describes deployment/scorer"), "{shown}");
         runtime.containers[0].args.push("--new".into());
         let shown = changes_since(
             newest,
-            &difference::varying_as(&newest.spec.runtime, runtime),
+            &difference::varying_as(&newest.spec.runtime, &runtime),
             "deployment/scorer",
         );
         assert!(shown.contains("- --new") && !shown.contains("LOGGING_LEVEL"), "{shown}");

@@ -10,7 +10,10 @@
 use serde::Serialize;
 use similar::TextDiff;
 
-use crate::api::{Container, ModelVersion, Provenance, Runtime};
+use crate::{
+    api::{ModelVersion, Provenance, Runtime},
+    policy::Placeholders,
+};
 
 /// The fields of a version that an approver signs.
 #[derive(Serialize)]
@@ -29,27 +32,27 @@ pub fn between_versions(old: &ModelVersion, new: &ModelVersion) -> String {
 
 /// The differences from the version to the pod. Empty if there are none.
 pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
-    let pod = varying_as(version, pod.clone());
+    let pod = varying_as(version, pod);
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)
 }
 
 /// The similarity of a pod and a version, from 0 (nothing in common) to 1 (equal).
 pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
-    let pod = varying_as(version, pod.clone());
+    let pod = varying_as(version, pod);
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()
 }
 
-/// The runtime of the pod without the variables that the version lets vary, and with the `mayVary` of the version.
-pub fn varying_as(version: &Runtime, mut pod: Runtime) -> Runtime {
-    let approved_container = |c: &Container| {
-        version.containers.iter().chain(&version.init_containers).find(|v| v.name == c.name).cloned()
-    };
+/// The runtime of the pod without the variables that the version lets vary, with the texts of the version in place of the
+/// values of its placeholders, and with the `mayVary` of the version.
+pub fn varying_as(version: &Runtime, pod: &Runtime) -> Runtime {
+    let mut pod = Placeholders::of(version).as_approved(version, pod);
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {
-        if let Some(approved) = approved_container(container) {
-            container.env.retain(|env| !approved.may_vary.env.contains(&env.name));
-            container.may_vary = approved.may_vary;
+        let mut approved = version.containers.iter().chain(&version.init_containers);
+        if let Some(approved) = approved.find(|approved| approved.name == container.name) {
+            container.may_vary = approved.may_vary.clone();
         }
     }
+    pod.placeholders.clone_from(&version.placeholders);
     pod
 }
 

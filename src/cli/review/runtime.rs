@@ -21,7 +21,7 @@ use crate::{
             cluster_trust_bundle, csi, ephemeral, host_path, iscsi, nfs, pod_certificate,
         },
     },
-    policy::free_fields,
+    policy::{self, free_fields},
 };
 
 /// Shows the containers and volumes.
@@ -36,6 +36,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
         host_pid,
         host_ipc,
         share_process_namespace,
+        placeholders: _,
     } = runtime;
     for init in init_containers {
         page.heading(&format!("RUNS FIRST: init container {}", init.name));
@@ -53,6 +54,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
         page.field(&volume.name, &source(volume));
     }
     names(page, host_aliases, dns_config);
+    placeholders(page, runtime);
     let shared = [
         (host_network, "the network of its node (hostNetwork)"),
         (host_pid, "the processes of its node (hostPID)"),
@@ -91,6 +93,20 @@ fn names(page: &mut Page, host_aliases: &[HostAlias], dns_config: &DnsConfig) {
     }
     if !searches.is_empty() {
         page.mark("!", LOOK, &format!("the pod adds {} to short names (dnsConfig)", joined(searches)));
+    }
+}
+
+/// Shows the values that may differ between pods of the version.
+fn placeholders(page: &mut Page, runtime: &Runtime) {
+    if runtime.placeholders.is_empty() {
+        return;
+    }
+    page.heading("PLACEHOLDERS: each pod may have another value");
+    if let Some(reason) = policy::placeholders_not_used(runtime) {
+        page.mark("!", LOOK, &format!("no placeholder has a meaning, so no pod matches: {reason}"));
+    }
+    for placeholder in &runtime.placeholders {
+        page.field(placeholder.text(), placeholder.meaning());
     }
 }
 

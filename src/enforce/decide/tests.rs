@@ -28,6 +28,7 @@ fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpe
         subject_digest: digest,
         not_after: Time(at(not_after)),
         runtime: pod.runtime.clone().expect("a runtime"),
+        patterns: None,
     };
     let system = SystemClearance {
         cleared: vec![version],

@@ -230,6 +230,7 @@ mod tests {
             subject_digest: digest,
             not_after: Time(Timestamp::from_second(1000).expect("in range")),
             runtime: runtime(image),
+            patterns: None,
         };
         let system = SystemClearance { cleared: vec![version], ..SystemClearance::default() };
         ClearanceSpec { systems: [("s".to_owned(), system)].into(), ..ClearanceSpec::default() }

@@ -85,10 +85,10 @@ fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;
     for (change, value) in variants(&whole) {
-        // `mayVary` is part of the approval. A pod has no such field, so a change of `mayVary` is not visible
-        // in the pod.
+        // `mayVary` and `placeholders` are part of the approval. A pod has no such fields, so a change of them is not
+        // visible in the pod.
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
-        if changed == *runtime || change.contains("mayVary") {
+        if changed == *runtime || change.contains("mayVary") || change.contains("placeholders") {
             continue;
         }
         let is_order = change.starts_with("/containers swap") || change.starts_with("/volumes swap");

@@ -18,6 +18,7 @@
 //!  scale                 time to judge thousands of decisions
 //!  signature             decisions that are signed outside the cluster
 //!  matching              the changes of a pod that break the match ─┬ runtime   random pods by proptest
+//!  placeholders          the values of placeholders, and attacks    │
 //!  trusted               the sidecars that a pod may have ──────────┘
 //! ```
 
@@ -35,6 +36,7 @@ mod matching;
 mod monitors;
 mod oracle;
 mod overrides;
+mod placeholders;
 mod properties;
 mod requirements;
 mod runtime;

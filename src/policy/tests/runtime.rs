@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::api::{
     ConfigMapVolume, Container, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar,
     EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, ImageVolume, KeyRef, KeyToPath,
-    MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume,
+    MayVary, PersistentVolumeClaimVolume, Placeholder, ProjectedObject, ProjectedSource, ProjectedVolume,
     ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume,
     VolumeDevice, VolumeMount,
 };
@@ -155,6 +155,7 @@ pub fn full_runtime() -> Runtime {
         host_pid: true,
         host_ipc: true,
         share_process_namespace: true,
+        placeholders: vec![Placeholder::Ordinal, Placeholder::HostPort],
     }
 }
 
