@@ -18,14 +18,17 @@ pub(super) fn cleared_versions(pod: &str) -> String {
 
 /// The files of this directory, each with the name of its placeholder. A file can contain placeholders of later files
 /// in the list.
-pub const PARTS: [(&str, &str); 11] = [
+pub const PARTS: [(&str, &str); 14] = [
     ("MATCHES", include_str!("matches.cel")),
     ("ALLOWED", include_str!("allowed.cel")),
     ("CONTAINER", include_str!("container.cel")),
+    ("TEXTS", include_str!("texts.cel")),
     ("ENV", include_str!("env.cel")),
+    ("MOUNTED", include_str!("mounted.cel")),
     ("MOUNTS", include_str!("mounts.cel")),
     ("VOLUMES", include_str!("volumes.cel")),
     ("VOLUME", include_str!("volume.cel")),
+    ("VOLUME_NAME", include_str!("volume_name.cel")),
     ("SOURCE", include_str!("source.cel")),
     ("FILE", include_str!("file.cel")),
     ("CLAIM", include_str!("claim.cel")),
