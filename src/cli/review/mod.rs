@@ -25,6 +25,7 @@ mod risks;
 mod runtime;
 mod system;
 mod unpinned;
+mod variables;
 mod volume_sources;
 
 use std::borrow::Cow;

@@ -330,3 +330,43 @@ fn review_shows_risks_and_hosted_models() {
         "{text}"
     );
 }
+
+/// An approver sees which values can differ, and which of them can load code or redirect traffic.
+#[test]
+fn review_shows_each_placeholder_and_warns_about_variables_that_redirect_traffic() {
+    let mut record = record();
+    let runtime = serde_json::json!({ "placeholders": ["ordinal", "host"], "containers": [{
+        "name": "c", "image": "i@sha256:a", "args": ["--rank=<ordinal>", "--mode=<name>"],
+        "env": [{ "name": "MASTER_ADDR", "value": "<host>" }, { "name": "RANK", "value": "<ordinal>" }],
+        "mayVary": { "env": ["LD_PRELOAD", "LWS_LEADER_ADDRESS=<host>", "LOG_LEVEL"] } }],
+        "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "data-<ordinal>" } }] });
+    record.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let name = record.versions[0].name_any();
+    let text = unwrapped(&review(&record, &name, Decision::Approve, ("alice", "risk-officer")));
+    for shown in [
+        "! container c may have any argument of the form --rank=<ordinal>",
+        "! env MASTER_ADDR of container c may have any value of the form <host>: the pod trusts the server that it names",
+        "! env RANK of container c may have any value of the form <ordinal>",
+        "! env LD_PRELOAD of container c may have any value, or none: it can load a library into each program",
+        "! env LWS_LEADER_ADDRESS of container c may have the value <host>, or none: the pod trusts the server",
+        "! env LOG_LEVEL of container c may have any value, or none",
+        "volume v is claim data-<ordinal>",
+        "<ordinal> any whole number from 0 to 99999",
+        "<host> any host name or IPv4 address, also of a host outside the cluster",
+    ] {
+        assert!(text.contains(shown), "{shown}\n{text}");
+    }
+    assert!(!text.contains("of the form --mode=<name>"), "{text}");
+}
+
+#[test]
+fn review_says_why_no_placeholder_has_a_meaning() {
+    let mut record = record();
+    let volume = |name: &str| serde_json::json!({ "name": name, "emptyDir": {} });
+    let runtime = serde_json::json!({ "placeholders": ["name"], "containers": [{ "name": "c", "image": "i@sha256:a" }],
+        "volumes": [volume("v-<name>"), volume("v-data")] });
+    record.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let name = record.versions[0].name_any();
+    let text = unwrapped(&review(&record, &name, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("no pod matches: the name of volume v-<name> also means volume v-data"), "{text}");
+}

@@ -9,11 +9,11 @@
 //!  hosted models ─────────────────────┘
 //! ```
 
-use super::{Review, loads::loads};
+use super::{Review, loads::loads, variables::effect_of};
 use crate::{
     api::{Container, EnvVar, ProjectedSource, Runtime, Volume},
     cli::render::page::{LOOK, PLAIN, Page},
-    policy,
+    policy::{self, Placeholders},
 };
 
 /// The parts of a version and of its system that [`unpinned`] checks.
@@ -51,9 +51,11 @@ fn unpinned(review: &Review<'_>) -> Vec<String> {
         .collect();
     texts.extend(volumes(runtime));
     texts.extend(names(runtime));
+    let placeholders = Placeholders::of(runtime);
     for container in runtime.init_containers.iter().chain(&runtime.containers) {
         texts.extend(loads(container));
-        texts.extend(environment(container));
+        texts.extend(environment(container, placeholders));
+        texts.extend(words(container, placeholders));
     }
     let system = &review.system.spec;
     texts.extend(policy::undeclared(runtime, system).iter().map(|(provider, sign)| {
@@ -172,8 +174,8 @@ fn pod_fields() -> (String, &'static str) {
     ("fields of the pod".to_owned(), "labels and annotations can change while the pod runs")
 }
 
-/// The variables whose value comes from another object or may be any value, one sentence for each.
-fn environment(container: &Container) -> Vec<String> {
+/// The variables whose value comes from another object or may vary, one sentence for each.
+fn environment(container: &Container, placeholders: Placeholders<'_>) -> Vec<String> {
     let name = &container.name;
     let by_key = container.env.iter().filter_map(|var| {
         let source = changeable(var)?;
@@ -186,9 +188,35 @@ fn environment(container: &Container) -> Vec<String> {
             "container {name} takes every key of {source} as env, and neither keys nor values are pinned"
         ))
     });
-    let varying = container.may_vary.env.iter();
-    let varying = varying.map(|env| format!("env {env} of container {name} may have any value, or none"));
-    by_key.chain(whole).chain(varying).collect()
+    let varying = container.may_vary.env.iter().map(|entry| {
+        let pattern = entry.split_once('=').filter(|_| placeholders.is_pattern(entry));
+        let (var, values) = pattern
+            .map_or((&**entry, "any value".to_owned()), |(var, text)| (var, format!("the value {text}")));
+        format!("env {var} of container {name} may have {values}, or none{}", because(var))
+    });
+    let patterns = container.env.iter().filter(|var| placeholders.varies(var)).map(|var| {
+        let value = var.value.as_deref().unwrap_or_default();
+        format!(
+            "env {} of container {name} may have any value of the form {value}{}",
+            var.name,
+            because(&var.name)
+        )
+    });
+    by_key.chain(whole).chain(varying).chain(patterns).collect()
+}
+
+/// The effect of a variable that can load code or redirect traffic, as the end of a sentence.
+fn because(variable: &str) -> String {
+    effect_of(variable).map(|effect| format!(": {effect}")).unwrap_or_default()
+}
+
+/// The words of the command and the arguments with placeholders.
+fn words(container: &Container, placeholders: Placeholders<'_>) -> impl Iterator<Item = String> {
+    let name = &container.name;
+    let words = container.command.iter().chain(&container.args);
+    words
+        .filter(move |word| placeholders.is_in(word))
+        .map(move |word| format!("container {name} may have any argument of the form {word}"))
 }
 
 /// The source of the value of a variable. `None` if no user can change the value in the source.
