@@ -5,6 +5,7 @@
 //!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
 //!            └─► pods with up to two changes ───────────┤                       ├─ equal
 //!                and with injected parts                └─► policy::matches ────┘
+//!  texts with placeholders ─► values and near misses, in a third of the runtimes
 //!  schema of a runtime ─► each field occurs in a cleared pod, and a change of only this field holds a pod
 //! ```
 //!
@@ -15,8 +16,8 @@ use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent::api::{Clearance, Runtime, Trusted, definitions};
-use assent::policy::{matches, runtime_of_pod};
+use assent::api::{Clearance, Placeholder, Runtime, Trusted, definitions};
+use assent::policy::{matches, patterns, runtime_of_pod};
 use assent_tests::{Assent, Component, ControlPlane, NAMESPACE, Options, Person, until};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -70,6 +71,8 @@ struct Tally {
     cleared: usize,
     /// The number of cleared pods with injected parts.
     injected: usize,
+    /// The numbers of cleared and of held pods of runtimes with placeholders.
+    patterned: [usize; 2],
     held: usize,
     invalid: usize,
     /// The fields of the runtimes of cleared pods.
@@ -114,14 +117,18 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         }
     }
     println!(
-        "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid",
-        tally.cleared, tally.injected, tally.held, tally.invalid
+        "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid; with placeholders {:?} cleared and held",
+        tally.cleared, tally.injected, tally.held, tally.invalid, tally.patterned
     );
     tally.check_coverage(pods)
 }
 
 impl Tally {
     fn count(&mut self, case: &Case, outcome: &Outcome, approved: &Runtime) -> Result<()> {
+        if patterns(approved).is_some() {
+            self.patterned[0] += usize::from(matches!(outcome, Outcome::Cleared));
+            self.patterned[1] += usize::from(matches!(outcome, Outcome::Held));
+        }
         match outcome {
             Outcome::Cleared => {
                 self.cleared += 1;
@@ -150,10 +157,14 @@ impl Tally {
         if pods < 2000 {
             return Ok(());
         }
+        let enough = self.patterned.iter().all(|count| count * 20 > pods);
+        ensure!(enough, "too few pods of runtimes with placeholders: {:?} of {pods}", self.patterned);
         let all = schema_fields()?;
         let never: Vec<_> = all.iter().filter(|field| !self.cleared_fields.contains(*field)).collect();
         ensure!(never.is_empty(), "no cleared pod has {never:?}");
-        let may_differ = |field: &&String| !FIXED.contains(&field.as_str()) && !field.contains("mayVary");
+        let may_differ = |field: &&String| {
+            !FIXED.contains(&field.as_str()) && !field.contains("mayVary") && *field != "placeholders"
+        };
         let missing: Vec<_> =
             all.iter().filter(may_differ).filter(|field| !self.held_fields.contains_key(*field)).collect();
         ensure!(missing.is_empty(), "no pod was held because only {missing:?} differed");
@@ -243,15 +254,23 @@ async fn publish(
     runtimes: &[Value],
     trusted: &Value,
 ) -> Result<(Vec<Runtime>, Trusted)> {
-    let clear = |runtime: &Value| {
-        json!({ "cleared": [{ "modelVersion": "v", "notAfter": "2099-01-01T00:00:00Z",
-            "subjectDigest": format!("sha256:{}", "0".repeat(64)), "runtime": runtime }] })
+    let clear = |runtime: &Value| -> Result<Value> {
+        let patterns = patterns(&serde_json::from_value(runtime.clone())?);
+        let mut version = json!({ "modelVersion": "v", "notAfter": "2099-01-01T00:00:00Z",
+            "subjectDigest": format!("sha256:{}", "0".repeat(64)), "runtime": runtime });
+        if let Some(patterns) = patterns {
+            version["patterns"] = serde_json::to_value(patterns)?;
+        }
+        Ok(json!({ "cleared": [version] }))
     };
-    let mut systems: serde_json::Map<_, _> =
-        runtimes.iter().enumerate().map(|(i, runtime)| (format!("s{i}"), clear(runtime))).collect();
+    let mut systems = runtimes
+        .iter()
+        .enumerate()
+        .map(|(i, runtime)| Ok((format!("s{i}"), clear(runtime)?)))
+        .collect::<Result<serde_json::Map<_, _>>>()?;
     systems.insert(
         "round".to_owned(),
-        clear(&json!({ "containers": [{ "name": "round", "image": round.to_string() }] })),
+        clear(&json!({ "containers": [{ "name": "round", "image": round.to_string() }] }))?,
     );
     let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance", "metadata": { "name": "clearance" },
         "spec": { "mode": "enforce", "trusted": trusted, "systems": systems } });
@@ -482,7 +501,200 @@ fn runtime(rng: &mut fastrand::Rng) -> Value {
     if rng.u8(..6) == 0 {
         runtime["dnsConfig"] = pick(rng, &name_servers()).clone();
     }
+    if rng.u8(..3) == 0 {
+        add_placeholders(rng, &mut runtime);
+    }
     runtime
+}
+
+/// A text with one or two placeholders. Some of them are not placeholders of the runtime, so they are plain text.
+fn placeholder_text(rng: &mut fastrand::Rng, listed: &[Placeholder]) -> String {
+    let one = |rng: &mut fastrand::Rng| {
+        if rng.u8(..8) == 0 { *pick(rng, &Placeholder::ALL) } else { *pick(rng, listed) }
+    };
+    let (a, b) = (one(rng).text(), one(rng).text());
+    match rng.u8(..8) {
+        0 => a.to_owned(),
+        1 => format!("{a}{b}"),
+        2 => format!("--rank={a}"),
+        3 => format!("--peer={a}.svc,{b}"),
+        4 => format!("sh -c 'run {a} < in' (x|y)+ $HOME [a] {b}\n"),
+        5 => format!("<{a}"),
+        6 => format!("{{\"index\": {a}, \"job\": \"{b}\"}}"),
+        _ => format!("x-{a}-{b}-ü"),
+    }
+}
+
+/// Adds texts with placeholders to a runtime.
+fn add_placeholders(rng: &mut fastrand::Rng, runtime: &mut Value) {
+    let mut listed = Placeholder::ALL.to_vec();
+    rng.shuffle(&mut listed);
+    listed.truncate(rng.usize(1..4));
+    for containers in ["containers", "initContainers"] {
+        for container in runtime.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
+            for list in ["command", "args"] {
+                if rng.bool() {
+                    let texts: Vec<String> =
+                        (0..rng.usize(1..4))
+                            .map(|_| {
+                                if rng.u8(..3) == 0 {
+                                    "run".to_owned()
+                                } else {
+                                    placeholder_text(rng, &listed)
+                                }
+                            })
+                            .collect();
+                    container[list] = json!(texts);
+                }
+            }
+            if rng.bool() {
+                add(
+                    &mut container["env"],
+                    &json!({ "name": "RANK", "value": placeholder_text(rng, &listed) }),
+                );
+            }
+            if rng.bool() {
+                let entry =
+                    format!("{}={}", pick(rng, &["LEADER", "A", "TOKEN"]), placeholder_text(rng, &listed));
+                container["mayVary"] =
+                    json!({ "env": pick(rng, &[vec![entry.as_str()], vec![entry.as_str(), "TOKEN"]]) });
+            }
+        }
+    }
+    let in_name = [Placeholder::Ordinal, Placeholder::Name, Placeholder::Random5, Placeholder::Uid];
+    let in_name: Vec<_> = listed.iter().filter(|placeholder| in_name.contains(placeholder)).collect();
+    if !in_name.is_empty() {
+        let text = |rng: &mut fastrand::Rng, start: &str| format!("{start}{}", pick(rng, &in_name).text());
+        for volume in runtime.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+            if volume["persistentVolumeClaim"].is_object() && rng.bool() {
+                volume["persistentVolumeClaim"]["claimName"] = json!(text(rng, "data-m-"));
+            }
+        }
+        if runtime["volumes"][0].is_object() && rng.u8(..3) == 0 {
+            let start = *pick(rng, &["volume-", "volume-", "volume-", "v"]);
+            let name = text(rng, start);
+            rename_volume(runtime, "v0", &name);
+        }
+    }
+    runtime["placeholders"] = json!(listed);
+}
+
+/// Renames a volume, its mounts and its devices.
+fn rename_volume(spec: &mut Value, from: &str, to: &str) {
+    let rename = |named: &mut Value| {
+        if named["name"] == from {
+            named["name"] = json!(to);
+        }
+    };
+    spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten().for_each(rename);
+    for containers in ["containers", "initContainers"] {
+        for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
+            for list in ["volumeMounts", "volumeDevices"] {
+                container.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().for_each(rename);
+            }
+        }
+    }
+}
+
+/// Values of placeholders and near misses. Some of them are values of one placeholder and near misses of another.
+const NEAR_MISSES: [&str; 40] = [
+    "", " ", "1 ", " 1", "-1", "+1", "01", "100000", "1.", ".5", "1e", "1e+100", "0x1", "1_0", "1;x", "a;b",
+    "a/b", "../a", "a b", "$(A)", "`a`", "\"a\"", "'a'", "a\n", "\na", "A", "a_b", "a,b", "a=b", "<name>",
+    "a.", "-a", "a-", "ü", "١", "a:1", "a:123456", "a:", "bcdfa", "a\0",
+];
+
+/// Near misses that are valid in the name of a claim or a volume.
+const NEAR_NAMES: [&str; 6] = ["01", "100000", "1-1", "bcdfa", "x", "0"];
+
+/// A value of a placeholder.
+fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
+    let values: &[&str] = match placeholder {
+        Placeholder::Ordinal => &["0", "7", "10", "99999"],
+        Placeholder::Number => &["0", "007", "17179869184", "0.001", "1e-05", "2.5e+10"],
+        Placeholder::Name => &["a", "0", "raycluster-x7k2p-head", "a--b"],
+        Placeholder::Host => &["lws-0.lws.default", "10.0.0.5", "a"],
+        Placeholder::HostPort => &["head-svc.default.svc.cluster.local:6379", "10.0.0.5:1", "a:65535"],
+        Placeholder::Uid => &["0b0e9c44-7c3d-4b1e-9f5a-0123456789ab"],
+        Placeholder::Random5 => &["x7k2p", "bbbbb"],
+    };
+    let long = [Placeholder::Name, Placeholder::Host].contains(&placeholder) && rng.u8(..8) == 0;
+    let limit = if placeholder == Placeholder::Name { 63 } else { 253 };
+    if long { "a".repeat(limit + rng.usize(..2)) } else { (*pick(rng, values)).to_owned() }
+}
+
+/// Replaces the placeholders of a text by values, or with `miss` one of them by a near miss.
+fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss: bool, misses: &[&str]) {
+    let Some(mut filled) = text.as_str().map(str::to_owned).filter(|text| text.contains('<')) else { return };
+    let mut miss = miss;
+    let mut at = 0;
+    while let Some(found) = filled[at..].find('<') {
+        at += found;
+        let Some(placeholder) = listed.iter().find(|p| filled[at..].starts_with(p.text())) else {
+            at += 1;
+            continue;
+        };
+        let value = if std::mem::take(&mut miss) {
+            (*pick(rng, misses)).to_owned()
+        } else {
+            value_of(rng, *placeholder)
+        };
+        filled.replace_range(at..at + placeholder.text().len(), &value);
+        at += value.len();
+    }
+    *text = json!(filled);
+}
+
+/// Replaces the placeholders of a runtime by values, and adds some of the variables that may vary.
+fn fill_placeholders(rng: &mut fastrand::Rng, spec: &mut Value, miss: bool) {
+    let listed: Vec<Placeholder> = serde_json::from_value(spec["placeholders"].clone()).unwrap_or_default();
+    drop(spec.as_object_mut().and_then(|spec| spec.remove("placeholders")));
+    if listed.is_empty() {
+        return;
+    }
+    // Most of the near misses differ in one text only.
+    let missing = |rng: &mut fastrand::Rng| miss && rng.u8(..6) == 0;
+    for containers in ["containers", "initContainers"] {
+        for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
+            for list in ["command", "args"] {
+                for text in container.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                    let miss = missing(rng);
+                    fill(rng, text, &listed, miss, &NEAR_MISSES);
+                }
+            }
+            for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
+                let miss = missing(rng);
+                if let Some(value) = variable.get_mut("value") {
+                    fill(rng, value, &listed, miss, &NEAR_MISSES);
+                }
+            }
+            let entries = container["mayVary"]["env"].clone();
+            for entry in entries.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                let Some((name, value)) = entry.split_once('=').filter(|_| rng.bool()) else { continue };
+                let mut variable = json!({ "name": name, "value": value });
+                let miss = missing(rng);
+                fill(rng, &mut variable["value"], &listed, miss, &NEAR_MISSES);
+                let at = rng.usize(..=container["env"].as_array().map_or(0, Vec::len));
+                if container["env"].is_null() {
+                    container["env"] = json!([]);
+                }
+                container["env"].as_array_mut().into_iter().for_each(|env| env.insert(at, variable.clone()));
+            }
+        }
+    }
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        if volume["persistentVolumeClaim"].is_object() {
+            let miss = missing(rng);
+            fill(rng, &mut volume["persistentVolumeClaim"]["claimName"], &listed, miss, &NEAR_NAMES);
+        }
+    }
+    let names: Vec<Value> =
+        spec["volumes"].as_array().into_iter().flatten().map(|v| v["name"].clone()).collect();
+    for name in names.iter().filter_map(Value::as_str).filter(|name| name.contains('<')) {
+        let mut new = json!(name);
+        let miss = missing(rng);
+        fill(rng, &mut new, &listed, miss, &NEAR_NAMES);
+        rename_volume(spec, name, new.as_str().unwrap_or_default());
+    }
 }
 
 fn aliases() -> [Value; 2] {
@@ -511,8 +723,11 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     let system = rng.usize(..runtimes.len());
     let mut runtime = runtimes[system].clone();
     let kind = rng.u8(..8);
+    let patterned = runtime["placeholders"].is_array();
     let field = (kind < 2).then(|| change_one_field(rng, &mut runtime, changes)).flatten();
     let mut spec = runtime;
+    let miss = kind > 5;
+    fill_placeholders(rng, &mut spec, miss);
     for containers in ["containers", "initContainers"] {
         spec[containers].as_array_mut().into_iter().flatten().for_each(to_pod_container);
     }
@@ -521,7 +736,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
             source["serviceAccountToken"]["path"] = json!("token");
         }
     }
-    if kind > 4 {
+    if kind > 4 && !(patterned && (miss || rng.bool())) {
         (0..rng.usize(1..3)).for_each(|_| change(rng, &mut spec));
     }
     let injected = field.is_none() && rng.u8(..4) == 0;
@@ -558,7 +773,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     leaves(runtime, String::new(), &mut places);
     let kinds: BTreeSet<String> = places.iter().map(|place| field_of(place)).collect();
     // Prefer the field with the fewest changes, so that rare fields are changed too.
-    let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary"));
+    let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary") && field != "placeholders");
     let field = kinds.min_by_key(|field| (changes.get(field).copied().unwrap_or(0), rng.u32(..)))?;
     *changes.entry(field.clone()).or_default() += 1;
     let places: Vec<_> = places.into_iter().filter(|place| field_of(place) == field).collect();
@@ -844,6 +1059,8 @@ fn trusted() -> Value {
               "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh" }] },
             { "name": "agent", "image": "reg.example/mesh/agent", "images": "Name", "anyArgs": true, "command": ["agent"] },
             { "name": "side", "image": digest },
+            { "name": "plain", "image": digest, "args": ["--rank=<ordinal>"], "mayVary": { "env": ["LEADER=<host>"] },
+              "volumeMounts": [{ "name": "volume-7", "mountPath": "/plain" }] },
         ],
         "initContainers": [
             { "name": "setup", "image": digest },
@@ -854,8 +1071,11 @@ fn trusted() -> Value {
             { "name": "labels", "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
             { "name": "identity", "projected": { "sources": [{ "serviceAccountToken": {} }, { "configMap": { "name": "ca" } }] } },
             { "name": "v0", "emptyDir": {} },
+            { "name": "volume-7", "emptyDir": {} },
+            { "name": "shared", "persistentVolumeClaim": { "claimName": "data-m-<ordinal>" } },
         ],
-        "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh", "readOnly": true }, { "name": "v0", "mountPath": "/models" }],
+        "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh", "readOnly": true }, { "name": "v0", "mountPath": "/models" },
+            { "name": "volume-7", "mountPath": "/more" }],
         "env": [{ "name": "MESH", "value": "on" }, { "name": "A", "value": "1" }],
     })
 }
@@ -871,7 +1091,7 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
     let mut proxy = json!({ "name": "proxy", "image": digest, "args": ["proxy"],
         "env": [{ "name": "A", "value": "1" }], "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh" }] });
     for _ in 0..=rng.usize(..4) {
-        match rng.u8(..16) {
+        match rng.u8(..19) {
             0 => add(
                 &mut spec["containers"],
                 &json!({ "name": "agent", "command": ["agent"],
@@ -918,12 +1138,43 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
                 add(&mut spec["volumes"], &json!({ "name": "v0", "emptyDir": {} }));
                 spec["containers"][0]["volumeMounts"] = json!([{ "name": "v0", "mountPath": "/models" }]);
             }
+            15 => add_plain(rng, spec),
+            16 => add(
+                &mut spec["volumes"],
+                &json!({ "name": "shared", "persistentVolumeClaim":
+                    { "claimName": pick(rng, &["data-m-<ordinal>", "data-m-<ordinal>", "data-m-7"]) } }),
+            ),
+            17 => {
+                add(&mut spec["volumes"], &json!({ "name": "volume-7", "emptyDir": {} }));
+                add(
+                    &mut spec["containers"][0]["volumeMounts"],
+                    &json!({ "name": "volume-7", "mountPath": "/more" }),
+                );
+            }
             _ => add(&mut spec["containers"][0]["env"], &json!({ "name": "A", "value": "1" })),
         }
     }
     if rng.bool() {
         add(&mut spec["containers"], &proxy);
     }
+}
+
+/// Adds the trusted container `plain`. Its text with a placeholder is plain text, so some pods have a value in its place.
+fn add_plain(rng: &mut fastrand::Rng, spec: &mut Value) {
+    let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
+    let mut plain = json!({ "name": "plain", "image": digest, "args": ["--rank=<ordinal>"],
+        "volumeMounts": [{ "name": "volume-7", "mountPath": "/plain" }] });
+    add(&mut spec["volumes"], &json!({ "name": "volume-7", "emptyDir": {} }));
+    match rng.u8(..8) {
+        0 => plain["args"] = json!(["--rank=7"]),
+        1 => plain["env"] = json!([{ "name": "LEADER", "value": "a" }]),
+        2 => {
+            add(&mut spec["volumes"], &json!({ "name": "volume-8", "emptyDir": {} }));
+            plain["volumeMounts"][0]["name"] = json!("volume-8");
+        }
+        _ => {}
+    }
+    add(&mut spec["containers"], &plain);
 }
 
 fn reverse(list: &mut Value) {

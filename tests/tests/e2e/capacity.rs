@@ -237,6 +237,41 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     scene.cluster.kubectl(Admin, &["delete", "trustedsidecar/costly"]).await?.ok().map(drop)
 }
 
+/// The bound of the cost covers placeholders: the pod of the last version that fits starts, with the longest values.
+pub async fn a_pod_of_the_last_of_many_versions_with_placeholders_starts(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    const VERSIONS: usize = 32;
+    let scene = Scenario::new(cluster, "cost-of-placeholders", "minimal").await?;
+    let with = |version: usize, peer: &str| {
+        let mut container = container("1");
+        let peers = (0..24).map(|n| format!("--peer-{n}={peer}"));
+        container["args"] = peers.chain([format!("--version={version}")]).collect();
+        container
+    };
+    for v in 0..VERSIONS {
+        let mut container = with(v, "<host:port>");
+        let entries: Vec<_> = (0..8).map(|n| format!("LEADER_{n}=<host>")).collect();
+        container["mayVary"] = json!({ "env": entries });
+        let runtime = json!({ "containers": [container], "placeholders": ["host", "host:port"] });
+        scene.apply(Dev, &scene.version_of(&format!("v{v:02}"), &runtime)).await?;
+    }
+    let message = scene.condition("modelversion", "v31", "Cleared", "False", "CapacityExceeded").await?;
+    ensure!(message.contains("of the API server's cost limit"), message);
+    let clearance = scene.get("clearance", "clearance").await?;
+    let cleared = cleared(&clearance, "scorer");
+    ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
+    let host = "a".repeat(253);
+    for version in [cleared[0], cleared[cleared.len() - 1]] {
+        let mut container = with(version.trim_start_matches('v').parse()?, &format!("{host}:65535"));
+        let leaders = (0..8).map(|n| json!({ "name": format!("LEADER_{n}"), "value": host }));
+        container["env"].as_array_mut().into_iter().for_each(|env| env.extend(leaders.clone()));
+        scene.apply(Dev, &scene.pod(version, &container)).await?;
+        scene.running_pod(version).await?;
+    }
+    Ok(())
+}
+
 pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "milder-level", "high").await?;
     let level = async |name: &str, on_loss: Value| {

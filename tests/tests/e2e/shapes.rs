@@ -2,6 +2,8 @@
 //! writes a ModelVersion for the workload, the API server accepts this version, and the version clears the
 //! pods of the workload.
 //!
+//! Each file in `tests/operators` has pods as an operator creates them. They differ, and one version clears all of them.
+//!
 //! ```text
 //!  shape ─┬─ capture -f ──► ModelVersion ──► cleared
 //!         └─ pod template ─ as a pod ──────► no gate
@@ -28,9 +30,9 @@ fn pod_specs<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     }
 }
 
-/// The content of each shape, by the path of its file.
-fn shapes() -> Result<BTreeMap<String, String>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("shapes");
+/// The content of each file in a directory of tests, by the path of the file.
+fn files_of(directory: &str) -> Result<BTreeMap<String, String>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let files = fs::read_dir(&directory).with_context(|| directory.display().to_string())?;
     files
         .map(|file| {
@@ -43,7 +45,7 @@ fn shapes() -> Result<BTreeMap<String, String>> {
 pub async fn captured_versions_of_every_shape_clear_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "shapes", "minimal").await?;
     let mut expected = Vec::new();
-    for (path, text) in shapes()? {
+    for (path, text) in files_of("shapes")? {
         let said = scene.assent(Dev, &["capture", "-f", &path, "--system=scorer", "-o=json"]).await?.ok()?;
         let captured: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
         let versions = captured["items"].as_array().cloned().unwrap_or_else(|| vec![captured.clone()]);
@@ -66,6 +68,47 @@ pub async fn captured_versions_of_every_shape_clear_its_pods(cluster: &ControlPl
             Ok(gates.is_none_or(|gates| gates.is_empty()).then_some(()))
         })
         .await?;
+    }
+    Ok(())
+}
+
+/// Each file in `tests/operators` has one runtime, pods as an operator creates them, and changes that hold the first pod.
+pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "operators", "minimal").await?;
+    let mut cases = Vec::new();
+    for (path, text) in files_of("operators")? {
+        let name = Path::new(&path).file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let case: Value = serde_saphyr::from_str(&text).with_context(|| path.clone())?;
+        scene.apply(Admin, &scene.version_of(&name, &case["runtime"])).await.with_context(|| path.clone())?;
+        cases.push((name, case));
+    }
+    ensure!(cases.len() >= 10, "only {} operators", cases.len());
+    let api: Api<Pod> = Api::namespaced(cluster.client(Dev)?, &scene.namespace);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let is_gated = async |spec: &Value| -> Result<bool> {
+        let pod: Pod = serde_json::from_value(scene.workload("v1", "Pod", "pod", spec))?;
+        let gates = api.create(&dry, &pod).await.with_context(|| spec.to_string())?.spec;
+        Ok(gates.and_then(|spec| spec.scheduling_gates).is_some_and(|gates| !gates.is_empty()))
+    };
+    for (name, case) in &cases {
+        scene.is_cleared(name).await?;
+        let pods = case["pods"].as_array().with_context(|| format!("{name} has no pods"))?;
+        ensure!(pods.len() >= 2, "{name} has fewer than two pods");
+        for (n, spec) in pods.iter().enumerate() {
+            until(Duration::from_secs(10), &format!("pod {n} of {name} to be cleared"), async || {
+                Ok((!is_gated(spec).await?).then_some(()))
+            })
+            .await?;
+        }
+        let held = case["held"].as_array().filter(|held| !held.is_empty());
+        for change in held.with_context(|| format!("{name} has no changes"))? {
+            let mut spec = pods[0].clone();
+            let place = change["at"].as_str().and_then(|at| spec.pointer_mut(at));
+            *place.with_context(|| format!("{name}: {change}"))? = change["value"].clone();
+            ensure!(spec != pods[0] && is_gated(&spec).await?, "{name}: {change} is cleared");
+        }
     }
     Ok(())
 }

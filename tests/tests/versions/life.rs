@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Person, Scenario, container, fairness_requirement, from_now, until};
-use k8s_openapi::jiff::{Timestamp, ToSpan};
-use serde_json::json;
+use k8s_openapi::{
+    api::core::v1::Pod,
+    jiff::{Timestamp, ToSpan},
+};
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
 
 use crate::Stage;
 
@@ -112,6 +116,62 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     }
     scene.assent(Person::Alice, &["resume", "scorer", "--role=risk-officer", "--yes"]).await?.ok()?;
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
+}
+
+/// Each place of a placeholder matches its values, and no near miss. The expressions run on the CEL of each version.
+pub async fn placeholders(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "placeholders", "minimal").await?;
+    let with = |ordinal: &str, leader: Option<&str>, user: &str| {
+        let mut container = container("1");
+        container["args"] = json!(["--rank", ordinal]);
+        container["env"] = json!([{ "name": "PEER", "value": format!("shard-{ordinal}.models:1") }]);
+        if let Some(leader) = leader {
+            container["env"].as_array_mut().into_iter().for_each(|env| {
+                env.push(json!({ "name": "LEADER", "value": leader }));
+            });
+        }
+        container["volumeMounts"] = json!([{ "name": format!("home-{user}"), "mountPath": "/home" }]);
+        let claim = json!({ "claimName": format!("claim-{user}") });
+        json!({ "containers": [container], "volumes": [{ "name": format!("home-{user}"), "persistentVolumeClaim": claim }] })
+    };
+    let mut runtime = with("<ordinal>", None, "<name>");
+    runtime["placeholders"] = json!(["ordinal", "name", "host"]);
+    runtime["containers"][0]["mayVary"] = json!({ "env": ["LEADER=<host>"] });
+    scene.apply(Person::Admin, &scene.version_of("v1", &runtime)).await?;
+    scene.is_cleared("v1").await?;
+    let api: Api<Pod> = Api::namespaced(stage.cluster.client(Person::Dev)?, &scene.namespace);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let is_cleared = async |spec: &Value| -> Result<bool> {
+        let pod: Pod = serde_json::from_value(scene.workload("v1", "Pod", "pod", spec))?;
+        match api.create(&dry, &pod).await {
+            Ok(pod) => {
+                Ok(pod.spec.and_then(|spec| spec.scheduling_gates).is_none_or(|gates| gates.is_empty()))
+            }
+            Err(kube::Error::Api(answer)) if answer.reason == "Forbidden" => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    };
+    for spec in
+        [with("0", None, "alice"), with("12", Some("lws-0.lws"), "bob"), with("7", Some("10.0.0.5"), "c")]
+    {
+        until(SOON, "a pod with other values to be cleared", async || {
+            Ok(is_cleared(&spec).await?.then_some(()))
+        })
+        .await?;
+    }
+    let mut other_claim = with("0", None, "alice");
+    other_claim["volumes"][0]["persistentVolumeClaim"]["claimName"] = json!("weights");
+    for spec in [
+        with("00", None, "alice"),
+        with("-1", None, "alice"),
+        with("1 --debug", None, "alice"),
+        with("0", Some("a/b"), "alice"),
+        with("0", Some(""), "alice"),
+        other_claim,
+    ] {
+        ensure!(!is_cleared(&spec).await?, "a near miss is cleared: {spec}");
+    }
+    Ok(())
 }
 
 /// An override clears a version without its approval. The review of the override ends the clearance.

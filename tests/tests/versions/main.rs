@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  version ── control plane of that version ── chart, operator
-//!                ├─ life       hold or refuse, approve, revoke, expire, evidence, incidents, overrides
+//!                ├─ life       hold or refuse, approve, revoke, expire, evidence, incidents,
+//!                │             placeholders, overrides
 //!                ├─ policies   each policy that a request can reach refuses, warns or changes
 //!                └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
@@ -79,6 +80,7 @@ fn trial(version: Option<&'static str>, costs: Arc<Mutex<Vec<cost::Row>>>) -> Tr
             life::expire(&stage).await?;
             life::evidence(&stage).await?;
             life::incidents(&stage).await?;
+            life::placeholders(&stage).await?;
             life::overrides(&stage).await?;
             policies::each_policy_answers_once(&stage).await?;
             let row = cost::measure(&stage.cluster, name).await?;
