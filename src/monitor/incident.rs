@@ -16,9 +16,6 @@
 //! If people resumed a version that the earlier incident held, that incident no longer holds all versions. Then the
 //! breach gets its own incident.
 
-use std::sync::Arc;
-
-use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, PostParams},
@@ -26,10 +23,10 @@ use kube::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use super::entry::Place;
+use super::entry::{Place, Unopened};
 use crate::{
     api::{
-        Approval, Approver, Decision, Digest, Incident, IncidentEffect, IncidentSpec, MonitorSpec, OnBreach,
+        Approval, Approver, Decision, Digest, Incident, IncidentEffect, IncidentSpec, MonitorSpec,
         OpenedIncident,
     },
     truncate::{plain, shorten},
@@ -38,22 +35,6 @@ use crate::{
 
 /// The number of names that the operator tries before it asks for a generated name.
 const NAMES: u32 = 16;
-
-/// A breach that needs an incident.
-pub(super) struct Unopened {
-    pub(super) uid: String,
-    pub(super) since: Timestamp,
-    pub(super) cause: String,
-    pub(super) spec: Arc<MonitorSpec>,
-    /// The incident of an earlier breach.
-    pub(super) earlier: Option<OpenedIncident>,
-}
-
-impl Unopened {
-    fn holds(&self) -> bool {
-        self.spec.on_breach == OnBreach::Hold
-    }
-}
 
 /// Opens incidents as the operator.
 pub(super) struct Opener {

@@ -13,6 +13,7 @@
 //! in the statuses.
 
 mod answer;
+mod entries;
 mod entry;
 mod incident;
 mod schedule;
@@ -37,8 +38,9 @@ use tracing::warn;
 
 pub use self::source::{InvalidSources, MonitorOptions, SourceList};
 use self::{
-    entry::{Entries, Place, Task},
-    incident::{Opener, Unopened},
+    entries::{Entries, Query, Task},
+    entry::{Begun, Place, Unopened},
+    incident::Opener,
     source::Source,
     status::{Wrote, write},
     turns::{Turn, Turns},
@@ -154,7 +156,7 @@ impl Context {
     }
 
     /// Measures once. Returns the time until the next query.
-    async fn query(&self, place: &Place, query: entry::Query, turn: &mut Turn) -> Duration {
+    async fn query(&self, place: &Place, query: Query, turn: &mut Turn) -> Duration {
         let (measured, took) = self.measure(&query).await;
         turn.queried(took);
         let at = Timestamp::now();
@@ -169,7 +171,7 @@ impl Context {
     }
 
     /// Measures with a turn of the Prometheus. Returns also the time that Prometheus took.
-    async fn measure(&self, query: &entry::Query) -> (Measurement, Duration) {
+    async fn measure(&self, query: &Query) -> (Measurement, Duration) {
         let Some(source) = self.sources.get(&query.source) else {
             let why = format!("the operator has no Prometheus named {}", query.source);
             return (Measurement::NoAnswer(why), Duration::ZERO);
@@ -182,7 +184,7 @@ impl Context {
     }
 
     /// Queries the number of samples, if the monitor requires samples, and then the value.
-    async fn ask(&self, source: &Source, query: &entry::Query) -> Measurement {
+    async fn ask(&self, source: &Source, query: &Query) -> Measurement {
         if let Some((samples, at_least)) = &query.samples {
             match self.timed(source, samples).await {
                 Measurement::Value(value) if value >= *at_least => {}
@@ -280,7 +282,7 @@ impl Context {
     }
 
     /// Sends an Event about a monitor.
-    async fn publish(&self, (namespace, name): &Place, change: entry::Begun) {
+    async fn publish(&self, (namespace, name): &Place, change: Begun) {
         let about = ObjectReference {
             api_version: Some("assent.dev/v1alpha1".to_owned()),
             kind: Some("Monitor".to_owned()),

@@ -1,9 +1,6 @@
 //! Computes and writes the status of a monitor.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
@@ -44,19 +41,6 @@ pub(super) enum Wrote {
     Conflict,
     /// The write failed, or the monitor was deleted.
     Failed,
-}
-
-/// A hash of the fields whose change is written at once.
-pub(super) fn significant(status: &MonitorStatus) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let conditions = status.conditions.iter();
-    let conditions: Vec<_> = conditions.map(|c| (&*c.type_, &*c.status, &*c.reason)).collect();
-    let breach =
-        status.breach.as_ref().map(|breach| (breach.since.0, &breach.incident, &status.last_incident));
-    let has_value = status.measurements.first().is_some_and(|last| last.value.is_some());
-    (status.observed_generation, status.state, &status.query, &status.measured, has_value).hash(&mut hasher);
-    (conditions, breach).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// A value as text. A value with many zeros, such as 3.1e-70, has an exponent, because the field has a maximum length.
