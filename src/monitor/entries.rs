@@ -292,7 +292,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::MONITORS_OF_NAMESPACE;
+    use crate::{api::MonitorStatus, policy::MONITORS_OF_NAMESPACE};
 
     fn monitor(namespace: &str, name: &str) -> (Place, Monitor) {
         let object = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",

@@ -145,7 +145,12 @@ fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpe
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
+    use crate::api::OnBreach;
 
     fn breach(second: i64) -> Unopened {
         let spec = serde_json::json!({ "system": "scorer", "metric": "spd", "query": "x",
