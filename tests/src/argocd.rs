@@ -8,21 +8,15 @@
 //!                                                argocd-applicationset-controller
 //! ```
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use tokio::sync::SemaphorePermit;
 
 use crate::gitops::PERMITS;
-use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
-
-/// The timeout of each wait for Argo CD: for a comparison with Git, a sync or a health state. It is long, because the
-/// machine may be loaded.
-const SOON: Duration = Duration::from_mins(1);
+use crate::{Account, ControlPlane, Person, Process, SOON, binaries, ports, root, until};
 
 const NAMESPACE: &str = "argocd";
 

@@ -6,27 +6,22 @@
 //!      └─ its hash ──► GitRepository status.artifact ─────────┘
 //! ```
 
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use assent::api::Digest;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
 
 use crate::gitops::{NAME, NAMESPACE, PERMITS};
-use crate::{ControlPlane, Person, Process, binaries, ports, until};
-
-/// The timeout of a reconciliation. It is long, because the machine may be loaded.
-const SOON: Duration = Duration::from_mins(1);
+use crate::{ControlPlane, Person, Process, SOON, binaries, ports, until};
 
 /// The served artifacts, by path.
 type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;

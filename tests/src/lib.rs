@@ -61,6 +61,6 @@ pub use people::Person;
 pub use process::Process;
 pub use prometheus::Prometheus;
 pub use scenario::{Scenario, container, digest, fairness_requirement, from_now, pod_spec};
-pub use wait::until;
+pub use wait::{SOON, until};
 pub use watched::{Objects, Watched};
 pub use webhook::Webhook;

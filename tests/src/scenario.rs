@@ -15,10 +15,7 @@ use assent::api::{AISystem, Digest, ModelVersion, RiskLevel};
 use assent::policy::Subject;
 use serde_json::{Value, json};
 
-use crate::{ControlPlane, Output, Person, binaries, until};
-
-/// The timeout for changes that usually happen at once. It is long, because the machine may be loaded.
-const SOON: Duration = Duration::from_mins(1);
+use crate::{ControlPlane, Output, Person, SOON, binaries, until};
 
 /// The annotation from which `kubectl apply` reads the fields that it set before.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::time::{sleep, timeout};
 
+/// The timeout for changes that usually happen at once. It is long, because the machine may be loaded. It is not a
+/// promise: tests of a promised time compare the measured time.
+pub const SOON: Duration = Duration::from_mins(1);
+
 const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Polls `probe` until it returns a value.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use assent::api::Scope;
 use assent::policy::{Accelerators, narrowest_scope};
-use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, Scenario, container, root, until};
+use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, SOON, Scenario, container, root, until};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -156,11 +156,11 @@ pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() ->
         let held = is_held(&admitted(&scene, &npu).await?) && is_held(&admitted(&scene, &variable).await?);
         Ok(held.then_some(()))
     };
-    until(Duration::from_secs(20), "the API server to use the new accelerators", both_held).await?;
+    until(SOON, "the API server to use the new accelerators", both_held).await?;
     // This time is enough for the old operator to restore the old policies, which it must not do.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let log = old.operator().log_tail(500);
-    ensure!(!log.contains("restored") && log.contains("they are left unchanged"), "{log}");
+    ensure!(!log.contains("restored") && log.contains("the operator leaves them unchanged"), "{log}");
     old.operator().kill();
     let new = Assent::start(&cluster, "operator").await?;
     let policies = "validatingadmissionpolicies/assent-pod-create";

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, until};
+use assent_tests::{
+    ArgoCd, Assent, ControlPlane, Layout, Person, SOON, Scenario, container, pod_spec, until,
+};
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    INVALID_MONITOR, SOON, SYSTEM, VERSION, as_written, attest, decide, decommission, documented,
+    INVALID_MONITOR, SYSTEM, VERSION, as_written, attest, decide, decommission, documented,
     is_decommissioned, of_incidents, record, register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::Admin;

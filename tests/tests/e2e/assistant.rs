@@ -1,20 +1,15 @@
 //! Shared steps for the example repositories: a customer support assistant and the people who decide about it.
 
-use std::fs;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Layout, Person, Scenario, from_now, root, until};
+use assent_tests::{ControlPlane, Layout, Person, SOON, Scenario, from_now, root, until};
 use serde_json::{Value, json};
+use std::fs;
 
 /// The name of the system and of its Deployment.
 pub const SYSTEM: &str = "support-assistant";
 
 /// The name of the version of the system.
 pub const VERSION: &str = "support-assistant-v1";
-
-/// The timeout, on a loaded machine, for a change that normally happens at once.
-pub const SOON: Duration = Duration::from_mins(1);
 
 /// The scenario in the namespace of the system. The GitOps controller creates the namespace from the repository.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {

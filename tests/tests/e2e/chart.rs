@@ -1,9 +1,7 @@
 //! Tests of the output of the Helm chart. Most other tests install the same chart.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, NAMESPACE, Person, root, until};
+use assent_tests::{ControlPlane, NAMESPACE, Person, SOON, root, until};
 use serde_json::json;
 
 async fn template(cluster: &ControlPlane, args: &[&str]) -> Result<assent_tests::Output> {
@@ -163,7 +161,7 @@ pub async fn plain_manifests_enable_the_policies() -> Result<()> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": "governed", "labels": { "assent.dev/mode": "enforce" } } });
     cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &namespace.to_string()).await?.ok()?;
-    until(Duration::from_secs(20), "a pod to be refused", async || {
+    until(SOON, "a pod to be refused", async || {
         let run = ["run", "probe", "--image=probe", "-n", "governed", "--dry-run=server"];
         let refused = cluster.kubectl(Person::Admin, &run).await?.denied()?;
         ensure!(refused.contains("no params found"), "{refused}");

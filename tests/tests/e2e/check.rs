@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, root, until};
+use assent_tests::{ControlPlane, Output, Person, SOON, Scenario, binaries, container, root, until};
 use serde_json::{Value, json};
 
 /// Runs `kubectl assent check ARGS` on `manifests`, without a cluster.
@@ -42,7 +42,7 @@ pub async fn check_agrees_with_the_api_server_about_every_example(cluster: &Cont
         let said = check(cluster, &["-f", "-", "-o=json", "--fail-on=awaiting"], &both).await?;
         for (checked, runs) in verdicts(&said.stdout)? {
             let (namespace, object) = (text(&checked["namespace"]), text(&checked["object"]));
-            let is_held = until(Duration::from_secs(20), &format!("pods of {object}"), async || {
+            let is_held = until(SOON, &format!("pods of {object}"), async || {
                 let selector = format!("assent.dev/system={}", text(&checked["system"]));
                 let pods = ["get", "pods", "-n", &namespace, "-l", &selector, "-o=json"];
                 let pods: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &pods).await?.ok()?)?;
@@ -178,7 +178,7 @@ pub async fn check_agrees_with_the_api_server_about_generated_manifests(
             .cloned()
             .collect();
         // The operator must compile the namespace, and the API server must see the result.
-        until(Duration::from_secs(20), &format!("the API server to agree in {namespace}"), async || {
+        until(SOON, &format!("the API server to agree in {namespace}"), async || {
             let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
             let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;
             // The output is a sequence of objects, not a list.

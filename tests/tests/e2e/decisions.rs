@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use assent::api::Digest;
-use assent_tests::{Assent, ControlPlane, Person, Scenario, container, digest, until};
+use assent_tests::{Assent, ControlPlane, Person, SOON, Scenario, container, digest, until};
 use serde_json::{Value, json};
 
 use crate::refusals::says;
@@ -73,7 +73,7 @@ pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Re
     deployment["spec"]["replicas"] = json!(3);
     scene.apply(Dev, &deployment).await?;
     for (kind, name) in [("Deployment", "scorer"), ("AISystem", "scorer")] {
-        until(Duration::from_secs(20), "an Event about the rejection", async || {
+        until(SOON, "an Event about the rejection", async || {
             let notes = notes(&scene, kind, name, "Held").await?;
             Ok(notes.iter().any(|note| note.contains("rejected by bob")).then_some(()))
         })
@@ -91,7 +91,7 @@ pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &Cont
     scene.event("AISystem", SYSTEM, "Held").await?;
     tokio::time::sleep(Duration::from_secs(65)).await;
     scene.apply(Dev, &scene.pod("second", &container("1"))).await?;
-    until(Duration::from_secs(20), "a series of two Events", async || {
+    until(SOON, "a series of two Events", async || {
         let events = scene.list("events.v1.events.k8s.io").await?;
         let about_system =
             |event: &&Value| event["reason"] == "Held" && event["regarding"]["kind"] == "AISystem";
@@ -121,7 +121,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
     // The rejection stays in effect after the deletion of the version that the rejection names.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
-    until(Duration::from_secs(30), "the rejection to name the affected version", async || {
+    until(SOON, "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
         says(&message, &["the decision counts for v3"]).map(Some)
     })

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
@@ -66,7 +66,7 @@ pub async fn an_unacknowledged_incident_escalates_and_then_holds_until_somebody_
         "{message}"
     );
     // The operator writes the status of the incident after the condition of the version.
-    until(Duration::from_secs(30), "the list to name the escalation", async || {
+    until(SOON, "the list to name the escalation", async || {
         let listed = scene.assent(Dev, &["incident", "list"]).await?.ok()?;
         ensure!(listed.contains("Escalated to ethics-board"), "{listed}");
         Ok(Some(()))
@@ -196,7 +196,7 @@ pub async fn a_closed_incident_still_holds_and_a_missed_deadline_is_told(
     let told = ["incident", "note", "drift", "--type=notified", "--text=told them", "--deadline=tell-staff"];
     scene.assent(Alice, &told).await?.ok()?;
     let state = async |name: &'static str, wanted: &'static str| {
-        until(Duration::from_secs(30), name, async || {
+        until(SOON, name, async || {
             let status = scene.get("incident", "drift").await?["status"].take();
             let all = status["deadlines"].as_array().cloned().unwrap_or_default();
             let is = all.iter().any(|deadline| deadline["name"] == name && deadline["state"] == wanted);
@@ -268,7 +268,7 @@ pub async fn evidence_of_an_open_incident_stays(cluster: &ControlPlane) -> Resul
     );
 
     scene.assent(Carol, &["incident", "close", "drift", "--reason=over"]).await?.ok()?;
-    until(Duration::from_secs(30), "the evidence to be released", async || {
+    until(SOON, "the evidence to be released", async || {
         let conditions = scene.get("modelversion", "v1").await?["status"]["conditions"].to_string();
         Ok((!conditions.contains("IncidentOpen")).then_some(()))
     })

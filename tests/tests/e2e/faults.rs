@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, SOON, Scenario, container, pod_spec, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
 
 /// Waits until the status of the system has these pod counts.
 async fn counted(scene: &Scenario<'_>, wanted: &Value) -> Result<()> {
-    until(Duration::from_secs(20), &format!("the pod counts {wanted}"), async || {
+    until(SOON, &format!("the pod counts {wanted}"), async || {
         let system = scene.get("aisystem", "scorer").await?;
         ensure!(system["status"]["pods"] == *wanted, "the counts are {}", system["status"]["pods"]);
         Ok(Some(()))
@@ -147,7 +147,7 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod(
     remove_finalizers(&scene, &before).await?;
     counted(&scene, &json!({ "running": 0, "held": 4 })).await?;
     // The operator sets the metric and writes the counts separately.
-    until(Duration::from_secs(20), "the metric to count no overdue pods", async || {
+    until(SOON, "the metric to count no overdue pods", async || {
         Ok((metric(operator, "assent_overdue_pods ").await? == 0).then_some(()))
     })
     .await?;
@@ -219,7 +219,7 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted(
 pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = scene_of_grace(cluster, "quota-full", 60).await?;
     scene.kubectl(Person::Admin, &["create", "quota", "pods", "--hard=pods=3"]).await?;
-    until(Duration::from_secs(20), "the quota to take effect", async || {
+    until(SOON, "the quota to take effect", async || {
         Ok((scene.get("resourcequota", "pods").await?["status"]["hard"]["pods"] == "3").then_some(()))
     })
     .await?;
@@ -234,7 +234,7 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
     scene.held("scorer", 2).await?;
     approve(&scene, "v2", "2").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("2"))).await?;
-    until(Duration::from_secs(20), "explain to name the quota", async || {
+    until(SOON, "explain to name the quota", async || {
         let said = scene.assent(Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
         ensure!(said.contains("requested: pods=1, used: pods=3"), "{said}");
         Ok(Some(()))
@@ -291,7 +291,7 @@ async fn while_busy(
     let overload = overload(&scene.namespace, &silent.local_addr()?.to_string(), groups);
     scene.apply(Person::Admin, &overload).await?;
     // Until the API server uses the flow schema, a request of dev uses another priority level.
-    until(Duration::from_secs(20), "the API server to use the flow schema", async || {
+    until(SOON, "the API server to use the flow schema", async || {
         scene.kubectl(Person::Dev, &["get", "configmaps"]).await?;
         let metrics = scene.cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
         Ok(metrics.contains(&flow_schema(scene)).then_some(()))

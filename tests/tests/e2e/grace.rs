@@ -1,10 +1,8 @@
 //! The grace period of a risk level limits the termination time of each pod, and does not block the usual ways to stop
 //! pods.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, pod_spec, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -150,7 +148,7 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     let digest = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Approve", "v2", &digest, "risk-officer")).await?;
     scene.is_cleared("v2").await?;
-    until(Duration::from_secs(20), "an Event about the grace of the held pod", async || {
+    until(SOON, "an Event about the grace of the held pod", async || {
         let events = scene.list("events.v1.events.k8s.io").await?;
         let matches = |event: &Value| {
             let note = event["note"].as_str().unwrap_or_default();
@@ -214,7 +212,7 @@ pub async fn scaling_draining_and_deletion_with_the_grace_of_the_pod_are_not_blo
     let name = scene.pods("scaled").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
     scene.kubectl(Dev, &["delete", "pod", &name]).await?;
     scene.kubectl(Dev, &["delete", "job", "job"]).await?;
-    until(Duration::from_secs(20), "the pods of the Job to be deleted", async || {
+    until(SOON, "the pods of the Job to be deleted", async || {
         Ok(scene.pods("job").await?.is_empty().then_some(()))
     })
     .await?;

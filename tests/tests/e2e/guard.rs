@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use assent::admission::{Operator, policies};
 use assent::policy::Accelerators;
 use assent_tests::{
-    Assent, ControlPlane, NAMESPACE, Objects, Person, Scenario, Watched, container, pod_spec, root, until,
+    Assent, ControlPlane, NAMESPACE, Objects, Person, SOON, Scenario, Watched, container, pod_spec, root,
+    until,
 };
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
@@ -155,7 +156,7 @@ pub async fn i1_a_pod_created_without_policies_is_stopped() -> Result<()> {
     .await?;
     assent.operator().resume()?;
     policies.restored(&before).await?;
-    until(Duration::from_secs(20), "the intruder to be stopped", async || {
+    until(SOON, "the intruder to be stopped", async || {
         Ok(scene.get("pod", "intruder").await.is_err().then_some(()))
     })
     .await?;
@@ -168,7 +169,7 @@ pub async fn i1_a_pod_created_without_policies_is_stopped() -> Result<()> {
     .await?;
     let said = metric(&cluster, &assent, "assent_policies_restored_total").await?;
     ensure!(said.lines().count() == before.len() && said.lines().all(|l| l.ends_with(" 1")), "{said}");
-    until(Duration::from_secs(20), "an Event for each policy", async || {
+    until(SOON, "an Event for each policy", async || {
         let events = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
         let count = events.matches("was missing, restored").count();
         Ok((count >= before.len()).then_some(()))
@@ -254,7 +255,7 @@ pub async fn edited_policies_are_restored_within_a_second(
     admin(cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
     // The metric counts a restore after the API server shows it. A late watch event can cause one more restore.
-    until(Duration::from_secs(20), "the metric to count five restores", async || {
+    until(SOON, "the metric to count five restores", async || {
         let said = metric(cluster, assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {
             line.strip_prefix(
@@ -294,7 +295,7 @@ pub async fn an_upgrade_after_a_restore_has_no_conflict_and_is_not_reverted() ->
         admin(&cluster, &["get", of, "--show-managed-fields", output]).await
     };
     for of in [level, "validatingadmissionpolicy/assent-pod-create"] {
-        until(Duration::from_secs(20), "Helm to be the only field manager", async || {
+        until(SOON, "Helm to be the only field manager", async || {
             let managers = managers(of).await?;
             let others = managers.split_whitespace().filter(|m| !m.ends_with("/status"));
             let others: Vec<_> = others.collect();
@@ -357,10 +358,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
             // The operator needs a token of the new service account.
             Assent::account(&cluster, "operator", cluster.server()).await?;
             assent.operator().restart()?;
-            until(Duration::from_secs(20), "all policies", async || {
-                Ok((count(&cluster).await? == all).then_some(()))
-            })
-            .await?;
+            until(SOON, "all policies", async || Ok((count(&cluster).await? == all).then_some(()))).await?;
         }
     }
     ensure!(
@@ -391,7 +389,7 @@ pub async fn restored_policies_are_deleted_with_their_release_in_any_order() -> 
         admin(&cluster, &["delete", kinds, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    until(Duration::from_secs(30), "the garbage collection of the restored policies", async || {
+    until(SOON, "the garbage collection of the restored policies", async || {
         Ok((count(&cluster).await? == 0).then_some(()))
     })
     .await
@@ -456,7 +454,7 @@ pub async fn a_release_in_another_namespace_adopts_definitions_and_decisions() -
     let govern = |namespace: &'static str| {
         ["label", "namespace", namespace, "assent.dev/mode=enforce", "--dry-run=server"]
     };
-    until(Duration::from_secs(20), "the new namespace to be the one of the operator", async || {
+    until(SOON, "the new namespace to be the one of the operator", async || {
         admin(&cluster, &govern(NAMESPACE)).await?;
         let own = cluster.kubectl(Person::Admin, &govern("governance")).await?;
         Ok((!own.status.success()).then_some(()))

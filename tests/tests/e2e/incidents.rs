@@ -4,10 +4,8 @@
 //!  dev: pause ─► Incident (Hold) ─► Held ─► notes ─► alice, bob: Approval (Resume) ─► cleared
 //! ```
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, from_now, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, from_now, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
@@ -111,7 +109,7 @@ pub async fn the_opener_and_the_author_of_the_action_cannot_resume_alone(
     note_all(&scene, &incident).await?;
     resume(&scene, Alice, &[]).await?;
     let independent = "a person who neither opened the incident nor noted an action";
-    until(Duration::from_secs(30), "the hold to await an independent person", async || {
+    until(SOON, "the hold to await an independent person", async || {
         let message = holding(&scene, &incident, "Holding").await?;
         Ok(message.contains(independent).then_some(()))
     })

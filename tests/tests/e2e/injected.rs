@@ -1,9 +1,9 @@
 //! Mutating admission: a webhook or another policy changes a new pod, and Assent compares the changed pod.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
+use assent_tests::{
+    Assent, ControlPlane, Person, SOON, Scenario, Webhook, container, digest, pod_spec, until,
+};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -51,7 +51,7 @@ async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
     scene.apply(Admin, &binding).await?;
     // The API server uses a new policy only after a short delay.
     let pod = scene.pod("probe", &container("other")).to_string();
-    until(Duration::from_secs(20), "the injecting policy", async || {
+    until(SOON, "the injecting policy", async || {
         let dry = ["create", "--dry-run=server", "-o=json", "-f", "-"];
         let output = scene.cluster.kubectl_stdin(Dev, &dry, &pod).await?.ok()?;
         Ok(output.contains("storage-initializer").then_some(()))

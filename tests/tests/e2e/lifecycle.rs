@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -222,7 +222,7 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     scene.settled("scorer", 2, 1).await?;
     scene.approve("v2").await?;
     scene.running("scorer", 2).await?;
-    until(Duration::from_secs(20), "the rollout to end", async || {
+    until(SOON, "the rollout to end", async || {
         let pods = scene.pods("scorer").await?;
         Ok(pods.iter().all(|pod| pod["spec"]["containers"][0]["args"][1] == "--revision=2").then_some(()))
     })

@@ -5,7 +5,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
+use assent_tests::{
+    Assent, ControlPlane, Options, Person, SOON, Scenario, binaries, container, pod_spec, until,
+};
 use serde_json::{Value, json};
 
 use crate::refusals::says;
@@ -71,14 +73,14 @@ pub async fn mode_warn_warns_the_creator_and_holds_nothing(cluster: &ControlPlan
     let mut unlabelled = scene.pod("unlabelled", &container("1"));
     unlabelled["metadata"]["labels"] = json!({});
     says(&warnings_for(&scene, Dev, &unlabelled).await?, &["have no label assent.dev/system"])?;
-    until(Duration::from_secs(20), "the system to count the pods that would stop", async || {
+    until(SOON, "the system to count the pods that would stop", async || {
         let pods = scene.get("aisystem", "scorer").await?["status"]["pods"].clone();
         ensure!(pods["wouldStop"].as_u64() >= Some(4) && pods["held"] == 0, "wrong counts: {pods}");
         Ok(Some(()))
     })
     .await?;
     scene.clear("v1", &container("1")).await?;
-    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+    until(SOON, "the API server to see the clearance", async || {
         let said = warnings_for(&scene, Dev, &scene.deployment("cleared", &container("1"))).await?;
         scene.kubectl(Dev, &["delete", "deployment", "cleared"]).await?;
         ensure!(said.is_empty(), "{said}");
@@ -100,7 +102,7 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     let said = warnings_for(&scene, Dev, &scene.deployment("scorer", &container("1"))).await?;
     ensure!(said.is_empty(), "dev sees a warning: {said}");
     scene.running("scorer", 2).await?;
-    until(Duration::from_secs(20), "three annotations in the audit log", async || {
+    until(SOON, "three annotations in the audit log", async || {
         let noted = noted(&cluster, "assent-audit")?;
         ensure!(noted.len() == 3, "the audit log has {noted:#?}");
         says(&noted.concat(), &["deployment/scorer would be held", "pod/scorer-"])?;
@@ -108,7 +110,7 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     })
     .await?;
     let metric = async |line: &str| {
-        until(Duration::from_secs(20), line, async || {
+        until(SOON, line, async || {
             let metrics = assent.get("/metrics").await?;
             ensure!(metrics.contains(line), "the line is missing in {metrics}");
             Ok(Some(()))
@@ -117,7 +119,7 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     };
     metric("assent_would_stop_pods{namespace=\"audits\"} 2").await?;
     scene.clear("v1", &container("1")).await?;
-    until(Duration::from_secs(20), "the metric of pods that would stop to disappear", async || {
+    until(SOON, "the metric of pods that would stop to disappear", async || {
         Ok((!assent.get("/metrics").await?.contains("assent_would_stop_pods{")).then_some(()))
     })
     .await?;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, NODE, Node, PORT, Person, Scenario, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, NODE, Node, PORT, Person, SOON, Scenario, pod_spec, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -140,7 +140,7 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
         "resources": { "requests": { "cpu": "20m" } } }] } });
     let patch = ["patch", "pod", &pod, "--subresource=resize", "-p", &more.to_string()];
     scene.kubectl(Dev, &patch).await?;
-    until(Duration::from_secs(30), "the node to allocate the resources", async || {
+    until(SOON, "the node to allocate the resources", async || {
         let pod = scene.get("pod", &pod).await?;
         let allocated = &pod["status"]["containerStatuses"][0]["allocatedResources"]["cpu"];
         ensure!(allocated == "20m", "{}", pod["status"]);
@@ -168,7 +168,7 @@ pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     scene.apply(Dev, &deployment(&scene, &one)).await?;
     scene.running("scorer", 2).await?;
     scene.apply(Dev, &deployment(&scene, &two)).await?;
-    until(Duration::from_secs(30), "an old pod to be deleted", async || {
+    until(SOON, "an old pod to be deleted", async || {
         let pods = scene.list("pods").await?;
         Ok(pods.iter().any(|pod| pod["metadata"]["deletionTimestamp"].is_string()).then_some(()))
     })
@@ -380,7 +380,7 @@ pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     scene.decide(Alice, &approval).await?;
     scene.apply(Dev, &deployment(&scene, &container)).await?;
     run(&scene, &node, 2).await?;
-    until(Duration::from_secs(20), "the pods to have a deadline", async || {
+    until(SOON, "the pods to have a deadline", async || {
         let pods = scene.pods("scorer").await?;
         let carry = pods.iter().filter(|pod| pod["spec"]["activeDeadlineSeconds"].is_number());
         Ok((carry.count() == 2).then_some(()))

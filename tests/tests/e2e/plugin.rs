@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use assent_tests::{
-    ControlPlane, ON_A_TERMINAL, Output, Person, Scenario, binaries, container, digest, root, until,
+    ControlPlane, ON_A_TERMINAL, Output, Person, SOON, Scenario, binaries, container, digest, root, until,
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -12,9 +12,6 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     time::timeout,
 };
-
-/// The timeout, on a loaded machine, for a change that normally happens at once.
-const SOON: Duration = Duration::from_mins(1);
 
 pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "plugin-approve", "high").await?;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Options, Person, SOON, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 async fn stage() -> Result<(ControlPlane, Assent)> {
@@ -51,7 +51,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     other["spec"]["replicas"] = json!(1);
     scene.apply(Person::Dev, &other).await?;
     let begin = Instant::now();
-    let said = until(Duration::from_secs(20), "the Event of the ReplicaSet", async || {
+    let said = until(SOON, "the Event of the ReplicaSet", async || {
         let events = scene.list("events").await?;
         let refused = events
             .iter()
@@ -72,10 +72,8 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     for (app, pods) in [("deployment", 2), ("set", 2), ("daemons", 2)] {
         scene.running(app, pods).await?;
     }
-    until(Duration::from_secs(20), "the pod of the Job", async || {
-        Ok((scene.pods("job").await?.len() == 1).then_some(()))
-    })
-    .await?;
+    until(SOON, "the pod of the Job", async || Ok((scene.pods("job").await?.len() == 1).then_some(())))
+        .await?;
     let took = approved.elapsed();
     ensure!(took < Duration::from_secs(15), "the pods took {took:?}");
     ensure!(scene.pods("uncleared").await?.is_empty(), "an uncleared Deployment has pods");
@@ -87,7 +85,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
 
     let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoke).await?.ok()?;
-    until(Duration::from_secs(20), "all pods to stop", async || {
+    until(SOON, "all pods to stop", async || {
         let pods = scene.list("pods").await?;
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })

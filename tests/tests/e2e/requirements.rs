@@ -4,10 +4,10 @@
 //!  RiskLevel ── expression ──► true: cleared │ false or failed: withheld │ invalid: the level is not ready
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -81,7 +81,7 @@ pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &Contro
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     // The operator writes the status of a level separately from those of the versions.
-    until(Duration::from_secs(30), "the status of the level", async || {
+    until(SOON, "the status of the level", async || {
         let level = scene.get("risklevel", &scene.namespace).await?;
         ensure!(level["status"]["requires"] == "requirement system", "{level}");
         Ok(Some(()))

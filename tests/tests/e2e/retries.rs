@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
+use assent_tests::{
+    Assent, ControlPlane, Person, SOON, Scenario, Webhook, container, digest, pod_spec, until,
+};
 use serde_json::{Value, json};
 
 /// The time for which the API server refuses the pods. The back-off doubles with each retry. So at the end of
@@ -47,7 +49,7 @@ pub async fn i3_pods_refused_for_an_untrusted_sidecar_run_soon_after_it_is_trust
         scene.apply(Person::Dev, &scene.workload(api, kind, name, &spec)).await?;
     }
     let begin = Instant::now();
-    until(Duration::from_secs(20), "the Event of the ReplicaSet", async || {
+    until(SOON, "the Event of the ReplicaSet", async || {
         let events = scene.list("events").await?;
         let is = |e: &&Value| e["involvedObject"]["kind"] == "ReplicaSet" && e["reason"] == "FailedCreate";
         Ok(events.iter().find(is).map(drop))
@@ -64,7 +66,7 @@ pub async fn i3_pods_refused_for_an_untrusted_sidecar_run_soon_after_it_is_trust
         scene.running(name, 2).await?;
     }
     for name in ["daemons", "job"] {
-        until(Duration::from_secs(20), &format!("pods of {name}"), async || {
+        until(SOON, &format!("pods of {name}"), async || {
             Ok((!scene.pods(name).await?.is_empty()).then_some(()))
         })
         .await?;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
-use crate::workloads::{SOON, level, replicas, revoke, set, temple};
+use crate::workloads::{level, replicas, revoke, set, temple};
 
 /// The time in which a test checks that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(3);

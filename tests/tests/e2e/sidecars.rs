@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, root, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, Webhook, container, digest, root, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -113,7 +113,7 @@ async fn with_trusted_mesh<'a>(cluster: &'a ControlPlane, name: &str) -> Result<
 
 /// Waits until `is_expected` accepts the trusted sidecars in the Clearance of the namespace.
 async fn trusts(scene: &Scenario<'_>, is_expected: impl Fn(&Value) -> bool) -> Result<()> {
-    until(Duration::from_secs(20), "the Clearance to have the trusted sidecars", async || {
+    until(SOON, "the Clearance to have the trusted sidecars", async || {
         Ok(is_expected(&scene.get("clearance", "clearance").await?["spec"]["trusted"]).then_some(()))
     })
     .await
@@ -139,7 +139,7 @@ pub async fn a_pod_with_a_trusted_injected_sidecar_runs(cluster: &ControlPlane) 
     scene.running("scorer", 2).await?;
     // After the approval, the policies admit a pod without a gate.
     let pod = scene.pod("approved", &container("1"));
-    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+    until(SOON, "the API server to see the clearance", async || {
         let dry = ["apply", "--dry-run=server", "-o=json", "-f", "-"];
         let pod = cluster.kubectl_stdin(Dev, &dry, &pod.to_string()).await?.ok()?;
         let pod: Value = serde_json::from_str(&pod)?;
@@ -174,7 +174,7 @@ pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &Con
     stays_held(&scene, "early").await?;
     // A pod is refused if it was cleared before the webhook changed it.
     let late = scene.pod("late", &container("1"));
-    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+    until(SOON, "the API server to see the clearance", async || {
         let said =
             cluster.kubectl_stdin(Dev, &["create", "--dry-run=server", "-f", "-"], &late.to_string()).await?;
         Ok(said.denied().ok().filter(|said| said.contains("is not what was approved")))

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
-use crate::workloads::{SOON, approve_alone, level, replicas, revoke, set};
+use crate::workloads::{approve_alone, level, replicas, revoke, set};
 
 /// The set "shards" with `policy`. A rolling update does not change the first pod.
 fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {

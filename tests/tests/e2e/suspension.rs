@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
-use crate::workloads::{SOON, SUSPENDED, resumed, revoke, strict_job, suspended};
+use crate::workloads::{SUSPENDED, resumed, revoke, strict_job, suspended};
 
 /// The label by which Kueue manages a Job.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";

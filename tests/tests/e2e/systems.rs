@@ -1,9 +1,7 @@
 //! Requirements of a level for the system: risks, reviews of documents, and hosted models.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, from_now, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, from_now, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -108,7 +106,7 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     approve(&scene).await?;
     scene.running("scorer", 2).await?;
     // The pods run when the Clearance is written. The operator writes the statuses after the Clearance.
-    until(Duration::from_secs(30), "the condition ReviewsOverdue to disappear", async || {
+    until(SOON, "the condition ReviewsOverdue to disappear", async || {
         let conditions = scene.get("aisystem", "scorer").await?["status"]["conditions"].to_string();
         ensure!(!conditions.contains("ReviewsOverdue"), "{conditions}");
         Ok(Some(()))

@@ -1,10 +1,8 @@
 //! An upgrade from the previous release and a rollback, while workloads run. Running pods continue, held pods stay
 //! held, and no decision is lost.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail, ensure};
-use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, Scenario, container, root, until};
+use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, SOON, Scenario, container, root, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -86,7 +84,7 @@ pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
     };
     while_attacked(&running.scene, back()).await?;
     // This operator is newer than the chart, so it does not change the policies of the chart.
-    until(Duration::from_secs(30), "the operator to log that it leaves the policies", async || {
+    until(SOON, "the operator to log that it leaves the policies", async || {
         let said = assent.operator().log_tail(1000);
         Ok(said
             .contains(
@@ -128,7 +126,7 @@ pub async fn a_second_api_version_changes_no_decision() -> Result<()> {
         ensure!(version["status"]["subjectDigest"] == json!(digest), "{version}");
         Ok(Some(()))
     };
-    until(Duration::from_secs(20), "the version to be served", read).await?;
+    until(SOON, "the version to be served", read).await?;
     running.is_unchanged().await?;
 
     // The policies also refuse requests in the new API version.

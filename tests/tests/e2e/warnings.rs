@@ -1,10 +1,8 @@
 //! Warnings of the policies: kubectl prints them for a change that stops or holds pods. A warning never
 //! refuses the change.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, digest, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, digest, until};
 use serde_json::json;
 
 use Person::{Admin, Dev};
@@ -23,7 +21,7 @@ async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'
     scene.clear("v1", &container("1")).await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
-    until(Duration::from_secs(20), "the status to count the pods", async || {
+    until(SOON, "the status to count the pods", async || {
         Ok((scene.get("aisystem", "scorer").await?["status"]["pods"]["running"] == 2).then_some(()))
     })
     .await?;
@@ -74,7 +72,7 @@ pub async fn a_risk_level_change_warns_how_many_systems_and_pods_it_affects(
     scene.is_cleared("v1").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
-    until(Duration::from_secs(20), "the level to count its systems and pods", async || {
+    until(SOON, "the level to count its systems and pods", async || {
         Ok((scene.get("risklevel", "warned-level").await?["status"]["runningPods"] == 2).then_some(()))
     })
     .await?;

@@ -4,11 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Person, SOON, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
-
-/// The timeout, on a loaded machine, for a change that normally happens at once.
-pub const SOON: Duration = Duration::from_mins(1);
 
 /// The label of a Job or `CronJob` that Assent suspended.
 pub const SUSPENDED: &str = "assent.dev/suspended";
