@@ -268,7 +268,7 @@ mod tests {
     fn files_before_version_0_4_are_refused() {
         assert!(
             problem(r#"{"results": {"arc": {"acc": 1, "acc_stderr": 0.1}}, "versions": {}, "config": {}}"#)
-                .contains("lm-evaluation-harness, which is not read: it has no n-samples")
+                .contains("lm-evaluation-harness, which is not supported: it has no n-samples")
         );
         let text = edited(FULL, r#""acc_norm,none""#, r#""acc_norm""#);
         let reading = read(text.as_bytes()).unwrap();

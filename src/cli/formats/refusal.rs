@@ -47,7 +47,7 @@ pub enum Problem {
     #[error("the format is unknown: {0}")]
     UnknownFormat(String),
     /// The content belongs to a tool or a format that is not supported.
-    #[error("files of {tool} are not supported: {why}")]
+    #[error("this is a file of {tool}, which is not supported: {why}")]
     Unsupported {
         /// The tool or the specification.
         tool: &'static str,

@@ -331,7 +331,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(
     first.operator().resume()?;
     until(Duration::from_secs(10), "the stale leader to end", async || {
         let said = first.operator().log_tail(20);
-        Ok((said.contains("no longer leading") && said.contains("the lease was lost")).then_some(()))
+        Ok((said.contains("no longer leads") && said.contains("the lease was lost")).then_some(()))
     })
     .await?;
     scene.held("scorer", 2).await?;
