@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Prometheus, Scenario, container, until};
+use assent_tests::{Assent, ControlPlane, Person, Prometheus, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
@@ -242,9 +242,14 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
     ];
     for query in &attempts {
         // Without the matcher, Prometheus gives the secret. So each attempt can fail. It refuses experimental functions.
-        let answer = prometheus.query(query).await?;
-        let is_refused = answer["status"] == "error";
-        ensure!(is_refused || answer["data"].to_string().contains("\"4242\""), "{query}: {answer}");
+        // A query with an offset has a value later.
+        until(SOON, &format!("a result of {query}"), async || {
+            let answer = prometheus.query(query).await?;
+            let is_refused = answer["status"] == "error";
+            ensure!(is_refused || answer["data"].to_string().contains("\"4242\""), "{query}: {answer}");
+            Ok(Some(()))
+        })
+        .await?;
     }
     for (n, query) in attempts.iter().enumerate() {
         let spy = scene.monitor(&format!("spy-{n}"), &json!({ "query": query, "onBreach": "Warn" }));

@@ -76,7 +76,10 @@ async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: 
 /// The response of a pod's server for the file at `path`, or an error if the server does not respond.
 async fn read_from_pod(pod: &Value, path: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
-    let mut stream = TcpStream::connect((address, PORT)).await?;
+    // The kubelet reports a running container before the server in the container listens.
+    let connected =
+        until(SOON, "the server in the pod", async || Ok(Some(TcpStream::connect((address, PORT)).await?)));
+    let mut stream = connected.await?;
     let request = format!("GET /?p={path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, Clock, Component, ControlPlane, NAMESPACE, Person, Scenario, container, until};
+use assent_tests::{
+    Assent, Clock, Component, ControlPlane, NAMESPACE, Person, SOON, Scenario, container, until,
+};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -329,7 +331,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(
     ensure!(said.contains("has no valid clearance for it"), "a stale operator released a pod: {said:?}");
 
     first.operator().resume()?;
-    until(Duration::from_secs(10), "the stale leader to end", async || {
+    until(SOON, "the stale leader to end", async || {
         let said = first.operator().log_tail(20);
         Ok((said.contains("no longer leads") && said.contains("the lease was lost")).then_some(()))
     })

@@ -387,7 +387,7 @@ pub async fn capture_writes_a_version_that_matches_the_workload(cluster: &Contro
     ensure!(of_pod.contains(r#""name": "scorer-"#), "the version has no generated name: {of_pod}");
 
     let mut unlabelled = scene.deployment("nobodys", &container("1"));
-    unlabelled["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
+    unlabelled["spec"]["template"]["metadata"]["labels"] = json!({ "app": "nobodys" });
     scene.apply(Person::Dev, &unlabelled).await?;
     let said = scene.assent(Person::Dev, &["capture", "deployment/nobodys"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--system SYSTEM"), "{said:?}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, NAMESPACE, Person, Scenario, container, digest, pod_spec, until};
+use assent_tests::{ControlPlane, NAMESPACE, Person, SOON, Scenario, container, digest, pod_spec, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -635,9 +635,11 @@ pub async fn one_person_in_two_roles_fills_one(cluster: &ControlPlane) -> Result
     let approve = ["approve", "scorer", "--version=v1", "--role=ethics-board", "--yes"];
     let said = scene.assent(Carol, &approve).await?.ok()?;
     says(&said, &["fills"])?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
-    says(&message, &["carol approved in several roles, and one person fills only one"])?;
+    until(SOON, "the status to name the second role", async || {
+        let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+        says(&message, &["carol approved in several roles, and one person fills only one"]).map(Some)
+    })
+    .await?;
     scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.is_cleared("v1").await
 }
