@@ -261,7 +261,9 @@ impl Entries {
         let entry = self.all.get_mut(place).filter(|entry| Some(&entry.uid) == metadata.uid.as_ref());
         if let Some(entry) = entry {
             entry.resource_version = metadata.resource_version;
-            status.into_iter().for_each(|stored| entry.adopt(stored));
+            if let Some(stored) = status {
+                entry.adopt(stored);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason
 //! why the operator would refuse them. Only the API server checks
-//! the rules of the CustomResourceDefinition, such as the limits of a duration.
+//! the rules of the `CustomResourceDefinition`, such as the limits of a duration.
 //!
 //! ```text
 //!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
