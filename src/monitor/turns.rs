@@ -21,17 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::lock::lock;
 
 /// The maximum number of queries of a namespace at the same time.
-const OF_NAMESPACE: usize = 2;
+const QUERIES_AT_ONCE: usize = 2;
 
 /// The rest of a slow turn, as a multiple of the duration of its query.
 const REST: u32 = 7;
 
 /// The turns of all namespaces.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<String, Arc<Lanes>>>);
+pub(super) struct Turns(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
 /// The turns of one namespace. The queues of both semaphores are fair.
-struct Lanes {
+struct OfNamespace {
     all: Arc<Semaphore>,
     slow: Arc<Semaphore>,
 }
@@ -40,20 +40,24 @@ struct Lanes {
 pub(super) struct Turn {
     slow: Option<OwnedSemaphorePermit>,
     _any: OwnedSemaphorePermit,
-    lanes: Arc<Lanes>,
+    of_namespace: Arc<OfNamespace>,
 }
 
 impl Turns {
     /// Waits for a turn of the namespace. `None` only if the process ends.
     pub(super) async fn of(&self, namespace: &str, is_slow: bool) -> Option<Turn> {
-        let lanes = self.lanes(namespace);
-        let slow = if is_slow { Some(Arc::clone(&lanes.slow).acquire_owned().await.ok()?) } else { None };
-        let any = Arc::clone(&lanes.all).acquire_owned().await.ok()?;
-        Some(Turn { slow, _any: any, lanes })
+        let of_namespace = self.of_namespace(namespace);
+        let slow =
+            if is_slow { Some(Arc::clone(&of_namespace.slow).acquire_owned().await.ok()?) } else { None };
+        let any = Arc::clone(&of_namespace.all).acquire_owned().await.ok()?;
+        Some(Turn { slow, _any: any, of_namespace })
     }
 
-    fn lanes(&self, namespace: &str) -> Arc<Lanes> {
-        let new = || Lanes { all: Arc::new(Semaphore::new(OF_NAMESPACE)), slow: Arc::new(Semaphore::new(1)) };
+    fn of_namespace(&self, namespace: &str) -> Arc<OfNamespace> {
+        let new = || OfNamespace {
+            all: Arc::new(Semaphore::new(QUERIES_AT_ONCE)),
+            slow: Arc::new(Semaphore::new(1)),
+        };
         Arc::clone(lock(&self.0).entry(namespace.to_owned()).or_insert_with(|| Arc::new(new())))
     }
 
@@ -61,7 +65,7 @@ impl Turns {
     /// Otherwise, the next monitor of the namespace would get new turns.
     pub(super) fn forget(&self, namespace: &str) {
         let mut all = lock(&self.0);
-        if all.get(namespace).is_some_and(|lanes| Arc::strong_count(lanes) == 1) {
+        if all.get(namespace).is_some_and(|of_namespace| Arc::strong_count(of_namespace) == 1) {
             all.remove(namespace);
         }
     }
@@ -71,10 +75,10 @@ impl Turn {
     /// Starts the rest of a slow turn after a query of this duration.
     pub(super) fn queried(&mut self, took: Duration) {
         if let Some(slow) = self.slow.take() {
-            let lanes = Arc::clone(&self.lanes);
+            let of_namespace = Arc::clone(&self.of_namespace);
             tokio::spawn(async move {
                 tokio::time::sleep(took * REST).await;
-                drop((slow, lanes));
+                drop((slow, of_namespace));
             });
         }
     }

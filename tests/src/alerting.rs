@@ -5,20 +5,18 @@
 //!  operator (/metrics) ◄── Prometheus ── alerts ──► Alertmanager ── webhook ──► Receiver
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use axum::extract::{Path as UrlPath, State};
 use axum::{Json, Router, routing::post};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::prometheus::{Additions, Prometheus};
-use crate::{Assent, ControlPlane, Process, binaries, installation::root, ports, until};
+use crate::{Assent, ControlPlane, Process, SOON, binaries, installation::root, ports, until};
 
 /// The received alerts. The key is the receiver of the route, such as `on-call`.
 type Received = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
@@ -70,7 +68,7 @@ impl Alerting {
 
     /// Waits until `receiver` has an alert with this name. Returns the alert.
     pub async fn received(&self, receiver: &str, alert: &str) -> Result<Value> {
-        until(Duration::from_mins(1), &format!("alert {alert} at {receiver}"), async || {
+        until(SOON, &format!("alert {alert} at {receiver}"), async || {
             let collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
             let alerts = collected.get(receiver).into_iter().flatten();
             Ok(alerts.into_iter().find(|found| found["labels"]["alertname"] == alert).cloned())

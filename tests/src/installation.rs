@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{Account, ControlPlane, Person, Process, Prometheus, ports, until};
+use crate::{Account, ControlPlane, Person, Process, Prometheus, SOON, ports, until};
 
 /// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
@@ -181,7 +181,7 @@ impl Assent {
         for name in of_tests().await? {
             namespaces.delete(&name, &DeleteParams::default()).await?;
         }
-        until(Duration::from_mins(1), "the namespaces of the test to be deleted", async || {
+        until(SOON, "the namespaces of the test to be deleted", async || {
             let left = of_tests().await?;
             ensure!(left.is_empty(), "{left:?} are left");
             Ok(Some(()))

@@ -75,8 +75,8 @@ impl Reader {
         }
     }
 
-    /// The builder of requests for `kind`, and the API resource of the kind. The name is, for example, `pod`, `Pod`, `pods`, `deployments.apps` or
-    /// `events.v1.events.k8s.io`.
+    /// The builder of requests for `kind`, and the API resource of the kind. The name is, for example, `pod`,
+    /// `Pod`, `pods`, `deployments.apps` or `events.v1.events.k8s.io`.
     async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
         let name = kind.to_lowercase();
         let is_named = |resource: &ApiResource| {

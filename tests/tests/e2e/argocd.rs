@@ -397,7 +397,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     production.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
     let [in_staging, in_production] = &scenes;
     // Staging has the mode warn, and production has the mode enforce.
-    until(Duration::from_mins(1), "both Deployments", async || {
+    until(SOON, "both Deployments", async || {
         in_staging.get("deployment", SYSTEM).await?;
         in_production.get("deployment", SYSTEM).await.map(Some)
     })

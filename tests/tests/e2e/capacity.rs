@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, container, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
@@ -105,7 +105,7 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
         let clearance = scene.get("clearance", "clearance").await?;
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
-    until(Duration::from_mins(1), "256 systems in the Clearance", full).await?;
+    until(SOON, "256 systems in the Clearance", full).await?;
     // The new system sorts first by name. It replaces only a system without a cleared version.
     create(
         &scene,

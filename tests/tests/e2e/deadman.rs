@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
+use assent_tests::{Assent, ControlPlane, Person, SOON, Scenario, container, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -101,7 +101,7 @@ pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane)
     ends(&scene, 3, |end| end == first).await?;
     let before = scene.pods("scorer").await?;
     let second = approve_for(&scene, 3600).await?;
-    until(Duration::from_mins(1), "every pod to be replaced", async || {
+    until(SOON, "every pod to be replaced", async || {
         let pods = scene.pods("scorer").await?;
         let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running").count();
         ensure!(running >= 2, "only {running} pods run");

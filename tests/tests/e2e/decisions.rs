@@ -221,7 +221,7 @@ pub async fn decisions_stay_immutable_when_an_admin_edits_their_definition() -> 
 
 /// Waits until the operator has recorded the content of `digest`, and returns the output of `show`.
 async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
-    until(Duration::from_mins(1), "the recorded content", async || {
+    until(SOON, "the recorded content", async || {
         let said = scene.assent(Alice, &["show", &digest.short()]).await?;
         Ok(said.status.success().then_some(said.stdout))
     })

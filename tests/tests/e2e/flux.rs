@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, until};
+use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, SOON, Scenario, root, until};
 use serde_json::{Value, json};
 
 use crate::assistant::{
@@ -129,7 +129,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     let has_expired =
         async || Ok(scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await.ok());
-    until(Duration::from_mins(1), "the approval to expire", has_expired).await?;
+    until(SOON, "the approval to expire", has_expired).await?;
     flux.reconcile("support").await?;
     let expired = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(expired.contains("AISystem/support/support-assistant status: 'Failed'"), "{expired}");

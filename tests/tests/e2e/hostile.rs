@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use assent_tests::{
-    Assent, Component, ControlPlane, FAR, Person, SECRET, Scenario, Specimen, container, until,
+    Assent, Component, ControlPlane, FAR, Person, SECRET, SOON, Scenario, Specimen, container, until,
 };
 use kube::{
     api::{Patch, PatchParams},
@@ -180,7 +180,7 @@ pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch(
     replaced.ok()?;
     assent.operator().kill();
     assent.operator().restart()?;
-    let answer = until(Duration::from_mins(1), "the operator to report that it is not ready", async || {
+    let answer = until(SOON, "the operator to report that it is not ready", async || {
         let answer = assent.get("/readyz").await?;
         Ok(answer.starts_with("HTTP/1.1 503").then_some(answer))
     })

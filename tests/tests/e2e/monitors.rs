@@ -36,7 +36,7 @@ pub async fn incidents(scene: &Scenario<'_>, monitor: &str) -> Result<Vec<Value>
 
 /// Waits until a breach has an incident. Returns the name of the incident.
 pub async fn incident(scene: &Scenario<'_>, monitor: &str) -> Result<String> {
-    until(Duration::from_mins(1), &format!("an incident of monitor/{monitor}"), async || {
+    until(SOON, &format!("an incident of monitor/{monitor}"), async || {
         let status = scene.get("monitor", monitor).await?["status"].take();
         Ok(status["breach"]["incident"].as_str().map(str::to_owned))
     })
@@ -106,7 +106,7 @@ pub async fn a_breach_opens_an_incident_unless_an_earlier_one_still_counts(
     // A change of the monitor during the breach opens no second incident.
     let edited = json!({ "onBreach": "OpenIncident", "metric": "renamed", "breach": { "above": "0.15" } });
     scene.apply(Dev, &scene.monitor("drift", &edited)).await?;
-    until(Duration::from_mins(1), "the new spec", async || {
+    until(SOON, "the new spec", async || {
         let status = scene.get("monitor", "drift").await?["status"].take();
         Ok((status["observedGeneration"] == 2 && status["breach"]["incident"] == first.as_str())
             .then_some(()))
@@ -257,7 +257,7 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
     }
     for (n, query) in attempts.iter().enumerate() {
         let name = format!("spy-{n}");
-        let status = until(Duration::from_mins(1), &format!("a status of {name}"), async || {
+        let status = until(SOON, &format!("a status of {name}"), async || {
             let status = scene.get("monitor", &name).await?["status"].take();
             let is_asked =
                 status["conditions"].as_array().into_iter().flatten().any(|c| c["reason"] == "QueryInvalid");
@@ -357,7 +357,7 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     scene.apply(Admin, &scene.system(&scene.namespace)).await?;
     scene.publish("v1", &container("v1")).await?;
     let missing = async |why: &str| {
-        until(Duration::from_mins(1), &format!("the version to lack a monitor: {why}"), async || {
+        until(SOON, &format!("the version to lack a monitor: {why}"), async || {
             let message = scene.condition("modelversion", "v1", "Cleared", "False", "MonitorMissing").await?;
             Ok(message.contains(why).then_some(message))
         })
@@ -420,7 +420,7 @@ pub async fn a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheu
 
     // Prometheus is down: the hold stays, and nothing else happens.
     prometheus.process().kill();
-    let message = until(Duration::from_mins(1), "the outage in the status", async || {
+    let message = until(SOON, "the outage in the status", async || {
         let message = within(&scene, "slow", "False", "Breached").await?;
         Ok(message.contains("no value now").then_some(message))
     });

@@ -55,7 +55,7 @@ async fn clear(scene: &Scenario<'_>, version: &str, container: &Value) -> Result
 
 /// Waits until containerd reports `count` running containers in the namespace.
 async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
-    until(Duration::from_mins(1), &format!("{count} running containers"), async || {
+    until(SOON, &format!("{count} running containers"), async || {
         let running = node.running(&scene.namespace).await?;
         ensure!(running.len() == count, "these containers run: {running:?}");
         Ok(Some(()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, until};
+use assent_tests::{ControlPlane, Person, SOON, Scenario, Webhook, container, digest, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -99,7 +99,7 @@ pub async fn an_instrumented_pod_runs_once_its_version_lets_the_added_variables_
     // Each rollout has another ReplicaSet, whose name is in the value of OTEL_RESOURCE_ATTRIBUTES.
     deployment["spec"]["template"]["metadata"]["annotations"] = json!({ "example.com/rollout": "2" });
     scene.apply(Dev, &deployment).await?;
-    until(Duration::from_mins(1), "the pods of the second rollout to run", async || {
+    until(SOON, "the pods of the second rollout to run", async || {
         let pods = scene.pods("scorer").await?;
         let second = |pod: &Value| pod["metadata"]["annotations"]["example.com/rollout"] == "2";
         ensure!(pods.len() == 2 && pods.iter().all(second), "{} pods", pods.len());

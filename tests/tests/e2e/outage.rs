@@ -150,7 +150,7 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server(
     cluster.restart(Component::ApiServer).await?;
     // The policies fail closed until the API server has discovered the custom resources again.
     let approve = async || scene.approve("v1").await.map(Some);
-    until(Duration::from_mins(1), "the API server to accept approvals again", approve).await?;
+    until(SOON, "the API server to accept approvals again", approve).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 

@@ -160,11 +160,13 @@ pub async fn a_gate_set_by_hand_is_lifted_and_deleted_policies_are_restored() ->
     };
     let before = count().await?;
     cluster.kubectl(Person::Admin, &["delete", kinds, "-l", of_assent]).await?.ok()?;
-    until(Duration::from_mins(1), "the operator to restore the policies", async || {
-        Ok((count().await? == before).then_some(()))
-    })
+    until(
+        SOON,
+        "the operator to restore the policies",
+        async || Ok((count().await? == before).then_some(())),
+    )
     .await?;
-    until(Duration::from_mins(1), "the API server to refuse pods again", async || {
+    until(SOON, "the API server to refuse pods again", async || {
         let dry = ["create", "--dry-run=server", "-f", "-"];
         let pod = scene.pod("bad", &container("bad")).to_string();
         let said = cluster.kubectl_stdin(Person::Dev, &dry, &pod).await?.denied()?;

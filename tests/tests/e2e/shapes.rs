@@ -85,20 +85,13 @@ pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
         cases.push((name, case));
     }
     ensure!(cases.len() >= 10, "only {} operators", cases.len());
-    let api: Api<Pod> = Api::namespaced(cluster.client(Dev)?, &scene.namespace);
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let is_gated = async |spec: &Value| -> Result<bool> {
-        let pod: Pod = serde_json::from_value(scene.workload("v1", "Pod", "pod", spec))?;
-        let gates = api.create(&dry, &pod).await.with_context(|| spec.to_string())?.spec;
-        Ok(gates.and_then(|spec| spec.scheduling_gates).is_some_and(|gates| !gates.is_empty()))
-    };
     for (name, case) in &cases {
         scene.is_cleared(name).await?;
         let pods = case["pods"].as_array().with_context(|| format!("{name} has no pods"))?;
         ensure!(pods.len() >= 2, "{name} has fewer than two pods");
         for (n, spec) in pods.iter().enumerate() {
             until(Duration::from_secs(10), &format!("pod {n} of {name} to be cleared"), async || {
-                Ok((!is_gated(spec).await?).then_some(()))
+                Ok((!is_gated(&scene, spec).await?).then_some(()))
             })
             .await?;
         }
@@ -107,10 +100,19 @@ pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
             let mut spec = pods[0].clone();
             let place = change["at"].as_str().and_then(|at| spec.pointer_mut(at));
             *place.with_context(|| format!("{name}: {change}"))? = change["value"].clone();
-            ensure!(spec != pods[0] && is_gated(&spec).await?, "{name}: {change} is cleared");
+            ensure!(spec != pods[0] && is_gated(&scene, &spec).await?, "{name}: {change} is cleared");
         }
     }
     Ok(())
+}
+
+/// Whether the API server would give a new pod with this spec the scheduling gate.
+async fn is_gated(scene: &Scenario<'_>, spec: &Value) -> Result<bool> {
+    let api: Api<Pod> = Api::namespaced(scene.cluster.client(Dev)?, &scene.namespace);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let pod: Pod = serde_json::from_value(scene.workload("v1", "Pod", "pod", spec))?;
+    let gates = api.create(&dry, &pod).await.with_context(|| spec.to_string())?.spec;
+    Ok(gates.and_then(|spec| spec.scheduling_gates).is_some_and(|gates| !gates.is_empty()))
 }
 
 pub async fn version_with_a_forbidden_kind_of_volume_is_withheld(cluster: &ControlPlane) -> Result<()> {
@@ -145,22 +147,15 @@ pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlP
     let spec = attacked();
     scene.apply(Admin, &scene.version_of("v1", &spec)).await?;
     scene.is_cleared("v1").await?;
-    let api: Api<Pod> = Api::namespaced(cluster.client(Dev)?, &scene.namespace);
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let is_gated = async |spec: &Value| -> Result<bool> {
-        let pod: Pod = serde_json::from_value(scene.workload("v1", "Pod", "pod", spec))?;
-        let gates = api.create(&dry, &pod).await.with_context(|| spec.to_string())?.spec;
-        Ok(gates.and_then(|spec| spec.scheduling_gates).is_some_and(|gates| !gates.is_empty()))
-    };
     until(Duration::from_secs(10), "the approved pod to be cleared", async || {
-        Ok((!is_gated(&spec).await?).then_some(()))
+        Ok((!is_gated(&scene, &spec).await?).then_some(()))
     })
     .await?;
     for (pointer, value) in attacks() {
         let mut spec = spec.clone();
         let place = spec.pointer_mut(pointer).with_context(|| pointer.to_owned())?;
         *place = value.clone();
-        ensure!(is_gated(&spec).await?, "{pointer} with {value} is cleared");
+        ensure!(is_gated(&scene, &spec).await?, "{pointer} with {value} is cleared");
     }
     Ok(())
 }
