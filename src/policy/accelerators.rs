@@ -1,9 +1,9 @@
-//! The signs that a pod uses an accelerator, such as the resource `nvidia.com/gpu`. Values of the Helm chart can add
-//! signs.
+//! The signs that a pod uses an accelerator, such as the resource `nvidia.com/gpu`. The values of the Helm chart can
+//! add signs.
 //!
 //! ```text
 //!  built-in names ───┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
-//!  values.yaml ──────┴─► Accelerators ──┴─► admission::governed  the same in CEL
+//!  values.yaml ──────┴─► Accelerators ──┴─► admission::scope_cel  the same in CEL
 //! ```
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
@@ -13,13 +13,14 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 /// The kind of a sign: the field of a pod that shows the use of an accelerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// An extended resource whose name begins with the name of the sign, with a quantity other than zero.
+    /// An extended resource, such as `nvidia.com/gpu`. Its name begins with the name of the sign, and its quantity is
+    /// not zero.
     Resource,
-    /// A `RuntimeClass` whose name has the name of the sign as one of its parts. Hyphens separate the parts. Such a
-    /// class gives devices of the node to a pod.
+    /// A `RuntimeClass` that gives devices of the node to a pod, such as `kata-qemu-nvidia-gpu`. One part of its name
+    /// between hyphens equals the name of the sign, such as `nvidia`.
     RuntimeClass,
-    /// An environment variable with the name of the sign. The container runtime gives devices to a container with this
-    /// variable.
+    /// An environment variable with the name of the sign, such as `NVIDIA_VISIBLE_DEVICES`. The container runtime gives
+    /// devices to a container with this variable.
     Variable,
     /// An annotation whose name begins with the name of the sign.
     Annotation,
@@ -39,7 +40,6 @@ impl Sign {
         }
     }
 
-    /// The built-in names of this kind.
     const fn known(self) -> &'static [&'static str] {
         match self {
             Self::Resource => RESOURCES,
@@ -50,8 +50,8 @@ impl Sign {
     }
 }
 
-/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can also define an
-/// extended resource (KEP-5004).
+/// Prefixes of the names of extended resources, from device plugins and from schedulers that share devices. The prefix
+/// `deviceclass.resource.kubernetes.io/` is for the resources of a `DeviceClass` (KEP-5004).
 const RESOURCES: &[&str] = &[
     "aliyun.com/gpu",
     "aliyun.com/ppu",
@@ -93,7 +93,7 @@ const RESOURCES: &[&str] = &[
 
 const RUNTIME_CLASSES: &[&str] = &["amd", "ascend", "habana", "mthreads", "nvidia"];
 
-/// `CUDA_VISIBLE_DEVICES` and similar variables are not in the list, because they only select from the devices that a
+/// The list leaves out `CUDA_VISIBLE_DEVICES` and similar variables, because they only select from the devices that a
 /// container already has.
 const VARIABLES: &[&str] = &[
     "AMD_VISIBLE_DEVICES",
@@ -106,22 +106,23 @@ const VARIABLES: &[&str] = &[
 /// The values with which a [`Sign::Variable`] gives no device to a container.
 pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 
-/// Annotations of the Container Device Interface, and for the GPU fractions of KAI and Run:ai.
+/// Prefixes of annotations: of the Container Device Interface, and of KAI and Run:ai for fractions of a GPU.
 const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 
-/// The signs of accelerators: the built-in names, and names that the values of the chart add.
+/// The names of all signs: the built-in names, and the names that the values of the Helm chart add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accelerators(Arc<[(Sign, String)]>);
 
 impl Accelerators {
-    /// The names of the signs of kind `sign`: first the built-in names, then the added names in their order.
+    /// The names for this kind of sign: first the built-in names, then the added names in their order.
     pub fn names(&self, sign: Sign) -> impl Iterator<Item = &str> {
         let added = self.0.iter().filter(move |(of, _)| *of == sign).map(|(_, name)| name.as_str());
         sign.known().iter().copied().chain(added)
     }
 
-    /// The signs of this pod or pod template: names of resources, classes, variables and annotations. `resourceClaims`
-    /// (Dynamic Resource Allocation) always count as a sign, because Assent does not know the kind of their devices.
+    /// The signs that this pod or pod template shows: names of resources, classes, variables and annotations.
+    /// `resourceClaims` (Dynamic Resource Allocation) always count as a sign, because Assent does not know the kind of
+    /// their devices.
     pub fn of<'a>(
         &'a self,
         annotations: Option<&'a BTreeMap<String, String>>,
@@ -153,8 +154,8 @@ impl Accelerators {
     }
 }
 
-/// The variables of a container, without the variables that have a value in [`NO_DEVICE`]. A variable with `valueFrom`
-/// counts, because Assent does not know its value.
+/// The names of the variables of a container, without the variables that have a value in [`NO_DEVICE`]. A variable with
+/// `valueFrom` counts, because Assent does not know its value.
 fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     let variables = container.env.iter().flatten().filter(|variable| {
         variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())
@@ -162,8 +163,8 @@ fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     variables.map(|variable| variable.name.as_str())
 }
 
-/// Writes the added names without the built-in names, one sign per line, such as `resource example.com/npu`. The chart
-/// writes the same format.
+/// Writes only the added names, one sign per line, such as `resource example.com/npu`. The Helm chart writes the same
+/// format.
 impl fmt::Display for Accelerators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))

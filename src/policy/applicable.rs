@@ -23,9 +23,9 @@ pub trait ApprovalObject {
     fn namespace(&self) -> Option<&str>;
     /// The time at which the API server recorded the object.
     fn created(&self) -> Option<Timestamp>;
-    /// The decision.
+    /// The content of the object.
     fn spec(&self) -> &ApprovalSpec;
-    /// The signer in the status. The operator wrote this signer after it verified the signature.
+    /// The signer in the status. The operator writes the signer after it has verified the signature.
     fn signed_by(&self) -> Option<&str>;
 }
 
@@ -103,8 +103,8 @@ impl<'a> RecordedDecision<'a> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }
 
-    /// The decision of `approver` in `approval`. `None` if the time is not known, or if the decision is not
-    /// about the version itself.
+    /// The decision in `approval`, with `approver` as the person who decided. `None` if the time is not known, or if
+    /// the decision is not about the version itself.
     pub fn by(approver: Cow<'a, Approver>, approval: &'a impl ApprovalObject) -> Option<Self> {
         let spec = approval.spec();
         if !spec.decision.is_about_version() {
@@ -123,9 +123,11 @@ impl<'a> RecordedDecision<'a> {
     }
 }
 
-/// The time from which a decision counts. `None` if the API server has not recorded the object. A signed
-/// decision that [permits](Decision::permits) a version to run counts from its signature, so it does not lift
-/// a later revocation or hold. Every other decision counts from the creation of its object.
+/// The time from which a decision counts. `None` if the API server has not recorded the object.
+///
+/// A signed decision that [permits](Decision::permits) a version to run counts from its signature. So an old signed
+/// decision that a user applies again lifts no later revocation or hold. Every other decision counts from the creation
+/// of its object.
 pub fn decided_at(approval: &impl ApprovalObject) -> Option<Timestamp> {
     let recorded = approval.created()?;
     let spec = approval.spec();

@@ -84,7 +84,7 @@ impl<'a> RecordedAssessment<'a> {
 pub struct Finding<'a> {
     /// The requirement of the level.
     pub required: &'a RequiredAssessment,
-    /// The newest signed result, and its effect. `None` if there is no signed result.
+    /// The newest result that a person signed in the required role, and its effect. `None` if there is no such result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
     /// A result that nobody signed in the required role and that is at least as new as the deciding result.
     /// Of several such results, the newest that would not meet the requirement, or else the newest of all.
@@ -124,7 +124,7 @@ impl Finding<'_> {
         }
     }
 
-    /// The time from which the requirement is no longer met. `None` if it is not met now.
+    /// The time at which the result gets too old. `None` if the requirement is not met now.
     pub fn end(&self) -> Option<Timestamp> {
         let (measured, effect) = self.decided.as_ref()?;
         (*effect == ResultEffect::Met).then(|| end(measured, self.required))
@@ -136,7 +136,7 @@ impl Finding<'_> {
     }
 }
 
-/// The result that decides about a requirement. The selection of this result does not depend on the time.
+/// The result that decides about a requirement. The choice of this result does not depend on the present time.
 #[derive(Clone, Debug)]
 pub struct Selected<'a> {
     required: &'a RequiredAssessment,
@@ -157,7 +157,7 @@ impl<'a> Selected<'a> {
     }
 }
 
-/// Selects the result that decides about each requirement, in the order of the level.
+/// Selects the result that decides about each requirement. Keeps the order of the requirements in the level.
 pub fn select<'a>(
     required: &'a [RequiredAssessment],
     assessments: &[RecordedAssessment<'a>],
@@ -191,9 +191,9 @@ fn select_one<'a>(
         };
         measured.signer = Some(signature.approver.user.clone());
         let candidate = (measured, validity(signature));
-        // If several results are from the same second, the worst result decides. Of equally bad results, the
-        // result of the assessment whose name comes first in the alphabet decides. Results of one second
-        // expire together, so their order does not change with time.
+        // Of several results from the same second, the worst decides. Of equally bad results, the one whose assessment
+        // has the alphabetically first name decides. Results of one second expire together, so the present time does
+        // not change their order.
         let rank = |(m, validity): &(Measured<'a>, Validity)| {
             let effect = effect(m, required, *validity, Timestamp::MIN);
             (m.performed_at, effect.severity(), Reverse(m.assessment))
@@ -204,7 +204,7 @@ fn select_one<'a>(
     }
     let is_newer = |m: &Measured<'_>| decided.as_ref().is_none_or(|(d, _)| d.performed_at <= m.performed_at);
     let fails = |m: &Measured<'_>| effect(m, required, Validity::Valid, Timestamp::MIN) != ResultEffect::Met;
-    // A newer good result must not hide a bad result.
+    // Of the unsigned results, a newer good result must not hide an older bad result.
     let unsigned =
         unsigned.into_iter().filter(is_newer).max_by_key(|m| (fails(m), m.performed_at, m.assessment));
     Selected { required, decided, unsigned }
@@ -241,7 +241,7 @@ pub enum AssessmentEffect {
     Counted(BTreeSet<String>),
 }
 
-/// The effect of each assessment, by the name of the assessment. `findings` must be the findings for these
+/// The effect of each assessment at `now`, by the name of the assessment. `findings` must be the findings for these
 /// assessments at `now`.
 pub fn effects<'a>(
     assessments: &[RecordedAssessment<'a>],
@@ -277,7 +277,6 @@ pub fn effects<'a>(
     assessments.iter().map(|assessment| (assessment.name, effect(assessment))).collect()
 }
 
-/// The result of `assessment` for a requirement.
 fn result_for<'a>(
     required: &RequiredAssessment,
     assessment: &RecordedAssessment<'a>,

@@ -17,17 +17,19 @@ pub struct Attestation<'a> {
     pub approver: Cow<'a, Approver>,
     /// The role in which the person signed.
     pub role: &'a str,
-    /// Whether the role still lists the key of the signature. After the removal of the key, a bad result still
-    /// withholds a version, but a good result no longer clears a version.
+    /// False if the role no longer lists the key of the signature. Then a bad result still withholds a version, but a
+    /// good result no longer clears a version.
     pub is_valid: bool,
 }
 
-/// The signatures in a namespace, each with its decision, by the name of the signed assessment.
+/// The signatures in a namespace, by the name of the signed assessment. Each signature has the decision that contains
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct Attestations<'a>(BTreeMap<&'a str, Vec<(&'a ApprovalSpec, Attestation<'a>)>>);
 
 impl<'a> Attestations<'a> {
-    /// Verifies the signatures in `approvals`. Ignores every decision that names no assessment.
+    /// Verifies the signatures in `approvals`. Ignores a decision that names no assessment, or whose signer is not
+    /// known.
     pub fn new<A: ApprovalObject + 'a>(
         approvals: impl IntoIterator<Item = &'a A>,
         roles: &'a ApproverRoles,
@@ -44,7 +46,7 @@ impl<'a> Attestations<'a> {
         Self(by_name)
     }
 
-    /// The signatures of the assessment `name`. `digest` is the digest of `spec`.
+    /// The signatures of the assessment `name` with the content `spec`. `digest` is the digest of `spec`.
     pub fn of(&self, name: &str, digest: &Digest, spec: &AssessmentSpec) -> Vec<Attestation<'a>> {
         let signed = self.0.get(name).into_iter().flatten();
         let signed = signed.filter(|(decision, _)| decision.attests(name, digest, spec));

@@ -45,7 +45,6 @@ pub enum Capacity {
 }
 
 impl Capacity {
-    /// The next step for a version of `system`, with the command.
     pub(super) fn remedy(&self, namespace: &str, system: &str) -> String {
         let versions = format!("kubectl get modelversions -n {namespace}");
         match self {

@@ -7,7 +7,7 @@
 //!  keys of the ApproverRole that the level names ──────────┘
 //! ```
 //!
-//! A signature is not bound to a system or namespace, because a certification applies to all systems of its provider.
+//! The signed text names no system and no namespace, because a certification applies to all systems of its provider.
 
 use std::collections::BTreeSet;
 
@@ -39,13 +39,13 @@ pub struct SignedCertifications(Vec<SignedCertification>);
 struct SignedCertification {
     holder: String,
     certification: Certification,
-    /// The end of the key of the signature. From this time on, the signature does not count.
+    /// The time at which the key that signed ends. From this time on, the signature does not count.
     key_end: Option<Timestamp>,
 }
 
 impl SignedCertifications {
     /// Verifies the signatures of the certifications that the level requires, if the level names a role for signatures.
-    /// Other signatures are not verified, because a verification is expensive.
+    /// Skips all other signatures, because a verification is expensive.
     pub fn of(system: &AISystemSpec, level: Option<&RiskLevelSpec>, roles: &ApproverRoles) -> Self {
         let Some(level) = level.filter(|level| level.certification_role.is_some()) else {
             return Self::default();
@@ -69,7 +69,7 @@ impl SignedCertifications {
         Self(signed.collect())
     }
 
-    /// The ends of the keys of the signatures.
+    /// The times at which the keys that signed end.
     pub(super) fn end_times(&self) -> impl Iterator<Item = Timestamp> {
         self.0.iter().filter_map(|signed| signed.key_end)
     }
@@ -83,8 +83,8 @@ impl SignedCertifications {
     }
 }
 
-/// The `required` certifications that `holder` does not hold at `now`. If the level names a role, only certifications
-/// with a signature in this role count.
+/// The `required` certifications that `holder` does not hold at `now`. If the level names a role for signatures, only
+/// certifications with a signature in this role count.
 pub(super) fn missing<'a>(
     holder: Option<&Provider>,
     required: &'a [String],
@@ -115,10 +115,11 @@ pub fn certification_text(holder: &str, certification: &Certification) -> Option
 }
 
 /// The entry for the key that signed a certification of `holder`, from the `ApproverRole` of the signature. `None`
-/// without a signature.
+/// without a signature. The key was valid at the time of the signature. The caller must compare the end of the key with
+/// the present time.
 ///
 /// # Errors
-/// The signature does not count: see [`NotSigned`]. The caller must compare the end of the key with the present time.
+/// [`NotSigned`] says why the signature does not count.
 pub fn certifier<'a>(
     holder: &str,
     certification: &Certification,

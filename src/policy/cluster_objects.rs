@@ -1,4 +1,4 @@
-//! The objects of Kubernetes that expressions can read: network policies, claims and their storage classes.
+//! The Kubernetes objects that the expressions of a risk level can read: network policies, claims and storage classes.
 //!
 //! ```text
 //!  NetworkPolicy ── can select pods of the system? ──► networkPolicies
@@ -28,11 +28,11 @@ use crate::{
     expression::Type,
 };
 
-/// An optional variable of expressions. The variable is off by default, because the operator needs more
-/// permissions to read the objects of the variable.
+/// An optional variable in expressions. The variable is off by default, because the operator needs more permissions to
+/// read its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClusterVariable {
-    /// `networkPolicies`: the policies that select every pod of the system, or can select some of them.
+    /// `networkPolicies`: the policies that select every pod of the system, or can select some of its pods.
     NetworkPolicies,
     /// `claims`: the claims that the version names, with their storage classes.
     Claims,
@@ -92,8 +92,7 @@ pub struct NetworkPolicyFacts {
 impl From<NetworkPolicy> for NetworkPolicyFacts {
     fn from(NetworkPolicy { metadata, spec }: NetworkPolicy) -> Self {
         let mut spec = spec.unwrap_or_default();
-        // The API server sets this default in a stored policy. A policy from a manifest file does not have
-        // this default.
+        // The API server sets this default in a stored policy. In a manifest file, the policy can lack the field.
         let egress = spec.egress.is_some().then(|| "Egress".to_owned());
         let default = || std::iter::once("Ingress".to_owned()).chain(egress).collect();
         spec.policy_types = Some(spec.policy_types.unwrap_or_else(default));
@@ -102,8 +101,8 @@ impl From<NetworkPolicy> for NetworkPolicyFacts {
 }
 
 impl NetworkPolicyFacts {
-    /// The selection of the policy among the pods of `system`. Only one label of these pods is known: the
-    /// label with the name of the system.
+    /// Finds which pods of `system` the policy selects. Only one label of these pods is known: `assent.dev/system`,
+    /// with the name of the system.
     fn selection(&self, system: &str) -> Selection {
         let selector = &self.spec.pod_selector;
         let labels = selector.iter().flat_map(|selector| selector.match_labels.iter().flatten());
@@ -129,8 +128,7 @@ enum Selection {
     None,
 }
 
-/// Whether a requirement of a selector holds for the pods of `system`. `None` if this depends on another
-/// label.
+/// Whether a requirement of a selector holds for the pods of `system`. `None` if the answer depends on another label.
 fn holds(expression: &LabelSelectorRequirement, system: &str) -> Option<bool> {
     let has_value = || expression.values.iter().flatten().any(|value| value == system);
     let holds = || match &*expression.operator {
@@ -175,7 +173,7 @@ impl From<StorageClass> for StorageClassFacts {
     }
 }
 
-/// The objects of Kubernetes that expressions about one namespace can read.
+/// The Kubernetes objects that expressions about one namespace can read.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterObjects {
     /// The `NetworkPolicies` of the namespace, by name. `None` if they are not known.
@@ -215,9 +213,9 @@ impl ClusterObjects {
 }
 
 impl Storage {
-    /// A claim in the form that expressions see. If `is_complete`, a claim that is not in the maps does not
-    /// exist, so the result has only its name. Otherwise, the result is `None` if the claim or its class is
-    /// not in the maps.
+    /// A claim in the form that expressions see. With `is_complete`, a claim that is not in the maps does not exist, so
+    /// the result has only its name. Without `is_complete`, the result is `None` if the claim or its class is not in
+    /// the maps.
     fn claim(&self, name: &str) -> Option<Value> {
         let mut seen = json!({ "name": name });
         let Some(claim) = self.claims.get(name) else { return self.is_complete.then_some(seen) };

@@ -1,4 +1,4 @@
-//! Converts fields of a pod to fields of a runtime. Both containers and volumes use these fields.
+//! Converts fields that both containers and volumes of a pod can have to fields of a runtime.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(super) fn is_set(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
-/// A text that is not empty. For Kubernetes, an absent text and an empty text are equal.
+/// `None` for an empty text, because Kubernetes treats an empty text like an absent text.
 pub(super) fn non_empty(text: Option<&String>) -> Option<Text> {
     text.filter(|text| !text.is_empty()).map(|text| text.as_str().into())
 }

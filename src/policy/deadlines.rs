@@ -1,5 +1,4 @@
-//! The deadlines of an incident. The table `RULES` has the deadlines of the law. The risk level can set other
-//! deadlines.
+//! The deadlines of an incident: the deadlines of the EU AI Act, and the deadlines that the risk level sets.
 //!
 //! ```text
 //!  awareness ── period ──► due      Report, Notified names it ──► Met, or Missed with a late note
@@ -7,8 +6,7 @@
 //!                                   otherwise ──────────────────► Running, then Missed
 //! ```
 //!
-//! The deadlines of the law apply only if the incident must be reported. People decide this. This program
-//! does not.
+//! The deadlines of the law apply only if the incident must be reported. People decide this, not the operator.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,26 +14,23 @@ use serde::Serialize;
 use super::{RecordedIncident, RecordedNote};
 use crate::api::{DeadlineState, HarmCriterion, NoteType, RequiredDeadline, RiskLevelSpec};
 
-/// A rule of the law that sets a deadline.
+/// A deadline that the law sets.
 #[derive(Clone, Copy, Debug)]
 struct DeadlineRule {
     /// The name by which notes refer to the deadline.
     name: &'static str,
-    /// The paragraph of the law.
     reference: &'static str,
-    /// The case to which the paragraph applies.
     case: &'static str,
-    /// The number of days after awareness.
+    /// The number of days after people became aware of the incident.
     days: i64,
     /// The incident must meet at least one of these criteria. Empty if the rule applies to every serious incident.
     criteria: &'static [HarmCriterion],
-    /// The address of the text.
     source: &'static str,
 }
 
 const AI_ACT: &str = "https://eur-lex.europa.eu/eli/reg/2024/1689/oj";
 
-/// The deadlines of EU AI Act article 73, in the order of its paragraphs.
+/// The deadlines of article 73, in the order of its paragraphs.
 static RULES: [DeadlineRule; 3] = [
     DeadlineRule {
         name: "eu-ai-act-73-2",
@@ -69,19 +64,19 @@ static RULES: [DeadlineRule; 3] = [
 pub struct Deadline<'a> {
     /// The name by which notes refer to the deadline.
     pub name: &'a str,
-    /// The text that sets the deadline.
+    /// The law, contract or other text that sets the deadline, such as `EU AI Act article 73(2)`.
     pub reference: &'a str,
     /// The case to which the deadline applies. `None` if the risk level sets the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<&'a str>,
-    /// The address of the text. `None` if the risk level sets the deadline.
+    /// The web address of the law. `None` if the risk level sets the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'a str>,
-    /// The end of the period.
+    /// The time at which the deadline ends.
     pub due: Timestamp,
-    /// The state of the deadline.
+    /// Whether the deadline runs, is met, is missed, or does not apply.
     pub state: DeadlineState,
-    /// The time of the note that settles the deadline.
+    /// The time of the note that settles the deadline. `None` if no note settles it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Timestamp>,
 }
@@ -93,8 +88,8 @@ impl Deadline<'_> {
     }
 }
 
-/// The deadlines of an incident at `now`, the earliest first. If the incident states no criterion, only the rules for
-/// every serious incident apply. Without a level, only the deadlines of the law apply.
+/// The deadlines of an incident at `now`, the earliest first. A rule with criteria applies if the incident states at
+/// least one of these criteria. Without a level, only the deadlines of the law apply.
 pub fn deadlines<'a>(
     incident: &RecordedIncident<'_>,
     level: Option<&'a RiskLevelSpec>,
@@ -142,9 +137,8 @@ fn of_level_rule(rule: &RequiredDeadline, aware: Timestamp) -> Deadline<'_> {
 }
 
 impl Deadline<'_> {
-    /// Sets the state from the notes that name the deadline. A report or notification in time meets the
-    /// deadline. Otherwise, a closing makes the deadline not applicable. The first of these notes settles the
-    /// deadline.
+    /// Sets the state from the notes that name the deadline. A report or notification in time meets the deadline.
+    /// Otherwise, a closing makes the deadline not applicable. The first of these notes settles the deadline.
     fn settle(&mut self, incident: &RecordedIncident<'_>, now: Timestamp) {
         let names = |note: &&RecordedNote<'_>| note.deadlines.iter().any(|name| **name == *self.name);
         let reported = incident
@@ -211,7 +205,7 @@ mod tests {
         deadlines.into_iter().map(|d| (d.name, d.due.to_string())).collect()
     }
 
-    /// The state of the deadline of 15 days at `now`, after a note at `at`.
+    /// The state of the 15-day deadline at the time `now`, after a note at the time `at`.
     fn after(type_: NoteType, by: &str, at: &str, now: &str) -> DeadlineState {
         let (spec, names) = (incident(&[]), ["eu-ai-act-73-2".into()]);
         let note = RecordedNote { type_, by: Some(by), at: time(at), deadlines: &names };

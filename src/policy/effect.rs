@@ -1,4 +1,4 @@
-//! The effect of each decision at a given time: the decision counts, or does not count for a stated reason.
+//! The effect of each decision at a given time. A decision counts, or does not count for a stated reason.
 //!
 //! ```text
 //!  three separate examples: the decisions of one person in one role, over time
@@ -39,8 +39,8 @@ pub struct RecordedDecision<'a> {
     pub not_after: Option<Timestamp>,
 }
 
-/// The users who wrote the subject of a decision, as the API server recorded them. A user that is not known is `None`.
-/// Before Kubernetes 1.36, no user is known.
+/// The users who wrote the version and its system, as the API server recorded them. `None` stands for a user who is not
+/// known. Before Kubernetes 1.36, no user is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Authors<'a> {
     /// The user who created the model version.
@@ -108,12 +108,11 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
 
 /// The decisions on one subject, judged by the rules of one level.
 pub struct Record<'a> {
-    /// Each decision, its effect if it has not expired, and the time at which it expires.
+    /// Each decision, with the effect that it has before its end, and its end.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
 impl<'a> Record<'a> {
-    /// Finds the effect of each decision.
     pub fn new(
         statements: &'a [RecordedDecision<'a>],
         level: &'a RiskLevelSpec,
@@ -139,8 +138,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. Of several revocations from the same second, the one whose object name is last in
-    /// the alphabet counts as the last.
+    /// The last revocation. Of several revocations from the same second, the one with the alphabetically last object
+    /// name counts as the last.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -169,7 +168,7 @@ impl<'a> LatestDecisions<'a> {
         Self { revoked, rejected: latest(Decision::Reject), approved: latest(Decision::Approve) }
     }
 
-    /// The effect of `statement` if it has not expired. The caller checks the expiry.
+    /// The effect of `statement` before its end. The caller checks the end.
     fn effect_of(
         &self,
         statement: &RecordedDecision<'_>,
@@ -214,7 +213,6 @@ fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }
 
-/// Whether the person owns the system, or wrote the version or the system.
 pub(super) fn is_involved(owners: &[Owner], authors: Authors<'_>, approver: &Approver) -> bool {
     owns(owners, approver) || authors.include(&approver.user)
 }

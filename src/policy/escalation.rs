@@ -30,8 +30,8 @@ pub struct Tier<'a> {
 }
 
 impl<'a> Escalation<'a> {
-    /// The escalation of the incident. `None` if the level has no tiers, or if a person acknowledged or closed the
-    /// incident.
+    /// The escalation of the incident by the rules of the level. `None` if the level has no tiers, or if a person
+    /// acknowledged or closed the incident.
     pub fn of(incident: &RecordedIncident<'_>, level: &'a RiskLevelSpec) -> Option<Self> {
         let rules = level.incidents.as_ref().filter(|rules| !rules.escalation.is_empty())?;
         if incident.handled().is_some() {
@@ -53,8 +53,8 @@ impl<'a> Escalation<'a> {
         self.numbered().find(|tier| tier.at > now)
     }
 
-    /// The first tier that holds versions. `None` if the incident itself holds versions, because then people must
-    /// resume them.
+    /// The time of the first tier that holds versions, and the missing acknowledgement. `None` if the incident itself
+    /// holds versions, because then people must resume them.
     pub(super) fn hold(&self) -> Option<(Timestamp, MissingToResume)> {
         let (at, tier) = self.tiers.iter().find(|(_, tier)| tier.effect == IncidentEffect::Hold)?;
         let missing = MissingToResume::Acknowledgement { role: tier.role.clone() };

@@ -1,4 +1,4 @@
-//! The class of each field of a pod: compared, free or never approved (`Refused`).
+//! The class of each field of a pod: compared, free, or never approved (`Refused`).
 //!
 //! ```text
 //!  OpenAPI of the API server ─ every field of PodSpec ─┐
@@ -21,9 +21,9 @@ use Class::{Compared, Free, Refused};
 pub enum Class {
     /// The field must equal the field of the approved runtime.
     Compared,
-    /// The field may have any value, for this reason.
+    /// The field may have any value. The text states the reason.
     Free(&'static str),
-    /// A pod that sets the field is never approved. The text states the alternative. There are two exceptions: the
+    /// A pod that sets the field is never approved. The text says what to use instead. There are two exceptions: the
     /// default `terminationMessagePath`, and a `fileKeyRef` of a variable in `mayVary`.
     Refused(&'static str),
 }
@@ -59,7 +59,7 @@ const LESS: &str = "only takes rights away";
 const OTHER_VOLUME: &str = "use a claim, or the CSI driver that replaces this kind";
 const PROBE_HOST: &str = "leave host out, so that the node probes the pod itself";
 
-/// The class of each field, sorted by path. Unit tests check the order and find duplicates.
+/// The class of each field, sorted by path. A test checks the order, and that no field has two classes.
 pub const FIELDS: &[(&str, Class)] = &[
     ("activeDeadlineSeconds", Free(WHEN)),
     ("affinity", Free(WHERE)),
@@ -350,12 +350,12 @@ pub const HARMLESS_ANNOTATIONS: &[&str] = &[
     "io.kubernetes.cri-o.userns-mode",
 ];
 
-/// Whether the annotation `name` is forbidden, so that no version can match a pod that has it.
+/// Whether no version can match a pod with the annotation `name`.
 pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
 
-/// The text of a message that says what to use instead of the field `path`, which is never approved.
+/// Says what to use instead of the field `path`, which is never approved.
 pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {
@@ -365,7 +365,7 @@ pub(super) fn instead_of(path: &str) -> &'static str {
     }
 }
 
-/// The free fields, grouped by their reason. The groups are in the order of their first fields.
+/// The free fields by their reason. The groups are in the order of their first fields.
 pub fn free_fields() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (field, class) in FIELDS {

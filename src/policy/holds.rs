@@ -1,5 +1,5 @@
-//! Finds the incidents that hold a version, and the notes and decisions that are missing before the version
-//! may run again.
+//! Finds the incidents that hold a version, and the notes and decisions that are missing before the version may run
+//! again.
 //!
 //! ```text
 //!  Incident (Hold) ── names the version, its content or the whole system ──► Hold
@@ -8,9 +8,9 @@
 //!                     one by a person who is not involved
 //! ```
 //!
-//! By a rule of the level, an incident without a hold can begin to hold its versions later. This happens when
-//! the escalation reaches a tier with a hold before anybody acknowledges the incident, or when people miss
-//! the review. A hold has no end. Only people lift it.
+//! By a rule of the level, an incident without a hold can begin to hold its versions later. There are two causes: its
+//! escalation reaches a tier with a hold before anybody acknowledges it, or people miss its review. Only people lift a
+//! hold. A hold never ends by itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,8 +42,8 @@ pub const NAMES: usize = 256;
 pub enum ResumeEffect {
     /// The decision counts.
     Counted,
-    /// A root cause, an action or a verification was not noted before the decision. A note in the same second
-    /// is too late.
+    /// A root cause, an action or a verification was not noted before the decision. A note in the same second is too
+    /// late.
     BeforeNotes,
     /// The level separates duties, and the person owns the system, or wrote the version or the system.
     ApproverIsInvolved,
@@ -94,7 +94,7 @@ impl fmt::Display for Hold {
     }
 }
 
-/// The version that is judged, with the facts that decide who may resume the version.
+/// The judged version, with the facts that decide who may resume it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldSubject<'a> {
     /// The name of the version.
@@ -112,17 +112,17 @@ pub struct HeldSubject<'a> {
 /// The effect of incidents on a version.
 #[derive(Clone, Debug, Default)]
 pub struct HoldJudgement {
-    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, the other holds appear
-    /// when people have lifted the earlier holds.
+    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, their holds appear after
+    /// people lift earlier holds.
     pub holds: Vec<Hold>,
     /// The names of the incidents that hold the version, at most [`NAMES`]. The value is [`Hold::from`].
     pub held_by: BTreeMap<String, Option<Timestamp>>,
     /// The names of the incidents whose hold people lifted, at most [`NAMES`].
     pub lifted: BTreeSet<String>,
-    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
+    /// The name of an open incident that concerns the version. An incident stays open if only its opener closed it.
     pub open: Option<String>,
-    /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
-    /// that does not concern the version has no entry.
+    /// The effect of each decision to resume the content of the version, by the name of the `Approval`. Only decisions
+    /// about incidents that concern the version and have the effect `Hold` have an entry.
     pub resumes: BTreeMap<String, ResumeEffect>,
 }
 
@@ -158,7 +158,6 @@ impl HeldSubject<'_> {
         judged
     }
 
-    /// Whether the incident is about the version.
     fn is_concerned(&self, incident: &RecordedIncident<'_>) -> bool {
         incident.spec.concerns(self.name, |digest| self.digests.contains(digest))
     }
@@ -221,14 +220,14 @@ fn hold(incident: &RecordedIncident<'_>, from: Option<Timestamp>, missing: Missi
     }
 }
 
-/// The beginning of a description, without line breaks. A message lists several reasons, so one long text must not hide
-/// the other reasons.
+/// The beginning of a description, at most 256 bytes, without line breaks. A message lists several reasons, so one long
+/// text must not hide the other reasons.
 fn in_one_line(description: &str) -> String {
     shorten(description.split_whitespace().collect::<Vec<_>>().join(" "), 256)
 }
 
-/// Whether the person neither opened the incident nor noted an action before the decision. If the person notes an
-/// action later, the decision still counts.
+/// Whether the person neither opened the incident nor noted an action before or at the time of the decision. A later
+/// note does not take the decision back.
 fn is_independent(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     let user = &*resume.approver.user;
     let acted = |note: &RecordedNote<'_>| {

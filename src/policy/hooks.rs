@@ -3,7 +3,7 @@
 //! ```text
 //!  lifecycle ── exec, httpGet ─┐
 //!  probes ───── exec ──────────┴─► ExecHooks, HttpHooks
-//!     └──────── httpGet, tcpSocket, grpc: free, except their host
+//!     └──────── httpGet, tcpSocket, grpc: not compared, but must not set a host
 //! ```
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::api::{ExecHooks, HttpGet, HttpHeader, HttpHooks, Text};
 
-/// The hooks and probes of a container, in the form of a runtime.
+/// Converts the hooks and probes of a container to the form of a runtime.
 pub(super) fn hooks(container: &core::Container) -> Result<(ExecHooks, HttpHooks), Unmatchable> {
     let core::Container { name, lifecycle, liveness_probe, readiness_probe, startup_probe, .. } = container;
     let (post_start, pre_stop) = match lifecycle {

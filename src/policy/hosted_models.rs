@@ -50,8 +50,8 @@ struct KnownProvider {
     variables: &'static [&'static str],
 }
 
-/// The known providers, with the variables of their client libraries and their public addresses. If a system calls a
-/// provider through a gateway at another address, this table does not find the provider.
+/// The known providers, with the variables of their client libraries and their public addresses. The table does not
+/// find a provider that a system calls through a gateway at another address.
 const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "AI21", hosts: &["api.ai21.com"], variables: &["AI21_"] },
     KnownProvider {
@@ -129,9 +129,9 @@ const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "xAI", hosts: &["api.x.ai"], variables: &["XAI_"] },
 ];
 
-/// The known providers that the runtime seems to call and the system does not state. Each provider has its first sign:
-/// the name of a variable, or a host name. A sign contains no other part of a variable's value, because the value can
-/// be secret.
+/// The known providers that the runtime seems to call and the system does not state. Each provider has the first sign
+/// of a call: the name of a variable, or a host name. A sign never shows the rest of a value, because the value can be
+/// secret.
 pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     for container in runtime.init_containers.iter().chain(&runtime.containers) {

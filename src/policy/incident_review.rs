@@ -1,4 +1,4 @@
-//! The review that is due after an incident.
+//! The review of an incident, which is due some time after people resumed a version or closed the incident.
 //!
 //! ```text
 //!  first decision to resume, or closing ── within ──► due ──► overdue: Warn, or Hold
@@ -19,11 +19,11 @@ use crate::api::{MissedIncidentReview, RequiredApproval, RequiredIncidentReview,
 pub struct DueReview {
     /// The time at which the review is due.
     pub due: Timestamp,
-    /// The reviews that are missing. `None` if the review is complete.
+    /// The missing reviews, in the first role with too few people. `None` if the review is complete.
     pub missing: Option<MissingToResume>,
 }
 
-/// The effect of a review.
+/// The effect of one person's review of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReviewEffect {
     /// The review counts.
@@ -96,7 +96,8 @@ pub fn review_effect(
     }
 }
 
-/// The hold because of a missed review, if the level requires such a hold.
+/// The time from which a missing review holds versions, and the missing reviews. `None` if the level does not let a
+/// missed review hold versions, or if the review is complete.
 pub(super) fn hold(
     incident: &RecordedIncident<'_>,
     level: &RiskLevelSpec,
@@ -106,13 +107,13 @@ pub(super) fn hold(
     Some((review.due, review.missing?))
 }
 
-/// The time of the first decision to resume, or of the closing if the closing is earlier.
+/// The time of the first decision to resume, or the time of the closing if this is earlier.
 fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let resumed = resumes(incident, level).map(|resume| resume.at);
     resumed.chain(incident.closed_at()).min()
 }
 
-/// The decisions to resume in the required roles, after the required notes.
+/// The decisions to resume in the required roles that came after the required notes.
 fn resumes<'i>(
     incident: &'i RecordedIncident<'_>,
     level: &'i RiskLevelSpec,
@@ -121,7 +122,6 @@ fn resumes<'i>(
     resumes.filter(move |resume| is_after_notes(incident, resume))
 }
 
-/// Whether the person opened the incident, or is the only person who resumed a version.
 fn is_reviewer_involved(incident: &RecordedIncident<'_>, level: &RiskLevelSpec, user: &str) -> bool {
     let mut people = resumes(incident, level).map(|resume| &*resume.approver.user).peekable();
     let resumed_alone = people.peek().is_some() && people.all(|person| person == user);

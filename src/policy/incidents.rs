@@ -30,7 +30,7 @@ pub struct RecordedIncident<'a> {
     pub at: Timestamp,
     /// The content of the incident.
     pub spec: &'a IncidentSpec,
-    /// The digest of the content, which a decision to resume must name.
+    /// The digest of the content. A decision about the incident must name this digest.
     pub digest: Digest,
     /// The notes of the incident.
     pub notes: Vec<RecordedNote<'a>>,
@@ -69,9 +69,8 @@ impl RecordedIncident<'_> {
 pub struct Incidents<'a>(BTreeMap<&'a str, Vec<RecordedIncident<'a>>>);
 
 impl<'a> Incidents<'a> {
-    /// Joins incidents with their notes, their verified reviews and the verified decisions to resume. Each of
-    /// `incidents` is a name with a creation time, a content and a digest. Each of `notes` is a content with a creation
-    /// time.
+    /// Joins incidents with their notes, and with the verified decisions about them. Each of `incidents` is a name with
+    /// a creation time, a content and a digest. Each of `notes` is a content with a creation time.
     pub fn new<A: ApprovalObject + 'a>(
         incidents: impl IntoIterator<Item = ((&'a str, Timestamp), &'a IncidentSpec, Digest)>,
         notes: impl IntoIterator<Item = (&'a IncidentNoteSpec, Timestamp)>,
@@ -133,7 +132,7 @@ pub struct RecordedNote<'a> {
     pub deadlines: &'a [Text],
 }
 
-/// A decision of a person to resume a subject, or a review of an incident.
+/// A decision of a person about an incident: to resume a version, or to review the incident.
 #[derive(Clone, Debug)]
 pub struct IncidentDecision<'a> {
     /// The name of the `Approval`.
@@ -142,7 +141,7 @@ pub struct IncidentDecision<'a> {
     pub approver: Cow<'a, Approver>,
     /// The role in which the person decided.
     pub role: &'a str,
-    /// The subject that may run again, or the subject of the review.
+    /// The subject digest in the decision. With a decision to resume, only this content may run again.
     pub subject: &'a Digest,
     /// The time of the decision.
     pub at: Timestamp,
@@ -185,14 +184,14 @@ pub enum MissingToResume {
     },
     /// A decision in any role, because the level requires no role.
     AnyApproval,
-    /// A decision by a person who neither opened the incident nor wrote an action.
+    /// A decision by a person who neither opened the incident nor noted an action.
     IndependentPerson,
-    /// An acknowledgement or a closing. Until then, a tier of the escalation holds the version.
+    /// An acknowledgement or a closing of the incident. Until then, a tier of the escalation holds the version.
     Acknowledgement {
         /// The role of the tier.
         role: String,
     },
-    /// Reviews in a role. The review is overdue.
+    /// Overdue reviews of the incident.
     Review {
         /// The name of the role. `None` if any role may review.
         role: Option<String>,
@@ -228,7 +227,7 @@ impl fmt::Display for MissingToResume {
     }
 }
 
-/// The first role without enough people, and the number of people who count in this role.
+/// The first role with too few people, and the number of people who count in this role.
 pub(super) fn first_short<'r>(
     required: &'r [RequiredApproval],
     counted: &[&IncidentDecision<'_>],
@@ -252,8 +251,8 @@ pub(super) fn is_after_notes(incident: &RecordedIncident<'_>, resume: &IncidentD
     noted_at(incident).is_some_and(|noted_at| resume.at > noted_at)
 }
 
-/// The roles that must resume a held version: `incidents.resume` of the level, or its `approvals` if that list is
-/// empty.
+/// The roles that must resume a held version: `incidents.resume` of the level, or its `approvals` if `incidents.resume`
+/// is empty.
 pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     match &level.incidents {
         Some(rules) if !rules.resume.is_empty() => &rules.resume,
@@ -261,8 +260,7 @@ pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     }
 }
 
-/// The time at which the last of root cause, action and verification was first noted. `None` if one of them
-/// is missing.
+/// The time from which a root cause, an action and a verification are all noted. `None` if one of them is missing.
 fn noted_at(incident: &RecordedIncident<'_>) -> Option<Timestamp> {
     let first = |type_| incident.notes.iter().filter(|note| note.type_ == type_).map(|note| note.at).min();
     let firsts: Option<Vec<_>> = NoteType::BEFORE_RESUME.into_iter().map(first).collect();

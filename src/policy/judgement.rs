@@ -35,13 +35,13 @@ pub struct Facts<'a> {
     pub statements: Vec<RecordedDecision<'a>>,
     /// The assessments of the content of the version.
     pub assessments: Vec<RecordedAssessment<'a>>,
-    /// The expressions of the level that are not true for the version. Their results do not depend on the time.
+    /// The expressions of the level that are not true for the version. Time alone does not change their results.
     pub unmet: Vec<UnmetRequirement>,
     /// The certifications of the system that a person signed.
     pub certified: SignedCertifications,
     /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
-    /// The monitors that the level requires and the system lacks. They do not depend on the time.
+    /// The monitors that the level requires and the system lacks. Time alone does not change this list.
     pub unmonitored: Vec<MissingMonitor>,
     /// The overrides of the version, and the missing reviews of overrides of the system.
     pub overrides: OverrideFacts,
@@ -53,7 +53,6 @@ impl Facts<'_> {
         self.selected().iter().map(|selected| selected.at(now)).collect()
     }
 
-    /// The result that decides about each required assessment.
     fn selected(&self) -> Vec<Selected<'_>> {
         let required = self.level.map_or(&[][..], |level| &level.assessments);
         let owners = self.system.map_or(&[][..], |system| &system.owners);
@@ -85,15 +84,16 @@ impl Verdict {
 pub struct Judgement<'a> {
     /// Whether the version may run.
     pub verdict: Verdict,
-    /// The requirements that the version does not meet and that an override waives. The verdict does not
-    /// contain them.
+    /// The requirements that the version does not meet and that an override waives. They are not among the reasons of
+    /// the verdict.
     pub waived: Vec<Waived>,
-    /// The earliest time at which the verdict changes, if no fact changes. `None` if the verdict never
-    /// changes.
+    /// The earliest time at which the verdict changes, if no fact changes. `None` if time alone never changes the
+    /// verdict.
     pub not_after: Option<Timestamp>,
     /// The effect of each decision, by the name of its `Approval`.
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
-    /// The earliest time at which the verdict, a waiver or the effect of a decision changes.
+    /// The earliest time at which the verdict, a waiver or the effect of a decision changes. `None` if time alone
+    /// changes none of them.
     pub revisit: Option<Timestamp>,
     /// The state of each assessment that the level requires, in the order of the level.
     pub findings: Vec<Finding<'a>>,
@@ -114,9 +114,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let later: BTreeSet<_> =
         instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
     let later: Vec<_> = later.into_iter().collect();
-    // With constant facts, approvals, results, certifications and overrides only end, and none becomes valid
-    // again. Holds only begin. So an outcome never returns, and a binary search finds the first time at which
-    // the outcome changes.
+    // While no fact changes, approvals, results, certifications and overrides can only end, and holds can only begin.
+    // So an outcome never returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -128,8 +127,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, waived, not_after, effects, revisit, findings }
 }
 
-/// The times at which the verdict can change: the ends of approvals, certifications, hosted models and overrides, and
-/// the decommission date. Also the times at which reviews become overdue or holds begin. The caller adds the ends of
+/// The times at which the verdict can change: ends of approvals, certifications, hosted models and overrides, and the
+/// decommission date. Also the times at which reviews become overdue or holds begin. The caller adds the ends of
 /// results.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
@@ -185,7 +184,7 @@ fn outcome(
     (verdict, waived, effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
-/// The reason for a system or a level that does not exist.
+/// The reason if the system or the level does not exist.
 fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
     match (facts.system, facts.level) {
         (None, _) => vec![Reason::SystemNotFound { system: facts.version.system.clone() }],
@@ -205,9 +204,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
-/// The reasons from the rejections in effect and from the last revocation. A later approval lifts the
-/// revocation. When this approval expires, the expiry becomes the reason if the role is required. If the
-/// level requires no approvals, the revocation takes effect again.
+/// The reasons from the rejections in effect and from the last revocation. A later approval lifts the revocation. If
+/// that approval expires in a required role, the reason is the expiry. If the level requires no role, the reason is the
+/// revocation again.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -241,7 +240,6 @@ pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
 }
 
-/// A reason for each volume of a kind that the level forbids.
 fn forbidden_volumes(runtime: &Runtime, level: &RiskLevelSpec) -> impl Iterator<Item = Reason> {
     runtime.volumes.iter().flat_map(|volume| {
         let kinds = volume.kinds().filter(|kind| level.forbidden_volumes.contains(kind));
@@ -290,8 +288,8 @@ fn states(version: &ModelVersionSpec, evidence: Evidence) -> bool {
     }
 }
 
-/// The required roles that no override waives and that have too few approvals. A person who fills a waived role can fill
-/// another role instead.
+/// The reason for each role that no override waives and that has too few approvals. A person who fills a waived role
+/// can fill another role instead.
 fn remaining_approvals(
     facts: &Facts<'_>,
     level: &RiskLevelSpec,
@@ -303,7 +301,7 @@ fn remaining_approvals(
     missing_approvals(level, &required.cloned().collect::<Vec<_>>(), effects)
 }
 
-/// The roles of `required` without enough approvals.
+/// The reason for each role of `required` with too few approvals.
 fn missing_approvals(
     level: &RiskLevelSpec,
     required: &[RequiredApproval],
@@ -334,8 +332,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether the user also has a valid approval in another required role. With separation of duties, the approval
-        // of such a user can count in the other role, and then does not count in this role.
+        // Whether the user also has a valid approval in another required role. With separation of duties, such a user
+        // can fill the other role, and then does not count in this role.
         let elsewhere = |user: &&str| {
             let mut others = required.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

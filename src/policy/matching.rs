@@ -7,9 +7,9 @@
 //!         describe this pod                      approved Runtime ──┘
 //! ```
 //!
-//! The API server makes the same comparison with `admission/cel/matches.cel`. A test compares both implementations.
-//! `fields` contains the class of each field. The code destructures pods, containers and mounts without `..`. So a new
-//! field of a later Kubernetes version is a compile error until a developer classifies the field.
+//! The API server makes the same comparison with `admission/cel/matches.cel`. A test compares both implementations. The
+//! table in `fields` has the class of each field. The code destructures pods, containers and mounts without `..`. So a
+//! new field of a later Kubernetes version is a compile error until a developer classifies it.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ use crate::api::{
     SourceRef, Text, Trusted, Volume, VolumeDevice, VolumeMount,
 };
 
-/// The default path of the termination message of a container.
+/// The default of `terminationMessagePath` in Kubernetes.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.
@@ -57,7 +57,7 @@ fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: impl Fn(&T
         && pod.iter().all(|p| approved.iter().any(|a| name(p) == name(a) && same(a, p)))
 }
 
-/// Whether two references name the same image: they are equal as text, or have the same repository and digest. A
+/// Whether two references name the same image: their texts are equal, or they have the same repository and digest. A
 /// container runtime ignores the tag beside a digest.
 fn image_matches(approved: &str, pod: &str) -> bool {
     approved == pod || without_tag(approved).is_some_and(|approved| Some(approved) == without_tag(pod))
@@ -118,8 +118,8 @@ pub(super) fn container_matches(
         && *http == pod.http
 }
 
-/// Whether the variables of the pod, without those that may vary, are the variables of the approved container, in their
-/// order.
+/// Whether the variables of the pod equal the variables of the approved container, in the same order. Variables of the
+/// pod that may vary are left out.
 pub(super) fn env_matches(approved: &Container, pod: &[EnvVar], placeholders: Placeholders<'_>) -> bool {
     let varies = |var: &EnvVar| approved.may_vary.env.iter().any(|entry| placeholders.covers(entry, var));
     let mut remaining = pod.iter().filter(|var| !varies(var));
@@ -217,10 +217,10 @@ fn host_alias(pod: &core::HostAlias) -> HostAlias {
     HostAlias { ip: ip.as_str().into(), hostnames: texts(hostnames.as_ref()) }
 }
 
-/// The name servers and search domains. Refuses options with special characters.
+/// Converts the name servers and search domains. Refuses options with special characters.
 ///
-/// A special character in an option can add a name server. Options and name servers are in the same file, and the API
-/// server accepts any text as an option.
+/// The node writes options and name servers to the same file, and the API server accepts any text as an option. So an
+/// option with a line break could add a name server.
 fn dns(config: &core::PodDNSConfig) -> Result<DnsConfig, Unmatchable> {
     let core::PodDNSConfig { nameservers, searches, options } = config;
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
@@ -296,8 +296,8 @@ fn env_var(pod: &core::EnvVar) -> EnvVar {
     }
 }
 
-/// Converts the source of a variable. A runtime has no field for a file, so a file becomes an empty source. No approved
-/// variable has an empty source. So a variable from a file matches only if `mayVary` names the variable.
+/// Converts the source of a variable. A runtime has no field for a `fileKeyRef`, so the result is then an empty source.
+/// No approved variable has an empty source. So a variable from a file matches only if `mayVary` names it.
 fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
     let core::EnvVarSource {
         config_map_key_ref,

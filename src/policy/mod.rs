@@ -1,5 +1,5 @@
-//! The policy as pure functions. It decides which versions and pods may run. The inputs are the objects that people
-//! wrote and the current time.
+//! The policy decides which versions and pods may run. It consists of pure functions of the objects that people wrote
+//! and the current time.
 //!
 //! ```text
 //!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)

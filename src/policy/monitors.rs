@@ -6,10 +6,10 @@
 //!  Breached ──────────── within the limit of `clear` for `clear.for` ─────────────────────► Within
 //! ```
 //!
-//! Without a usable value, the state is `Unknown`, but a breach stays. Only a value that is not beyond the limit starts
-//! `breach.for` again. The time between two values beyond the limit counts, up to three intervals, also if measurements
-//! between them have no value. So a value that is often missing cannot hide a breach. For `clear.for`, every measurement
-//! must have a value.
+//! Without a usable value, the state is `Unknown`, but a breach stays. Only a value that is not beyond the limit resets
+//! the time for `breach.for`. The time between two values beyond the limit counts if it is at most three intervals,
+//! even if measurements between them have no value. So a value that is often missing cannot hide a breach. For
+//! `clear.for`, only the time between two consecutive values within the limit of `clear` counts.
 //!
 //! The end of a breach changes only the state. It does not end an incident, and does not lift a hold.
 
@@ -24,11 +24,11 @@ use crate::api::{
 /// The result of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measurement {
-    /// A finite number.
+    /// A usable value, which is a finite number.
     Value(f64),
-    /// Prometheus answered, and the answer has no usable value.
+    /// Prometheus answered, and the answer has no usable value. The text says why.
     NoValue(String),
-    /// Prometheus did not answer the query. Time without an answer never leads to a breach.
+    /// Prometheus did not answer the query. The text says why. Time without an answer never leads to a breach.
     NoAnswer(String),
 }
 
@@ -41,9 +41,7 @@ enum Place {
     Between,
     /// Within the limit of `clear`.
     Clear,
-    /// Prometheus answered without a usable value.
     NoValue,
-    /// Prometheus did not answer.
     NoAnswer,
 }
 
@@ -55,11 +53,12 @@ pub struct MonitorRules {
     for_: Duration,
     clear_for: Duration,
     no_data: Option<Duration>,
-    /// The longest time between two measurements that counts. In a longer gap, the value can have changed unseen.
+    /// The longest time between two measurements that counts. In a longer time, the value can have changed without a
+    /// measurement.
     gap: Duration,
 }
 
-/// The limit of a value.
+/// The limit of `breach`: a value beyond the limit is above or below this number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bar {
     Above(f64),
@@ -72,7 +71,8 @@ const GAP_INTERVALS: u32 = 3;
 impl From<&MonitorSpec> for MonitorRules {
     fn from(spec: &MonitorSpec) -> Self {
         let BreachBar { above, below, for_ } = &spec.breach;
-        // The query of an alert gives the number of firing alerts, so the limit is 0.
+        // A monitor of an alert has no limit. Its query gives the number of firing alerts, so a breach is a number
+        // above 0.
         let bar = match (above, below) {
             (Some(above), _) => Bar::Above(above.to_f64()),
             (None, Some(below)) => Bar::Below(below.to_f64()),
@@ -113,12 +113,12 @@ impl MonitorRules {
         }
     }
 
-    /// Whether a measurement is beyond the limit.
+    /// Whether a measurement is beyond the limit of `breach`.
     pub fn is_beyond(&self, measured: &Measurement) -> bool {
         self.place(measured) == Place::Beyond
     }
 
-    /// The cause of a breach, for people.
+    /// The cause of a breach, as a text for people.
     fn cause(&self, measured: &Measurement) -> String {
         let long =
             |time: Duration| if time.is_zero() { String::new() } else { format!(" for {}", words(time)) };
@@ -136,7 +136,7 @@ impl MonitorRules {
     }
 }
 
-/// A duration in words, such as `30m` or `1h30m`.
+/// A duration as text, such as `30m` or `1h30m`.
 fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -150,22 +150,22 @@ fn words(time: Duration) -> String {
 pub struct MonitorBreach {
     /// The time at which the breach began, in whole seconds.
     pub since: Timestamp,
-    /// The cause in words.
+    /// The cause, as a text for people.
     pub cause: String,
 }
 
-/// The state of a monitor, with the times that it counts.
+/// The state of a monitor: its breach, and the times that count for the start and the end of a breach.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MonitorTrack {
     /// The breach that is not over.
     pub breach: Option<MonitorBreach>,
-    /// The time for which the value is beyond the limit.
+    /// The counted time with values beyond the limit of `breach`.
     pub beyond: Duration,
-    /// The time for which the value is within the limit of `clear`, during a breach.
+    /// The counted time with values within the limit of `clear`, during a breach.
     pub clear: Duration,
-    /// The time without a usable value, while Prometheus answered.
+    /// The counted time in which Prometheus answered without a usable value.
     pub no_data: Duration,
-    /// The time of the last value beyond the limit, since `beyond` started.
+    /// The time of the last value beyond the limit. `None` if there is no such value since `beyond` was reset.
     pub last_beyond: Option<Timestamp>,
     /// The last measurement.
     pub last: Option<(Timestamp, Measurement)>,
@@ -181,7 +181,7 @@ impl MonitorTrack {
         }
     }
 
-    /// Starts the counted times again. A breach stays.
+    /// Resets the counted times, and forgets the last measurement. A breach stays.
     pub fn start_again(&mut self) {
         *self = Self { breach: self.breach.take(), ..Self::default() };
     }
@@ -198,7 +198,8 @@ impl MonitorTrack {
         match place {
             Place::NoAnswer => {}
             Place::NoValue => self.no_data += since_equal,
-            // A bad value does not start the time without a value again. Otherwise, both could hide each other.
+            // A value beyond the limit does not reset `no_data`. So a mix of bad and missing values cannot delay both
+            // kinds of breach.
             Place::Beyond => {
                 self.beyond += counted(self.last_beyond);
                 (self.last_beyond, self.clear) = (Some(at), Duration::ZERO);
@@ -230,12 +231,12 @@ impl MonitorTrack {
     }
 }
 
-/// The maximum number of monitors of a namespace that count. The operator does not query the others. A Clearance has room
-/// for 256 systems, so each system can have two monitors.
+/// The maximum number of monitors of a namespace that count. The operator does not query further monitors. A Clearance
+/// has room for 256 systems, so each system can have two monitors.
 pub const MONITORS_OF_NAMESPACE: usize = 512;
 
-/// The monitors of a namespace that count: first the ones that hold their system on a breach, then the others. Both are
-/// ordered by name. So a user without the verb `hold` cannot displace a monitor that holds.
+/// The monitors of a namespace that count: first the monitors that hold their system on a breach, then the others. Both
+/// inputs must be in the order of their names. So a user without the verb `hold` cannot displace a monitor that holds.
 pub fn counted_monitors<T>(
     holding: impl Iterator<Item = T>,
     others: impl Iterator<Item = T>,
@@ -261,11 +262,11 @@ pub struct MissingMonitor {
     pub requirement: String,
     /// The required metric.
     pub metric: String,
-    /// The gap of the monitor that is nearest to the requirement.
+    /// The difference between the requirement and the nearest monitor.
     pub gap: MonitorGap,
 }
 
-/// The difference between a requirement and the nearest monitor, from the smallest to the largest.
+/// The difference between a requirement and a monitor. The variants are in order, the smallest difference first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorGap {
     /// The monitor never had a value of the required query.
@@ -292,7 +293,6 @@ pub enum MonitorGap {
 }
 
 impl MissingMonitor {
-    /// The next step, with the command.
     pub(super) fn remedy(&self, namespace: &str, system: &str) -> String {
         match &self.gap {
             MonitorGap::Absent => format!(
@@ -358,7 +358,8 @@ fn gap(required: &RequiredMonitor, monitor: RecordedMonitor<'_>) -> Option<Monit
     if let Some(field) = looser(required, spec) {
         return Some(MonitorGap::Looser { monitor: name, field });
     }
-    // A stored digest proves that exactly this query had a value.
+    // A value of an earlier query does not count. So the digest of the measured query must equal the digest of the
+    // present query.
     let has_measured = match (monitor.measured, &required.query) {
         (None, _) => false,
         (Some(_), None) => true,
@@ -367,7 +368,7 @@ fn gap(required: &RequiredMonitor, monitor: RecordedMonitor<'_>) -> Option<Monit
     (!has_measured).then_some(MonitorGap::NotMeasured { monitor: name })
 }
 
-/// The first field that differs from what the level states. A level without a query states none of these fields.
+/// The first of `query`, `samples` and `source` that differs from the level. `None` if the level states no query.
 fn differing(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str> {
     let query = required.query.as_ref()?;
     if spec.query.as_ref() != Some(query) {

@@ -7,8 +7,8 @@
 //!  Approvals (Review) by another person ──────────────────────────┴─► reviewed, or missed: MissedReview
 //! ```
 //!
-//! Only records from before the grant of an override decide whether the override counts. So a later record
-//! never makes a refused override count.
+//! Whether an override counts depends only on objects from before its grant. So a later review or override never makes
+//! a refused override count.
 
 use std::{
     borrow::Cow,
@@ -135,18 +135,17 @@ impl RecordedOverride<'_> {
             && self.spec.subject_digest == spec.subject_digest
     }
 
-    /// The end of the override: its `notAfter`, or its creation plus the maximum duration of the level,
-    /// whichever is earlier.
     fn planned_end(&self, rules: &OverrideRules) -> Timestamp {
         whole_seconds(self.spec.not_after.0.min(after(self.at, rules.max_duration)))
     }
 
-    /// The time at which enough people had granted the override. Grants by owners and authors of the system
-    /// count here. Otherwise, a later edit of the system could end the duty to review.
+    /// The time at which enough people had granted the override. `None` if the requester is not known, or if too few
+    /// people granted the override. Grants by owners and authors count here. Otherwise, a later edit of the system
+    /// could end the duty to review.
     fn granted_at(&self, rules: &OverrideRules) -> Option<Timestamp> {
         self.spec.requested_by.as_ref()?;
-        // Only the first grant of a person in a role can make the number of people sufficient, so a flood of
-        // grants costs little.
+        // Only the first grant of a person in a role can change the number of people. So the code checks only these
+        // times, and a flood of grants costs little.
         let mut first: BTreeMap<(&str, &str), Timestamp> = BTreeMap::new();
         for grant in &self.grants {
             let at = first.entry((&grant.approver.user, grant.role)).or_insert(grant.recorded);
@@ -178,7 +177,7 @@ impl RecordedOverride<'_> {
         }
     }
 
-    /// The first review that counts. A review counts if [`Self::why_not`] finds no reason against it.
+    /// The first review that counts by the rules of [`Self::why_not`].
     fn review(&self, rules: &OverrideRules) -> Option<Review> {
         let counted = self.reviews.iter().filter(|(review, _)| self.why_not(review, rules).is_none());
         let first = counted.min_by_key(|(review, _)| (review.recorded, review.name));
@@ -220,7 +219,8 @@ impl fmt::Display for NoReview {
     }
 }
 
-/// The first role with too few people. If `required` has no role, nobody can grant an override.
+/// The first role with too few people. If `required` has no role, nobody can grant an override. With `separate`, one
+/// person counts in only one role.
 fn missing_grant<'g>(
     required: &[RequiredApproval],
     grants: impl IntoIterator<Item = &'g OverrideDecision<'g>>,
@@ -299,7 +299,7 @@ pub enum GrantState {
     Granted(Timestamp),
     /// Too few people granted the override.
     Awaiting(MissingGrant),
-    /// Enough people granted the override, but not before its end or its review.
+    /// Enough people granted the override, but only at or after its end or its review.
     TooLate,
     /// At the time of the grant, the quota of the system was used up.
     OverQuota,
@@ -365,7 +365,7 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().find(|(_, state)| is_missed(state)).map(|(about, _)| about.name)
     }
 
-    /// The number of overrides that people granted within the period of the quota, which ends at `granted`.
+    /// The number of overrides that people granted within the period of the quota. The period ends at `granted`.
     fn used_before(&self, granted: Timestamp, rules: &OverrideRules) -> usize {
         let is_recent = |state: &OverrideState| match state.grant {
             GrantState::Granted(at) => after(at, rules.per_system.within) > granted,
@@ -428,9 +428,8 @@ pub enum NoEffect {
     SubjectChanged,
     /// A revocation of the version came after the override, or in the same second.
     Revoked,
-    /// Too few grants count. A grant from before a revocation does not count. With separation of duties, a
-    /// grant by an owner of the system does not count, nor one by an author of the version or the system. One
-    /// person then counts in only one role.
+    /// Too few grants count. A grant counts only if it is later than every revocation of the version. With separation
+    /// of duties, a grant by an owner or author does not count, and one person counts in only one role.
     PeopleInvolved(MissingGrant),
 }
 
@@ -495,8 +494,8 @@ impl HeldSubject<'_> {
         if let Some(missing) = missing_grant(&rules.roles, counted.iter().copied(), separate) {
             return Err(NoEffect::PeopleInvolved(missing));
         }
-        // The override also ends after the maximum duration from the last grant. Otherwise, a user could
-        // create an override again, for example from a backup, and old signed grants would count for it.
+        // The override also ends after the maximum duration from the last grant. Otherwise, a user could create an old
+        // override again, for example from a backup, and its old signed grants would count again.
         let signed = counted.iter().map(|grant| grant.at).max();
         let of_grants = signed.map(|at| whole_seconds(after(at, rules.max_duration)));
         let of_review = state.review.map(|review| review.at);
@@ -539,9 +538,8 @@ impl OverrideFacts {
         missed.cloned().map(Reason::OverrideNotReviewed)
     }
 
-    /// The missing approvals that overrides make unnecessary. Their roles are in `missing`, but not in
-    /// `remaining`. An override can waive such a role itself. Otherwise an override waives another role, and
-    /// an approver of the other role fills this role.
+    /// The missing approvals that overrides make unnecessary. Their roles are in `missing`, but not in `remaining`. If
+    /// no override waives such a role itself, an override waives another role, whose approver then fills this role.
     pub(super) fn waived_approvals(
         &self,
         missing: &[Reason],
@@ -561,7 +559,6 @@ impl OverrideFacts {
         waived.collect()
     }
 
-    /// The overrides that have not ended at `now`.
     fn active(&self, now: Timestamp) -> impl Iterator<Item = &Waiving> {
         self.waiving.iter().filter(move |waiving| waiving.end > now)
     }

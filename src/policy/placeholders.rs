@@ -6,8 +6,8 @@
 //!                 └─ not_used: the reason why the placeholders of this runtime have no meaning
 //! ```
 //!
-//! Both comparisons come from one table, [`forms`]. A placeholder never matches whitespace, quotes, slashes, or a
-//! character with a meaning in a shell or in a list.
+//! The Rust code and the regular expressions use one table, [`forms`]. A placeholder never matches whitespace, quotes,
+//! slashes, or a character with a meaning in a shell or in a list.
 
 use std::{
     borrow::Cow,
@@ -16,8 +16,8 @@ use std::{
 
 use crate::api::{Container, EnvVar, Patterns, Placeholder, Runtime, Text, Volume};
 
-/// The maximum length in bytes of a text with placeholders. A longer text has its literal meaning. The limit bounds the
-/// cost of the comparison in the API server.
+/// The maximum length in bytes of a text with placeholders. In a longer text, a placeholder is plain text. The limit
+/// bounds the cost of the comparison in the API server.
 pub const LONGEST: usize = 2048;
 
 /// The maximum number of texts with placeholders in a runtime. In a runtime with more, no placeholder has a meaning.
@@ -26,7 +26,7 @@ pub const MOST: usize = 64;
 /// The prefix of the name of the volume with the service account token. A pattern of a volume never matches such a name.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// A number of characters: the allowed characters as in a regular expression, the minimum and the maximum.
+/// A run of characters: the allowed characters as in a regular expression, the minimum length, and the maximum length.
 pub type Run = (&'static str, usize, usize);
 
 const LETTER_OR_DIGIT: Run = ("a-z0-9", 1, 1);
@@ -36,7 +36,7 @@ const DIGITS: Run = ("0-9", 1, 20);
 const POINT: Run = (".", 1, 1);
 const E: Run = ("e", 1, 1);
 const SIGN: Run = ("-+", 0, 1);
-/// Two digits, so that no program reads the number as infinite.
+/// At most two digits, so that no program reads the number as infinite.
 const EXPONENT: Run = ("0-9", 1, 2);
 const COLON: Run = (":", 1, 1);
 const PORT: Run = ("0-9", 1, 5);
@@ -47,7 +47,8 @@ const HEX_12: Run = ("0-9a-f", 12, 12);
 
 /// The forms of the values of a placeholder. Each form is a sequence of runs.
 ///
-/// A release must not add a form to a placeholder. An approved version would match more pods than its approvers saw.
+/// A release must not add a form to a placeholder. Otherwise, an approved version would match more pods than its
+/// approvers saw.
 pub const fn forms(placeholder: Placeholder) -> &'static [&'static [Run]] {
     match placeholder {
         Placeholder::Ordinal => &[&[("0", 1, 1)], &[("1-9", 1, 1), ("0-9", 0, 4)]],
@@ -68,7 +69,6 @@ pub const fn forms(placeholder: Placeholder) -> &'static [&'static [Run]] {
     }
 }
 
-/// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part<'a> {
     Literal(&'a str),
@@ -88,7 +88,8 @@ impl<'a> Placeholders<'a> {
         Self(&runtime.placeholders)
     }
 
-    /// Whether a text of the pod equals the `approved` text, or its pattern.
+    /// Whether a text of the pod equals the `approved` text. If the `approved` text has placeholders, the text of the
+    /// pod must match them.
     pub fn text_matches(self, approved: &str, pod: &str) -> bool {
         self.parts(approved).map_or_else(|| approved == pod, |parts| is_match(&parts, pod))
     }
@@ -98,7 +99,8 @@ impl<'a> Placeholders<'a> {
         approved.len() == pod.len() && approved.iter().zip(pod).all(|(a, p)| self.text_matches(a, p))
     }
 
-    /// Whether a variable of the pod equals the `approved` variable, or its pattern.
+    /// Whether a variable of the pod equals the `approved` variable. If the `approved` value has placeholders, the
+    /// value of the pod must match them.
     pub fn variable_matches(self, approved: &EnvVar, pod: &EnvVar) -> bool {
         self.value_parts(approved)
             .map_or_else(|| approved == pod, |parts| approved.name == pod.name && is_value(&parts, pod))
@@ -113,8 +115,8 @@ impl<'a> Placeholders<'a> {
         self.parts(approved.value.as_deref().filter(|_| approved.value_from.is_none())?)
     }
 
-    /// Whether `entry` of `mayVary.env` covers the variable `pod`: it is the name of the variable, or its name and a
-    /// pattern for its value.
+    /// Whether `entry` of `mayVary.env` covers the variable `pod`. An entry is a name, or a name with a pattern for the
+    /// value, such as `LWS_LEADER_ADDRESS=<host>`.
     pub fn covers(self, entry: &str, pod: &EnvVar) -> bool {
         match self.entry(entry) {
             Some((name, parts)) => name == &*pod.name && is_value(&parts, pod),
@@ -122,7 +124,8 @@ impl<'a> Placeholders<'a> {
         }
     }
 
-    /// The name and the parts of the value of an entry such as `LWS_LEADER_ADDRESS=<host>`.
+    /// The name and the parts of the value of an entry such as `LWS_LEADER_ADDRESS=<host>`. `None` if the entry has no
+    /// placeholder.
     fn entry(self, entry: &str) -> Option<(&str, Vec<Part<'_>>)> {
         let (name, value) = entry.split_once('=')?;
         Some((name, self.parts(value)?))
@@ -161,7 +164,8 @@ impl<'a> Placeholders<'a> {
         Some(parts)
     }
 
-    /// The pod with the approved text in place of each value that matches it, and without the variables that may vary.
+    /// Replaces each value of the pod that matches an approved text with this text, and removes the variables that may
+    /// vary. A comparison of the result with `approved` shows only the real differences.
     pub fn as_approved(self, approved: &Runtime, pod: &Runtime) -> Runtime {
         let mut pod = self.with_volume_name(approved, pod).into_owned();
         let replace = |approved: &Text, text: &mut Text| {
@@ -196,8 +200,9 @@ impl<'a> Placeholders<'a> {
         pod
     }
 
-    /// The pod with the approved name of the volume whose name has a placeholder. Names in containers that are not
-    /// approved stay, because a placeholder has no meaning in a trusted container.
+    /// The approved name of a volume can have a placeholder, such as `volume-<name>`. This function gives the approved
+    /// name to each matching volume of the pod, and to its mounts in approved containers. Other containers stay
+    /// unchanged, because a placeholder has no meaning in them.
     pub fn with_volume_name<'p>(self, approved: &Runtime, pod: &'p Runtime) -> Cow<'p, Runtime> {
         let Some(volume) = self.volume(approved) else { return Cow::Borrowed(pod) };
         let mut pod = pod.clone();
@@ -220,13 +225,13 @@ impl<'a> Placeholders<'a> {
         Cow::Owned(pod)
     }
 
-    /// Whether a volume of the pod with this name is a volume of the `approved` runtime.
+    /// Whether a volume of the pod with this name stands for a volume of the `approved` runtime.
     pub fn is_approved_volume(self, approved: &Runtime, name: &str) -> bool {
         approved.volumes.iter().any(|volume| *volume.name == *name)
             || self.volume(approved).is_some_and(|volume| self.text_matches(&volume.name, name))
     }
 
-    /// The volume whose name has a placeholder.
+    /// The only volume whose name has a placeholder.
     fn volume(self, approved: &Runtime) -> Option<&Volume> {
         approved.volumes.iter().find(|volume| self.is_in(&volume.name))
     }
@@ -276,8 +281,8 @@ fn contains(class: &str, byte: u8) -> bool {
     }
 }
 
-/// The reason why no placeholder of `runtime` has a meaning, as text. Then each text has its literal meaning, so a text
-/// with a placeholder matches no pod.
+/// The reason why no placeholder of `runtime` has a meaning. A text with a placeholder is then plain text, so it
+/// matches no pod. `None` if the placeholders have a meaning.
 pub fn not_used(runtime: &Runtime) -> Option<String> {
     let all = Placeholders(&runtime.placeholders);
     let mut named = runtime.volumes.iter().filter(|volume| all.is_in(&volume.name));
@@ -304,7 +309,7 @@ pub fn not_used(runtime: &Runtime) -> Option<String> {
     (count > MOST).then(|| format!("{count} texts have placeholders, and at most {MOST} may"))
 }
 
-/// All texts of `runtime` with placeholders. The text of a variable is its value.
+/// All texts of `runtime` with placeholders. For a variable, the text is its value.
 fn texts(runtime: &Runtime, all: Placeholders<'_>) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     for container in runtime.containers.iter().chain(&runtime.init_containers) {

@@ -187,7 +187,7 @@ pub enum Reason {
         measure: String,
         /// The role in which a person must sign the result.
         role: String,
-        /// The name of an `Assessment` that states the metric and that nobody signed in the role. It is the
+        /// The name of an `Assessment` that states the metric and that nobody signed in the role. Of several, the
         /// newest that would not meet the requirement, or else the newest of all.
         unsigned: Option<String>,
     },
@@ -215,8 +215,8 @@ pub enum Reason {
         owners: Vec<String>,
         /// Users whose approvals do not count because they wrote the version or the system.
         authors: Vec<String>,
-        /// Users who approved in this role and also in another required role. One person fills only one role, so at
-        /// least one approval does not count in this role.
+        /// Users who approved in this role and also in another required role. With separation of duties, one person
+        /// fills only one role, so at least one approval does not count in this role.
         in_several_roles: Vec<String>,
     },
     /// The `Clearance` has no room for the version.
@@ -224,8 +224,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the reason is that approvals are missing or expired. The result is false for a revocation and a
-    /// rejection, although approvals can lift them.
+    /// Whether the reason is that approvals are missing or expired. False for a revocation and a rejection, although
+    /// approvals can lift them.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }

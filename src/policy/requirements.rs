@@ -6,7 +6,7 @@
 //!  NetworkPolicies, claims ───────────────────┴─► unmet requirements ──► judge
 //! ```
 //!
-//! An expression has no variable for the time. So its result changes only if an object changes.
+//! An expression has no variable for the present time. So its result changes only if an object changes.
 
 use std::{
     cmp::Reverse,
@@ -31,7 +31,7 @@ use crate::{
 /// The name of the variable for the namespace.
 const NAMESPACE: &str = "namespaceObject";
 
-/// The compiled requirements of a level.
+/// The requirements of a level, with their compiled expressions.
 #[derive(Debug, Default)]
 pub struct Requirements(Vec<Compiled>);
 
@@ -59,7 +59,7 @@ pub struct RequirementFacts<'a> {
     pub assessments: &'a [RecordedAssessment<'a>],
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
-    /// The objects of Kubernetes.
+    /// The network policies, claims and storage classes that expressions can read.
     pub cluster: &'a ClusterObjects,
 }
 
@@ -174,8 +174,8 @@ struct SignedAssessment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     relationship: Option<Value>,
     performed_at: String,
-    /// The valid signatures, without duplicates. Empty if the roles no longer list any of the keys that signed.
-    /// Expressions still see such an assessment. Otherwise the removal of a key would hide a bad result.
+    /// The valid signatures, without duplicates. The set is empty if the roles list no key that signed. Expressions
+    /// still see such an assessment. Otherwise, the removal of a key would hide a bad result.
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 
@@ -203,9 +203,8 @@ fn without_disabled(
     }
 }
 
-/// The values of the variables, and the names of the variables whose values are not known. An optional
-/// variable gets a value only if `read` contains it. The conversion of many objects that no expression reads
-/// would take too long.
+/// The values of the variables, and the names of the variables whose values are not known. An optional variable gets a
+/// value only if `read` contains it, because the conversion of many objects takes long.
 fn inputs(facts: &RequirementFacts<'_>, read: &BTreeSet<ClusterVariable>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },
@@ -254,7 +253,7 @@ fn seen_signatures<'a>(
     seen.collect()
 }
 
-/// Converts an object of the API to JSON. Such an object always serialises.
+/// Converts an object of the API to JSON. These objects always serialise.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -290,7 +289,7 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     always.into_iter().chain(optional).collect()
 });
 
-/// The type of `spec` in the only version of a resource.
+/// The type of `spec` in the only version of a custom resource.
 fn of_spec(definition: &CustomResourceDefinition) -> Type {
     let version = definition.spec.versions.first();
     let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());

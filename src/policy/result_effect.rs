@@ -7,12 +7,12 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::effect::whole_seconds;
 use crate::api::{AssessmentResult, Comparator, Decimal, RequiredAssessment};
 
-/// A result with its assessment.
+/// A result of an assessment, with its signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured<'a> {
     /// The name of the `Assessment`.
     pub assessment: &'a str,
-    /// The measured value.
+    /// The result, with its metric, slice, value and number of samples.
     pub result: &'a AssessmentResult,
     /// The time at which the assessment was performed.
     pub performed_at: Timestamp,
@@ -21,8 +21,9 @@ pub struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    /// The value to compare. If the requirement names a confidence level, this is the worst of the measured value and
-    /// the two ends of the interval. Some tools correct an interval, so the measured value can be outside the interval.
+    /// The value that is compared with the threshold. If the requirement names a confidence level, this is the worst of
+    /// the measured value and the two ends of the interval. Some tools correct an interval, so the measured value can
+    /// be outside it.
     pub fn compared(&self, required: &RequiredAssessment) -> Decimal {
         let worse = |a, b| required.comparator.worse(a, b);
         match &self.result.interval {
@@ -171,7 +172,6 @@ impl fmt::Display for Inconclusive {
     }
 }
 
-/// The effect of a result at `now`.
 pub fn effect(
     measured: &Measured<'_>,
     required: &RequiredAssessment,

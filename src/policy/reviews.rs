@@ -50,8 +50,7 @@ impl fmt::Display for OverdueReview {
     }
 }
 
-/// The reviews that the level requires of the system. Each comes with its rule and with the dates that the system
-/// states.
+/// The reviews that the level requires of the system, each with its rule and with the dates that the system states.
 fn required<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,
@@ -75,8 +74,7 @@ pub fn due_times<'a>(
     required(system, level).filter_map(|(_, rule, dates)| rule.due(dates)).map(whole_seconds)
 }
 
-/// The overdue reviews for which the level sets `action`: first the risks, then the documents, in the order of the
-/// system.
+/// The overdue reviews whose rule sets `action`: first the risks, then the documents, in the order of the system.
 pub fn overdue<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,

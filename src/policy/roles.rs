@@ -37,7 +37,7 @@ pub fn assign_roles(
     (0..required.len()).map(filled).collect()
 }
 
-/// An assignment of people to roles. Indexes represent people and roles.
+/// An assignment of people to roles. People and roles are indexes.
 struct Assignment<'a> {
     /// The people who can fill each role.
     candidates: &'a [Vec<usize>],

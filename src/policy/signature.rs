@@ -25,10 +25,10 @@ pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
 /// The existing roles, by name.
 pub type ApproverRoles = BTreeMap<String, Arc<ApproverRole>>;
 
-/// The reason why neither a signature nor a record of the API server proves who decided.
+/// The reason why Assent does not know who decided. A valid signature or the record of the API server would prove it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
-    /// The decision has neither a signature nor an approver.
+    /// The decision has no signature, and the API server recorded no approver.
     #[error("it is not signed, and the API server did not record an approver")]
     Unsigned,
     /// The `ApproverRole` that would list the keys of the role does not exist.
@@ -49,7 +49,7 @@ pub enum NotSigned {
         /// The name of the role.
         role: String,
     },
-    /// The key was not valid when the decision was recorded.
+    /// The key was not valid at the time `at`.
     #[error(
         "the key of {user} in ApproverRole {role} was not valid at {at}, when this decision was recorded"
     )]
@@ -58,7 +58,7 @@ pub enum NotSigned {
         user: String,
         /// The name of the role.
         role: String,
-        /// The time at which the decision was recorded.
+        /// The time at which the API server recorded the decision. For a certification, the time of the signature.
         at: Timestamp,
     },
     /// The time of the signature is later than the creation of the object.
@@ -83,7 +83,7 @@ pub enum NotSigned {
     },
 }
 
-/// The kind of a signed text.
+/// The kind of a signed text. Its `Display` text lists the signed fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A decision.
@@ -135,10 +135,8 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays in effect after the key that signed it is removed from the role. For this,
-/// the status of the `Approval` names the signer, and only the operator can write the status. Only the same
-/// user in the same role can lift a rejection, with a later approval. After a revocation, every required role
-/// must approve again.
+/// A rejection or revocation stays in effect after the key that signed it is removed from the role. For this, the
+/// operator writes the verified signer to the status of the `Approval`.
 ///
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.
@@ -149,7 +147,7 @@ pub fn approver_of<'a>(
     identified(approval, roles).map(|(approver, _)| approver)
 }
 
-/// The person who signed assessments, and whether the signature is still valid. `None` if the person is not known.
+/// The person who signed assessments, and whether the signature is valid now. `None` if the person is not known.
 ///
 /// A signature stays known after its key is removed from the role, so that a bad result stays in effect.
 pub fn attester_of<'a>(
@@ -159,8 +157,8 @@ pub fn attester_of<'a>(
     identified(approval, roles).ok()
 }
 
-/// The person who decided, and whether the signature is still valid. If the API server recorded the approver, the
-/// decision needs no signature and is always valid.
+/// The person who decided, and whether the signature is valid now. A decision without a signature is always valid if
+/// the API server recorded its approver.
 fn identified<'a>(
     approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
@@ -176,7 +174,8 @@ fn identified<'a>(
     }
 }
 
-/// The signer that the operator verified earlier and wrote to the status. `None` if the decision lets a version run.
+/// The signer that the operator verified earlier and wrote to the status. `None` for a decision that lets a version
+/// run, because this decision stops counting when its key is removed.
 fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
     let stays = !approval.spec().decision.permits();
     let user = approval.signed_by().filter(|_| stays)?;
@@ -195,8 +194,8 @@ fn verified<'a>(
     let text = text.ok_or(NotSigned::Unsigned)?;
     let keys = signing_keys(role, &signature.ssh, &text, roles, Content::Decision)?;
     let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
-    // Without this check, a user could keep an approval with a future date, and use the approval to lift a
-    // later revocation.
+    // Without this check, a user could sign an approval with a future date, keep it, and lift a later revocation with
+    // it.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision.permits() && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
@@ -227,7 +226,7 @@ pub(super) fn signing_keys<'a>(
     Ok(same.into_iter().map(|(key, _)| key).collect())
 }
 
-/// The public key. `None` if its text cannot be parsed.
+/// Parses the public key of the entry. `None` if the text is not a public key in the format of OpenSSH.
 pub fn public_key(key: &ApproverKey) -> Option<PublicKey> {
     PublicKey::from_openssh(&key.public_key).ok()
 }

@@ -37,8 +37,8 @@ pub struct Subject<'a> {
     required: Option<RequiredDocuments<'a>>,
 }
 
-/// A hosted model without the date of its retirement. So an owner can state an announced date at once, without a new
-/// approval.
+/// The signed fields of a hosted model. The date of its retirement is not signed, so an owner can state an announced
+/// date without a new approval.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SignedModel<'a> {
@@ -89,7 +89,7 @@ struct RequiredDocument<'a> {
     next_review: Option<Timestamp>,
 }
 
-/// The digests by which a decision can name a subject.
+/// The digests by which a decision can name the content of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectDigests {
     /// The digest that approvers sign.
@@ -139,8 +139,8 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
-        // Releases without form 2 did not know hosted models and risks. So no decision from these releases names such a
-        // subject.
+        // Releases without form 2 did not know hosted models and risks. So none of their decisions names a subject with
+        // hosted models or risks.
         let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: is_possible.then(without) }

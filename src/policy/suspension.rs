@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::OwnerReference};
 
-/// The labels of workloads that a queue manages. The queue suspends such a workload, and resumes the workload when
-/// capacity is free.
+/// The labels of workloads that a queue manages. The queue suspends a workload, and resumes it when capacity is free.
 pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 
 /// The API groups of controllers that suspend their Jobs and resume them automatically.
 pub const SUSPENDING_GROUPS: [&str; 2] = ["jobset.x-k8s.io", "kubeflow.org"];
 
-/// The value of `spec.managedBy` for which Kubernetes does the same as for no value.
+/// The `spec.managedBy` of a Job that the Job controller of Kubernetes manages. A Job without this field is the same.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// The party that sets `spec.suspend` of a Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspender {
-    /// The user of the Job. Besides the user, only Assent sets the field.
+    /// The user of the Job. Besides the user, only Assent sets `spec.suspend`.
     User,
     /// The controller that created the Job. Assent does not know whether this controller resumes Jobs that another
     /// party suspended.

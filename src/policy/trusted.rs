@@ -15,7 +15,8 @@ use super::{
 };
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
-/// The runtime `pod` without its trusted additions. A part stays if the runtime `approved` has a part of the same name.
+/// The runtime `pod` without its trusted additions. A container, volume or variable with the name of an approved one is
+/// never an addition.
 pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runtime) -> Cow<'a, Runtime> {
     if trusted.is_empty() {
         return Cow::Borrowed(pod);
@@ -63,8 +64,8 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
     image.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
-/// Removes trusted variables and mounts from the container `pod`. Variables whose names are in the approved
-/// container `same` stay. Mounts of volumes of the approved runtime stay too.
+/// Removes trusted variables and mounts from the container `pod`, which the caller compares with the container `same`.
+/// Variables whose names are in `same` stay. Mounts of volumes of the approved runtime stay too.
 fn without_additions(
     same: &Container,
     approved: &Runtime,

@@ -4,22 +4,22 @@ use std::fmt;
 
 use super::fields::instead_of;
 
-/// The error for a pod with a field that a [`Runtime`](crate::api::Runtime) cannot contain, and that can change what
-/// the pod runs.
+/// The error for a pod with a field or annotation that can change what the pod runs, and that a
+/// [`Runtime`](crate::api::Runtime) cannot contain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0}")]
 pub struct Unmatchable(pub(super) Box<str>);
 
 impl Unmatchable {
-    /// The error for a `part` of a kind that this release does not know. A later Kubernetes version may add kinds.
+    /// The error for a `part` whose kind this release does not know. A later Kubernetes version can add kinds.
     pub(super) fn unknown(part: impl fmt::Display) -> Self {
         Self(format!(
             "the kind of {part} is unknown to this release of Assent, so no approved runtime can state it: use another kind, or upgrade Assent"
         ).into())
     }
 
-    /// The error for a pod that sets a refused field. `what` describes the field in the message. `field` is the path of
-    /// the field in the table `FIELDS`.
+    /// The error for a pod that sets a refused field. `what` describes the field in the message. `field` is its path in
+    /// the table `FIELDS`.
     pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
         Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
     }

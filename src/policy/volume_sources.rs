@@ -1,11 +1,11 @@
-//! Converts the volume sources that a runtime states in full.
+//! Converts the volume sources of which a runtime states every field.
 //!
 //! ```text
-//!  hostPath, csi, nfs, iscsi, ephemeral, clusterTrustBundle, podCertificate ──► the same, one form per meaning
+//!  hostPath, csi, nfs, iscsi, ephemeral, clusterTrustBundle, podCertificate ──► the same source in canonical form
 //! ```
 //!
-//! The code destructures each source without `..`, so that a new field of a later Kubernetes version is a compile
-//! error.
+//! In canonical form, two sources with the same meaning are equal. The code destructures each source without `..`, so
+//! that a new field of a later Kubernetes version is a compile error.
 
 use std::collections::BTreeMap;
 
@@ -86,8 +86,8 @@ pub(super) fn iscsi(pod: &core::ISCSIVolumeSource) -> IscsiVolume {
     }
 }
 
-/// The claim of an ephemeral volume. Only labels and annotations of the template are read, because the API server
-/// refuses a template with other metadata.
+/// Converts the claim of an ephemeral volume. It reads only labels and annotations of the template, because the API
+/// server refuses a template with other metadata.
 pub(super) fn ephemeral(pod: &core::EphemeralVolumeSource) -> EphemeralVolume {
     let core::EphemeralVolumeSource { volume_claim_template } = pod;
     let Some(core::PersistentVolumeClaimTemplate { metadata, spec }) = volume_claim_template else {
@@ -163,8 +163,8 @@ fn selector(pod: &CoreSelector) -> LabelSelector {
     LabelSelector { match_labels: map(match_labels.as_ref()), match_expressions: rules.collect() }
 }
 
-/// The source of a trust bundle in the volume `volume`. A runtime has no field for the owner of a file, so a source
-/// that sets the owner is refused.
+/// Converts a source of certificates in the volume `volume`. A runtime has no field for the owner of a file, so a
+/// source that sets the owner is refused.
 pub(super) fn cluster_trust_bundle(
     volume: &str,
     pod: &core::ClusterTrustBundleProjection,
@@ -181,8 +181,8 @@ pub(super) fn cluster_trust_bundle(
     })
 }
 
-/// The source of a certificate in the volume `volume`. A runtime has no field for the owner of a file, so a source that
-/// sets the owner is refused.
+/// Converts a source of a pod certificate in the volume `volume`. A runtime has no field for the owner of a file, so a
+/// source that sets the owner is refused.
 pub(super) fn pod_certificate(
     volume: &str,
     pod: &core::PodCertificateProjection,

@@ -28,13 +28,13 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 /// The path of the service account token in its volume.
 const TOKEN_FILE: &str = "token";
 
-/// The `ConfigMaps` with certificates in the volume of the token, each with its only key. The key and its file have the
-/// same name. The first `ConfigMap` is for the API server. The second is for services on `OpenShift`.
+/// The `ConfigMaps` with certificates in the volume of the token, each with its only key. The file has the name of the
+/// key. The first `ConfigMap` is for the API server, the second for services on `OpenShift`.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
 
-/// Whether a volume is the service account token, exactly as the API server adds it. Programs trust the files in this
-/// volume, so it must not contain other files or other content.
+/// Whether a volume contains only files that the API server puts into the volume of the service account token. Programs
+/// trust these files, so the volume must have no other file and no other content.
 pub(super) fn is_token(volume: &core::Volume) -> bool {
     volume.name.starts_with(TOKEN_VOLUME)
         && volume.projected.as_ref().is_some_and(|p| p.sources.iter().flatten().all(is_part_of_token))
@@ -81,7 +81,6 @@ pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
         && sub_path_expr.is_none()
 }
 
-/// Converts a volume of a pod to the form of a runtime.
 pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     let volume = Volume {
         name: pod.name.as_str().into(),

@@ -1,7 +1,7 @@
 //! Attacks on required assessments. Each test checks that the verdict is still right.
 //!
-//! All cases use one requirement: `gap` at most 0.05, at least 100 samples, no error, at most ten seconds old. An
-//! independent person in the role `validator` must sign the result.
+//! All cases use one requirement: the metric `gap` is at most 0.05, with at least 100 samples, no sample without a
+//! score, and an age of at most ten seconds. An independent person in the role `validator` must sign the result.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -50,8 +50,8 @@ fn case(assessed: Vec<Assessed>) -> Case {
     }
 }
 
-/// The assessment `name` with one result, performed at the second `at` and signed by the user `by`. If `by`
-/// is empty, nobody signed it.
+/// The assessment `name` with one result, performed at the second `at` and signed by the user `by`. An empty `by` means
+/// that nobody signed it.
 fn assessed(name: &str, at: i64, value: &str, by: &str) -> Assessed {
     let signed = |user: &str| Signed {
         approver: Approver { user: user.to_owned(), ..Approver::default() },
@@ -111,7 +111,7 @@ fn a_bad_result_from_the_same_second_decides() {
 
 #[test]
 fn the_first_of_equally_inconclusive_results_from_the_same_second_decides() {
-    // The second result has another cause: an owner signed it.
+    // The result of `b` is inconclusive for another cause: an owner signed it.
     let mut few = assessed("a", 3, "0.01", "alice");
     few.results[0].samples = 1;
     let Verdict::Withheld(reasons) =

@@ -21,7 +21,8 @@ use crate::{
 /// version, and sam last changed the system.
 struct Example {
     rule: &'static str,
-    /// The requirements of the level: `role count, …`, then optionally `separate` and `for N` (validity in seconds).
+    /// The requirements of the level: `role count, …`, then optionally `separate` (separation of duties) and `for N`
+    /// (validity in seconds).
     asks: &'static str,
     /// The decisions, each as `second person role decision`, then optionally `until N` and `in GROUP`.
     said: &'static [&'static str],
@@ -36,7 +37,6 @@ struct Example {
 }
 
 const EXAMPLES: &[Example] = &[
-    // Required approvals.
     Example {
         rule: "a level without required approvals clears at once and without end",
         asks: "",
@@ -100,7 +100,6 @@ const EXAMPLES: &[Example] = &[
         until: None,
         effects: &["Counted", "RoleNotRequired", "RoleNotRequired"],
     },
-    // Separation of duties.
     Example {
         rule: "one person may fill two roles without separation of duties",
         asks: "ethics 1, risk 1",
@@ -209,7 +208,6 @@ const EXAMPLES: &[Example] = &[
         until: None,
         effects: &["Counted", "Counted"],
     },
-    // Ends.
     Example {
         rule: "an approval counts until its end",
         asks: "risk 1",
@@ -309,7 +307,6 @@ const EXAMPLES: &[Example] = &[
         until: None,
         effects: &["Expired", "Counted"],
     },
-    // Rejections.
     Example {
         rule: "one rejection withholds in spite of approvals by others",
         asks: "risk 1",
@@ -382,7 +379,6 @@ const EXAMPLES: &[Example] = &[
         until: None,
         effects: &["Superseded", "Expired", "Counted"],
     },
-    // Revocations.
     Example {
         rule: "a revocation in any role revokes every earlier approval by any person",
         asks: "ethics 1, risk 1",
@@ -613,25 +609,21 @@ pub(super) fn cleared() -> Case {
 }
 
 impl Case {
-    /// Returns this case with a changed level.
     pub(super) fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
         change(self.level.as_mut().expect("there is one"));
         self
     }
 
-    /// Returns this case with a changed system.
     pub(super) fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
         change(self.system.as_mut().expect("there is one"));
         self
     }
 
-    /// Returns this case with a changed version.
     pub(super) fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
         change(&mut self.version);
         self
     }
 
-    /// Returns this case with a changed runtime of the version.
     pub(super) fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
         self.with_version(|version| {
             let mut runtime = Runtime::clone(&version.runtime);
@@ -646,8 +638,8 @@ impl Case {
     }
 }
 
-/// Each case has exactly one reason at second 10. Other tests check the reasons about assessments, expressions, risks,
-/// reviews and hosted models.
+/// Each case is withheld for exactly one reason at second 10. Other tests check the reasons about assessments,
+/// expressions, risks, reviews and hosted models.
 #[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn every_reason_carries_its_details() {
@@ -922,7 +914,7 @@ fn required_documents_and_evidence_must_be_present() {
     }
 }
 
-/// A version is approved, expires, is approved again, revoked, approved again, and decommissioned.
+/// The version is approved, expires, is approved again, revoked, approved again, and decommissioned.
 #[test]
 fn the_verdict_changes_over_the_life_of_a_version() {
     let case = cleared()

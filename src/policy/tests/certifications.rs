@@ -45,7 +45,7 @@ fn case(role: Option<&str>, holder: &str, certifications: Vec<Certification>) ->
         .of_system(|system| system.provider = Some(provider))
 }
 
-/// The verdict at the second 2, and the time at which it changes.
+/// The verdict at the second 2, and the time at which the verdict changes.
 fn judged(case: &Case, roles: &ApproverRoles) -> (Verdict, Option<Timestamp>) {
     let mut facts = case.facts();
     let system = facts.system.expect("a system");

@@ -1,5 +1,5 @@
-//! Tests the variables of expressions for objects of Kubernetes: the pods that network policies select, and objects
-//! that are not known.
+//! Tests the variables of expressions for Kubernetes objects: the pods that network policies select, and objects that
+//! are not known.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

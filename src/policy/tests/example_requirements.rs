@@ -22,7 +22,6 @@ use crate::{
 const EXPRESSION_BYTES: usize = 4096;
 const REQUIREMENTS: usize = 16;
 
-/// A requirement with its cases.
 struct Case {
     /// The file of the level without its extension.
     file: &'static str,
@@ -33,7 +32,7 @@ struct Case {
     bad: Vec<Value>,
 }
 
-/// The levels by the names of their files without the extension.
+/// The risk levels in `examples/requirements`, by the name of the file without its extension.
 fn levels() -> BTreeMap<String, RiskLevel> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/requirements");
     let files = fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("a file").path());
@@ -47,10 +46,10 @@ fn levels() -> BTreeMap<String, RiskLevel> {
         .collect()
 }
 
-/// The requirement that the content does not meet. `None` if the content meets it.
+/// The requirement and the cause if the content does not meet it. `None` if the content meets it.
 ///
-/// The fields of the content: `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`, `claims`
-/// and `storageClasses`. All can be absent.
+/// The content can have the fields `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`,
+/// `claims` and `storageClasses`.
 fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement> {
     let field = |name: &str, default: Value| content.get(name).cloned().unwrap_or(default);
     let mut system = json!({
@@ -115,7 +114,7 @@ fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement>
         .next()
 }
 
-/// The objects of Kubernetes in the content.
+/// The network policies, claims and storage classes in the content.
 fn cluster(content: &Value) -> ClusterObjects {
     fn objects<K: DeserializeOwned, V: From<K>>(content: &Value, field: &str) -> BTreeMap<String, Arc<V>> {
         let items = content[field].as_array().cloned().unwrap_or_default();
@@ -196,7 +195,7 @@ fn cases() -> Vec<Case> {
     [general(), cluster_cases(), vllm(), tgi(), triton(), kserve()].into_iter().flatten().collect()
 }
 
-/// A case for each entry of `table`: the name of the requirement, good content, and bad content.
+/// A case for each entry of `table`. An entry has the name of the requirement, good content, and bad content.
 fn table(file: &'static str, table: Vec<(&'static str, Vec<Value>, Vec<Value>)>) -> Vec<Case> {
     let case = |(requirement, good, bad)| Case { file, requirement, good, bad };
     table.into_iter().map(case).collect()
@@ -239,8 +238,8 @@ fn cluster_cases() -> Vec<Case> {
                     json!({}),
                     // The policy selects pods by another label, so it does not select every pod of the system.
                     policies(&[policy("app", of_app.clone(), limited.clone())]),
-                    // A pod may send what any of its policies allows. So a policy that allows everything undoes the
-                    // other policy.
+                    // A pod may send what at least one of its policies allows. So a policy that allows everything
+                    // undoes the other policy.
                     policies(&[
                         policy("own", of_system.clone(), limited.clone()),
                         policy("app", of_app, json!([{}])),
@@ -264,12 +263,12 @@ fn cluster_cases() -> Vec<Case> {
     )
 }
 
-/// Content with only this container.
+/// Content whose runtime has only this container.
 fn container(container: &Value) -> Value {
     json!({ "runtime": { "containers": [container] } })
 }
 
-/// Content with this init container.
+/// Content whose runtime has this init container beside a container.
 fn init(container: &Value) -> Value {
     json!({ "runtime": { "containers": [{ "name": "server", "image": "server" }], "initContainers": [container] } })
 }
@@ -442,7 +441,8 @@ fn general() -> Vec<Case> {
     )
 }
 
-/// Content with a container of an engine. The fields in `more` are added to this container, or replace its fields.
+/// Content with a container of a serving engine, such as vLLM. The fields in `more` are added to this container, or
+/// replace its fields.
 fn engine(image: &str, more: &Value) -> Value {
     let mut engine = json!({ "name": "server", "image": format!("registry.example.org/{image}:1") });
     if let (Some(engine), Some(more)) = (engine.as_object_mut(), more.as_object()) {
@@ -451,7 +451,7 @@ fn engine(image: &str, more: &Value) -> Value {
     json!({ "runtime": { "containers": [engine, { "name": "proxy", "image": "registry.example.org/proxy:1" }] } })
 }
 
-/// A variable from a key of a Secret.
+/// An environment variable whose value comes from a Secret.
 fn secret(name: &str) -> Value {
     json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": "keys", "key": "key" } } })
 }

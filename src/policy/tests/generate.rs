@@ -1,5 +1,4 @@
-//! Strategies of proptest for facts. The strategies use few people, roles and seconds, so that decisions often
-//! interact.
+//! Strategies of proptest for [`Facts`]. They use few people, roles and seconds, so that decisions often interact.
 
 use std::{borrow::Cow, time::Duration as StdDuration};
 
@@ -31,7 +30,7 @@ use crate::{
     },
 };
 
-/// The last half second at which a generated fact can begin or end.
+/// The last half second at which a generated fact begins or ends.
 pub const HORIZON: i64 = 50;
 
 pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -44,13 +43,13 @@ pub const GROUPS: [&str; 2] = ["board", "platform"];
 pub const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
 pub const DOCUMENTS: [&str; 2] = ["impact-assessment", "manual"];
 
-/// An instant on the grid of half seconds. Only the time of a decision is always a whole second.
+/// The instant that is `n` half seconds after a fixed start.
 pub fn half(n: i64) -> Timestamp {
     Timestamp::new(1_800_000_000 + n.div_euclid(2), if n.rem_euclid(2) == 1 { 500_000_000 } else { 0 })
         .expect("in range")
 }
 
-/// A whole second on the grid of half seconds.
+/// The instant that is `n` seconds after the start of [`half`].
 pub fn second(n: i64) -> Timestamp {
     half(2 * n)
 }
@@ -98,7 +97,6 @@ pub struct Signed {
 #[derive(Clone, Debug)]
 pub struct Said {
     pub name: String,
-    /// The version that the decision names.
     pub version: String,
     pub approver: Approver,
     pub role: String,
@@ -162,19 +160,16 @@ impl Case {
         self.judge(now).verdict == Verdict::Cleared
     }
 
-    /// A copy of this case with other assessments.
     pub fn with_assessed(&self, assessed: Vec<Assessed>) -> Self {
         Self { assessed, ..self.clone() }
     }
 
-    /// A copy of this case without the decision at `index`.
     pub fn without(&self, index: usize) -> Self {
         let mut case = self.clone();
         case.said.remove(index);
         case
     }
 
-    /// A copy of this case with one more decision.
     pub fn with(&self, said: Said) -> Self {
         let mut case = self.clone();
         case.said.push(said);
@@ -200,7 +195,7 @@ impl Assessed {
     }
 }
 
-/// Facts of every kind. Most versions are withheld for several reasons.
+/// Cases with facts of every kind. Most versions are withheld for several reasons.
 pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
     let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
@@ -235,7 +230,7 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         )
 }
 
-/// Overrides that waive any requirement, and missed reviews. Often none.
+/// At most two overrides that waive any requirements, and sometimes a missed review.
 fn any_overrides() -> impl Strategy<Value = OverrideFacts> {
     let names = |type_: WaiverType, names: &[&str]| -> Vec<Waiver> {
         names.iter().map(|name| Waiver { type_, name: (*name).into() }).collect()
@@ -269,7 +264,7 @@ fn any_overrides() -> impl Strategy<Value = OverrideFacts> {
     })
 }
 
-/// The expressions of the level that are not true. Usually none.
+/// The expressions of the level that are not true. Most cases have none.
 fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
     let cause = select(vec![
         UnmetCause::False,
@@ -284,7 +279,7 @@ fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
     option::weighted(0.1, unmet).prop_map(|unmet| unmet.into_iter().collect())
 }
 
-/// The monitors that the system lacks. Usually none.
+/// The required monitors that the system lacks. Most cases have none.
 fn any_unmonitored() -> impl Strategy<Value = Vec<MissingMonitor>> {
     let gap = select(vec![MonitorGap::Absent, MonitorGap::NotMeasured { monitor: "drift".to_owned() }]);
     let missing = gap.prop_map(|gap| MissingMonitor {
@@ -301,8 +296,8 @@ fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
     [author(), author()]
 }
 
-/// Facts for which usually only decisions, results and time matter: nothing is prohibited or unpinned, and no document
-/// is missing. Most decisions are in a required role.
+/// Cases whose verdict usually depends only on decisions, results and the time: nothing is prohibited or unpinned, and
+/// no document is missing. Most decisions are in a required role.
 pub fn clearable_case() -> impl Strategy<Value = Case> {
     let level = any_level().prop_flat_map(|level| {
         let mut roles: Vec<_> = level.approvals.iter().map(|r| r.role.clone()).collect();
@@ -339,12 +334,11 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// An instant on the grid of half seconds, not after [`HORIZON`].
+/// A half second before [`HORIZON`].
 pub fn any_now() -> impl Strategy<Value = Timestamp> {
     prop_oneof![2 => 0..HORIZON / 2, 1 => 0..HORIZON].prop_map(half)
 }
 
-/// A decision by any person at any time.
 pub fn any_statement() -> impl Strategy<Value = Said> {
     let decision =
         prop_oneof![6 => Just(Decision::Approve), 1 => Just(Decision::Reject), 1 => Just(Decision::Revoke)];
@@ -466,7 +460,7 @@ fn any_slice() -> impl Strategy<Value = &'static str> {
     prop_oneof![4 => Just(""), 1 => Just("sex")]
 }
 
-/// A requirement that about half of the generated results meet.
+/// A required assessment that about half of the generated results meet.
 pub fn any_bar() -> impl Strategy<Value = RequiredAssessment> {
     let numbers = (3..=7_u32, 1..=60_u64, select(vec!["0", "0.1", "1"]), option::weighted(0.1, Just("0.9")));
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));

@@ -1,5 +1,5 @@
-//! Strategies of proptest: systems with their documents, risks and hosted models, and the requirements of a level for
-//! such systems.
+//! Strategies of proptest for systems with documents, risks and hosted models, and for the requirements of a level for
+//! these systems.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
@@ -86,7 +86,7 @@ fn any_dates() -> impl Strategy<Value = ReviewDates> {
     (last, option::weighted(0.5, any_end())).prop_map(|(last, next)| ReviewDates { last, next })
 }
 
-/// Adds the missing dates to all reviews, so that no review is overdue at the first instant.
+/// Adds the missing dates to all reviews, so that no review is overdue for lack of a date.
 pub fn state_every_review(system: &mut AISystemSpec) {
     let documents = system.documentation.iter_mut().map(|document| &mut document.review);
     let risks = system.risks.iter_mut().map(|risk| &mut risk.review);
@@ -130,8 +130,8 @@ fn any_hosted_models() -> impl Strategy<Value = Vec<HostedModel>> {
     })
 }
 
-/// The requirements of a level for risks, reviews of documents and hosted models. A level rarely has such a
-/// requirement, so that versions are often cleared.
+/// The requirements of a level for risks, reviews of documents and hosted models. Few levels have one, so that versions
+/// are often cleared.
 pub fn any_requirements_of_systems()
 -> BoxedStrategy<(Option<RequiredRisks>, Option<RequiredReview>, Option<RequiredOfHostedModels>)> {
     let risks = (option::of(select(&RATINGS)), option::of(any_required_review()))

@@ -142,7 +142,6 @@ impl Case {
         approval
     }
 
-    /// Calls `with` with the incident and the level.
     fn judged<T>(&self, with: impl FnOnce(&RecordedIncident<'_>, &RiskLevelSpec) -> T) -> T {
         let spec_of = |note: &Note| IncidentNoteSpec {
             incident: "drift".into(),
@@ -174,7 +173,7 @@ impl Case {
         self.hold().is_some_and(|hold| hold.has_begun(second(at)))
     }
 
-    /// The number of the tier that is reached at each second.
+    /// The number of the reached tier at each second. 0 means that no tier is reached.
     fn tiers(&self) -> Vec<u32> {
         self.judged(|incident, level| {
             let escalation = Escalation::of(incident, level);
@@ -266,7 +265,7 @@ fn a_closing_without_a_decision_to_resume_starts_the_period_of_the_review() {
     assert!(!case.is_held(10) && case.is_held(11));
 }
 
-/// Whether the version is held at the second `now`. This function does not call the policy.
+/// The naive implementation: whether the version is held at the second `now`.
 fn naive(case: &Case, now: i64) -> bool {
     let closed =
         case.notes.iter().filter(|n| n.type_ == NoteType::Closing && n.by != "oscar").map(|n| n.at).min();

@@ -58,7 +58,7 @@ struct Resumed {
     incident: u8,
 }
 
-/// All facts about one incident and one version `v1` with the content 1.
+/// All facts about one incident and one version `v1`. The subject digest of `v1` is `digest(1)`.
 #[derive(Clone, Debug)]
 struct Case {
     incident: IncidentSpec,
@@ -122,7 +122,7 @@ impl Case {
         }
     }
 
-    /// The hold on a version `name` with the content `content`, and the effects of the decisions.
+    /// The hold on the version `name` with the subject digest `digest(content)`, and the effects of the decisions.
     fn of(&self, name: &str, content: u8) -> (Option<Hold>, Vec<(String, ResumeEffect)>) {
         let notes: Vec<_> = self
             .notes
@@ -256,7 +256,7 @@ fn separated_duties_exclude_owners_and_authors() {
         assert!(case.missing().is_some(), "{involved}");
         assert_eq!(case.of("v1", 1).1[0].1, ResumeEffect::ApproverIsInvolved);
     }
-    // If duties are separate, one person with decisions in two roles fills only one of the roles.
+    // With separation of duties, a person with decisions in two roles fills only one of them.
     let mut case = noted(
         &[("risk", 1), ("ethics", 1)],
         vec![resumed("alice", "risk", 4), resumed("alice", "ethics", 4)],
@@ -276,7 +276,8 @@ fn a_level_without_roles_needs_one_independent_person() {
     assert_eq!(noted(&[], vec![resumed("alice", "any", 4)]).missing(), None);
 }
 
-/// Whether the version `v1` is held. Tries every assignment of people to the required roles.
+/// The naive implementation: whether the version `v1` is held. It tries every assignment of people to the required
+/// roles.
 fn is_held(case: &Case) -> bool {
     if case.incident.effect == IncidentEffect::None {
         return false;
@@ -307,8 +308,8 @@ fn is_held(case: &Case) -> bool {
     !fills(&places, &counted, &mut Vec::new(), case.separation)
 }
 
-/// Whether different people can fill the remaining places. Unless duties are separate, one person can fill
-/// several roles.
+/// Whether people can fill all of `places`, which are names of roles. Two places of a role need two people. With
+/// `separate`, one person fills only one place of all roles.
 pub(super) fn fills<'a>(
     places: &[&'a str],
     counted: &BTreeSet<(&'a str, &'a str)>,

@@ -79,14 +79,13 @@ fn any_single_change_to_the_full_runtime_breaks_the_match() {
     assert!(changes > 250, "only {changes} changes were tried");
 }
 
-/// Checks that every single change and addition breaks the match, except for another order of containers or volumes.
-/// Returns the number of checked changes.
+/// Checks that every single change or addition breaks the match, except another order of containers or volumes. Returns
+/// the number of checked changes.
 fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;
     for (change, value) in variants(&whole) {
-        // `mayVary` and `placeholders` are part of the approval. A pod has no such fields, so a change of them is not
-        // visible in the pod.
+        // A pod has no fields `mayVary` and `placeholders`, so a change of them is not visible in the pod.
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
         if changed == *runtime || change.contains("mayVary") || change.contains("placeholders") {
             continue;
@@ -422,7 +421,8 @@ fn fake_tokens() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// The API server fills in defaults, drops empty fields, and writes quantities in one form.
+/// In each pair, both volumes mean the same. The API server fills in defaults, drops empty fields, and writes
+/// quantities in one form.
 #[test]
 fn equal_meanings_match() {
     let spec = |volume: Value| json!({ "containers": [{ "name": "c", "image": "i" }], "volumes": [volume] });
@@ -464,7 +464,7 @@ fn equal_meanings_match() {
     }
 }
 
-/// These pairs look alike and mean different things.
+/// In each pair, the volumes look alike and mean different things.
 #[test]
 fn similar_meanings_do_not_match() {
     let claim = |spec: Value| json!({ "ephemeral": { "volumeClaimTemplate": { "spec": spec } } });
@@ -605,8 +605,8 @@ fn an_approved_variable_from_a_file_does_not_match() {
     }
 }
 
-/// The schema refuses two containers with the same name. If such a runtime bypasses the schema, no other container may
-/// match.
+/// The schema refuses two containers with the same name. If such a runtime bypasses the schema, a pod with another
+/// container must not match.
 #[test]
 fn a_duplicate_container_name_admits_no_other_container() {
     let mut approved = full_runtime();

@@ -12,8 +12,9 @@
 //!  incidents             holds, and the decisions that lift them
 //!  overrides             overrides, their quota and their review, with a second, naive implementation
 //!  incident_times        escalation, reviews and closings, over time
-//!  properties            rules that hold for all facts ─┬─ generate  random facts by proptest
-//!                                                       └─ oracle    a second, naive implementation of the rules
+//!  monitors              the state of a monitor, and the monitors that a level requires
+//!  properties            rules that hold for all facts ─┬─ generate, generate_system  random facts by proptest
+//!                                                       └─ oracle                     a second, naive implementation of the rules
 //!  subject               the changes of a version or a system that change the signed digest
 //!  scale                 time to judge thousands of decisions
 //!  signature             decisions that are signed outside the cluster
@@ -48,8 +49,7 @@ mod trusted;
 
 use std::{fs, path::Path};
 
-/// The tests control every input of the policy. This is possible only because the policy reads no clock and no API
-/// server.
+/// Tests can control every input of the policy only if the policy reads no clock and no API server.
 #[test]
 fn the_policy_has_no_client_no_clock_and_no_async() {
     let forbidden = [

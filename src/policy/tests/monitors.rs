@@ -1,4 +1,5 @@
-//! Tests the state of a monitor, against a second implementation that looks at the whole history.
+//! Tests the state of a monitor against a naive implementation that reads the whole history. Tests also the monitors
+//! that a level requires.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::{
     },
 };
 
-/// A monitor. A value above 10 for one minute is a breach. A value of at most 5 for 30 s ends it. No usable value for
-/// two minutes is a breach too.
+/// A monitor with an interval of 10 s. A value above 10 for one minute is a breach. A value of at most 5 for 30 s ends
+/// the breach. No usable value for two minutes is a breach too. `more` replaces fields.
 fn monitor(more: &Value) -> MonitorSpec {
     let mut spec = json!({ "system": "scorer", "metric": "spd", "query": "spd", "interval": "10s",
         "breach": { "above": "10", "for": "1m" }, "clear": { "below": "5", "for": "30s" },
@@ -42,7 +43,7 @@ fn down() -> Measurement {
     Measurement::NoAnswer("no connection".to_owned())
 }
 
-/// The state after each measurement. A measurement comes every 10 s.
+/// The state after each measurement, with 10 s between the measurements.
 fn states(spec: &MonitorSpec, measured: &[Measurement]) -> Vec<MonitorState> {
     let (rules, mut track) = (MonitorRules::from(spec), MonitorTrack::default());
     let mut states = Vec::new();
@@ -161,7 +162,7 @@ fn restored_state_continues_and_a_gap_does_not_count() {
     assert_eq!((late.state(), late.beyond), (MonitorState::Within, Duration::ZERO), "{spec:?}");
 }
 
-/// The state by the rules in the documentation, from the whole history. A measurement comes every 10 s.
+/// The naive implementation: computes the state from the whole history, with 10 s between the measurements.
 fn naive(measured: &[Measurement]) -> MonitorState {
     let place = |measured: &Measurement| match measured {
         Measurement::Value(value) if *value > 10.0 => 'b',
@@ -179,7 +180,7 @@ fn naive(measured: &[Measurement]) -> MonitorState {
         let bad: Vec<_> = text.match_indices('b').map(|(at, _)| at).collect();
         bad.windows(2).map(|pair| pair[1] - pair[0]).filter(|steps| *steps <= 3).sum::<usize>() * 10
     };
-    // The part of the history after the last measurement that starts the counted time again.
+    // The part of the history after the last measurement that resets the counted time.
     let since = |text: &str, restarts: &[char]| text.rsplit(restarts).next().unwrap_or_default().to_owned();
     let mut breach = None;
     for end in 1..=history.len() {

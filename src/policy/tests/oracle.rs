@@ -27,7 +27,6 @@ struct Outcome<'a> {
     approvals: Vec<&'a Said>,
     /// The rejections that no later decision superseded.
     rejections: Vec<&'a Said>,
-    /// The last revocation.
     revocation: Option<&'a Said>,
     /// The effects of the decisions that do not count.
     without_effect: BTreeMap<&'a str, ApprovalEffect>,
@@ -119,12 +118,10 @@ pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
     effects
 }
 
-/// The verdict on the version, with every reason if the version may not run.
 pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
     with_waived(case, now).0
 }
 
-/// The verdict on the version, and the reasons that overrides waive.
 pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
     let (mut why, mut waived) = (Vec::new(), Vec::new());
     for missed in &case.overrides.missed {
@@ -161,8 +158,8 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
             for reason in all {
                 let role = subject(&reason).expect("a role").1;
                 if !left.iter().any(|other| subject(other).expect("a role").1 == role) {
-                    // If no override waives this role itself, an approver of another, waived role fills it.
-                    // Then the override of any role that ends last counts as the waiver.
+                    // If no override waives this role itself, an approver of a waived role fills it. Then the waiver is
+                    // by the override that waives any role and ends last.
                     let mut by = last_override(case, ("Approval", &role), now);
                     by = by.or_else(|| last_override(case, ("Approval", "*"), now));
                     let by = by.expect("an override");
@@ -191,7 +188,7 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
     (Verdict::Withheld(why), waived)
 }
 
-/// The override that waives a requirement and ends last. The name `*` means any requirement of the type.
+/// The override that waives the requirement and ends last. The name `*` stands for any requirement of the type.
 fn last_override<'c>(case: &'c Case, (type_, name): (&str, &str), now: Timestamp) -> Option<&'c Waiving> {
     let mut last: Option<&Waiving> = None;
     for waiving in &case.overrides.waiving {
@@ -396,8 +393,7 @@ fn millionths(text: &str) -> i64 {
     format!("{whole}{fraction:0<6}").parse().expect("a small number")
 }
 
-/// The reason why one required assessment is not met, if it is not met. The function replays the results in
-/// order of time.
+/// The reason why `required` is not met. `None` if it is met. Sorts the signed results, and judges the last.
 fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Option<Reason> {
     let mut signed: Vec<(i128, u8, &Assessed, &AssessmentResult, &Signed)> = Vec::new();
     let mut unsigned: Vec<(i128, &Assessed)> = Vec::new();
@@ -432,9 +428,9 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
             }
         }
     }
-    // If several results are from the last second, the worst decides.
+    // Of several results from the same second, the worst comes last and decides.
     signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
-    // A result that would fail takes precedence over a result that would meet the requirement.
+    // Of the unsigned results, a result that would fail takes precedence over a result that would meet the requirement.
     let fails = |assessed: &Assessed| {
         let good = Signed { approver: Approver::default(), role: String::new(), is_valid: true };
         let results = assessed.results.iter();
@@ -480,8 +476,7 @@ enum Judged {
     Bad,
 }
 
-/// The quality of a signature for a requirement: 2 if it is valid, 1 if its signer is involved, 0 if its key was
-/// removed.
+/// The rank of a signature for a requirement: 2 if it is valid, 1 if its signer is involved, 0 if its key was removed.
 fn rank(case: &Case, required: &RequiredAssessment, signed: &Signed) -> u8 {
     let said = Said {
         name: String::new(),
@@ -558,7 +553,7 @@ fn judged(
     if floor(at + age) <= now.as_nanosecond() { Judged::Old } else { Judged::Met }
 }
 
-/// The independent approvals that no later decision withdrew: first the approvals that are valid, then the approvals
+/// The approvals of independent people that no later decision withdrew: first the valid approvals, then the approvals
 /// that have ended.
 fn counted<'c>(
     case: &Case,
@@ -633,14 +628,14 @@ fn approvals(
     }
 }
 
-/// The version and the approval of a decision that names another version.
+/// The version and the approval of a decision that names another version than the judged one.
 fn elsewhere(said: &Said) -> Option<Elsewhere> {
     let (version, approval) = (said.version.clone(), said.name.clone());
     (version != VERSION).then_some(Elsewhere { version, approval })
 }
 
-/// The number of people in each role. The function tries every assignment of people to roles. The best assignment fills
-/// as many places as possible of the first role by name, then of the second role, and so on.
+/// The number of people who fill each role. Tries every assignment of people to roles. The best assignment fills as
+/// many places as possible of the first role by name, then of the second role, and so on.
 pub fn assignments<'r>(
     required: &'r [RequiredApproval],
     who: &BTreeSet<(&str, &str)>,

@@ -31,7 +31,6 @@ fn seconds(n: i64) -> Duration {
     Duration::from(StdDuration::from_secs(n.unsigned_abs()))
 }
 
-/// A requested override.
 #[derive(Clone, Debug)]
 struct Asked {
     name: &'static str,
@@ -42,7 +41,7 @@ struct Asked {
     version: &'static str,
 }
 
-/// A grant or a review of the override `of`.
+/// A grant or a review of the override `of`. Only a review has an outcome.
 #[derive(Clone, Debug)]
 struct Decided {
     of: &'static str,
@@ -52,7 +51,8 @@ struct Decided {
     outcome: Option<ReviewOutcome>,
 }
 
-/// All facts about the overrides of one system. Its version `v1` has the content 1 and is created at the second 0.
+/// All facts about the overrides of one system. Its version `v1` has the subject digest `digest(1)` and was created at
+/// the second 0.
 #[derive(Clone, Debug)]
 struct Case {
     asked: Vec<Asked>,
@@ -92,8 +92,8 @@ fn granted() -> Case {
     }
 }
 
-/// The names of the overrides that are in effect at one time, and of the overrides whose review is overdue
-/// then.
+/// The names of the overrides that are in effect at one time, and the names of the overrides whose review is overdue at
+/// that time.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     active: BTreeSet<String>,
@@ -210,7 +210,7 @@ impl Case {
         read(&judged, facts, effects.into_iter().collect())
     }
 
-    /// The overrides of `v1` that are in effect at the second `now`, and the reviews that are missed then.
+    /// The overrides of `v1` at the second `now`.
     fn at(&self, now: i64) -> Found {
         self.judged(("v1", 1), |_, facts, _| {
             let active = facts.waiving.iter().filter(|waiving| waiving.end > second(now));

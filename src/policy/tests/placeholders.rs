@@ -1,4 +1,4 @@
-//! Rules for placeholders, and attacks: what could a tenant smuggle through a placeholder?
+//! Tests the rules for placeholders, with attacks by a tenant who smuggles text through a placeholder.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use crate::{
     policy::{self, patterns, placeholders_not_used},
 };
 
-/// A runtime with the container `main`, and these fields beside it.
+/// A runtime with the container `main`. The fields in `container` are added to the container, and the fields in
+/// `others` to the runtime.
 fn runtime(placeholders: &[&str], container: &Value, others: &Value) -> Runtime {
     let mut main = json!({ "name": "main", "image": "a" });
     merge(&mut main, container);
@@ -160,7 +161,7 @@ fn no_placeholder_lets_a_tenant_smuggle_a_flag_a_path_or_a_command() {
     }
 }
 
-/// A value of each placeholder, and the other characters that its values can have.
+/// Each placeholder with one of its values, and the characters other than letters and digits that its values can have.
 const VALUES: [(&str, &str, &str); 7] = [
     ("ordinal", "10", ""),
     ("number", "2.5e-05", ".+-"),
@@ -171,8 +172,8 @@ const VALUES: [(&str, &str, &str); 7] = [
     ("random5", "x7k2p", ""),
 ];
 
-/// The attack: one more character before, in or after a value. The characters are all of ASCII except small letters and
-/// digits, and characters of other scripts, some of which resemble letters, digits, slashes or spaces.
+/// The attack: one more character before, in or after a value. The test tries all ASCII characters except small letters
+/// and digits. It also tries characters of other scripts, some of which resemble letters, digits, slashes or spaces.
 #[test]
 fn no_placeholder_lets_a_tenant_add_another_character_at_any_place() {
     let ascii = (0..128_u8).map(char::from).filter(|c| !c.is_ascii_lowercase() && !c.is_ascii_digit());
@@ -193,7 +194,7 @@ fn no_placeholder_lets_a_tenant_add_another_character_at_any_place() {
     }
 }
 
-/// The attack: a value that begins a flag or a path of a parent directory, or that ends in the middle of a part.
+/// The attack: a value that begins a flag, begins a path of a parent directory, or ends in the middle of a name.
 #[test]
 fn a_value_begins_and_ends_with_a_letter_or_a_digit() {
     for (placeholder, value, own) in VALUES {
@@ -231,7 +232,7 @@ fn each_placeholder_has_a_longest_value() {
     }
 }
 
-/// The attack: one argument with the approved text of two, or two arguments with the text of one.
+/// The attack: one argument with the approved text of two arguments, or two arguments with the approved text of one.
 #[test]
 fn a_placeholder_never_spans_two_arguments() {
     let args = |args: &[&str]| runtime(&["name"], &json!({ "args": args }), &json!({}));
@@ -244,7 +245,7 @@ fn a_placeholder_never_spans_two_arguments() {
     }
 }
 
-/// The attack: a pod with the text of the version, in which a shell would read from the file `name`.
+/// The attack: the pod keeps the text `<name>`, which a shell reads as input from the file `name`.
 #[test]
 fn a_pod_with_the_placeholder_itself_does_not_match() {
     for placeholder in Placeholder::ALL {
@@ -298,7 +299,7 @@ fn a_variable_with_a_pattern_may_be_missing_and_never_has_another_value() {
         [leader("a/b"), leader(""), leader("$(A)"), from_secret, json!({ "name": "LEADER2", "value": "a" })]
     {
         assert!(!matches(&approved, &env(json!([a, other]))), "{other}");
-        // The last value of a name counts in a container, so each must match.
+        // In a container, the last variable of a name counts, so each variable of this name must match.
         assert!(!matches(&approved, &env(json!([leader("a"), a, other]))), "{other}");
     }
 }
@@ -342,7 +343,8 @@ fn a_placeholder_has_no_meaning_in_a_field_that_cannot_vary() {
     }
 }
 
-/// The volumes `volumes`, and the container's mounts of the volumes `mounted`, at `/0`, `/1` and so on.
+/// A runtime with volumes, each given by its name and its claim. The container mounts the volumes in `mounted` at `/0`,
+/// `/1` and so on.
 fn with_volumes(placeholders: &[&str], volumes: &[(&str, &str)], mounted: &[&str]) -> Runtime {
     let volumes: Vec<Value> = volumes
         .iter()
@@ -380,7 +382,8 @@ fn a_claim_and_a_volume_of_each_user_match() {
     assert!(!pod(&[("volume-a", "claim-a")], &["volume-a", "data"]));
 }
 
-/// The attack: the mount of the claim becomes a mount of the service account token, whose name the pattern matches.
+/// The attack: a mount of the claim becomes a mount of the service account token, because the pattern matches the name
+/// of the token's volume.
 #[test]
 fn a_volume_name_never_stands_for_the_service_account_token() {
     for name in ["<name>", "k<name>", "kube-api-access-<random5>", "kube-<name>"] {
@@ -420,7 +423,8 @@ fn a_text_over_the_limit_has_its_literal_meaning() {
     assert!(arg_matches(&["name"], &long, &long));
 }
 
-/// A release must not change these expressions: an approved version would match pods that its approvers did not see.
+/// A release must not change these expressions. Otherwise, an approved version would match pods that its approvers did
+/// not see.
 #[test]
 fn the_values_of_a_placeholder_never_change() {
     let args: Vec<&str> = Placeholder::ALL.iter().map(|placeholder| placeholder.text()).collect();
@@ -461,12 +465,13 @@ fn texts() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// The API server evaluates the expression, and Rust evaluates the table. Both are one predicate.
+    /// The API server evaluates the regular expression, and the Rust code evaluates the table. Both must give the same
+    /// result.
     #[test]
     fn the_expression_for_the_api_server_is_the_same_predicate(text in texts(), pod in words(), fill in prop::bool::ANY) {
         let names: Vec<String> = Placeholder::ALL.into_iter().map(listed).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        // Half of the pods have the approved text with one word in place of each placeholder.
+        // About half of the pods have the approved text, with the same word in place of each placeholder.
         let filled = Placeholder::ALL.iter().fold(text.clone(), |text, p| text.replace(p.text(), &pod));
         let pod = if fill { filled } else { pod };
         let approved = runtime(&names, &json!({ "args": [text] }), &json!({}));

@@ -1,4 +1,4 @@
-//! Property tests of the policy: each property must hold for all generated facts, at every time.
+//! Property tests of the policy. Each property must hold for all generated facts, at every time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::{
     policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
-/// Cases in which the version is often cleared, and cases of every kind.
+/// Mixes cases in which the version is often cleared with cases of every kind.
 fn cases() -> impl Strategy<Value = Case> {
     prop_oneof![2 => clearable_case(), 1 => any_case()]
 }
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn an_older_result_never_changes_the_verdict(case in cases(), more in any_assessment(), now in any_now()) {
         let older = Assessed { performed_at: half(-2), ..more };
-        // If no other result exists, the added result is the newest result and can change the verdict.
+        // If the version has no other result, the added result decides, and can change the verdict.
         let Some(Verdict::Withheld(reasons)) = Some(case.judge(now).verdict) else {
             let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
             let has_bar = case.level.as_ref().is_some_and(|level| !level.assessments.is_empty());
@@ -247,7 +247,8 @@ proptest! {
         for said in case.said.iter().filter(|said| said.decision == Decision::Approve && owns(said)) {
             prop_assert!(!counted(&said.name));
         }
-        // An approval supersedes a rejection by the same person, even if that person is an owner. Keep those approvals.
+        // An approval supersedes a rejection by the same person, even if the person is an owner. So these approvals
+        // stay.
         let rejects = |who: &str| case.said.iter().any(|s| s.decision == Decision::Reject && s.approver.user == who);
         let mut independent = case.clone();
         independent.said.retain(|s| s.decision != Decision::Approve || !owns(s) || rejects(&s.approver.user));
@@ -299,7 +300,7 @@ proptest! {
     }
 }
 
-// These properties judge each case at every instant.
+// These properties judge each case at every half second, so they use fewer cases.
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -363,7 +364,7 @@ proptest! {
     }
 }
 
-/// A copy of `case` with lists in a random order. The result must not depend on the order.
+/// A copy of `case` with its lists in a random order.
 fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     let level = case.level.clone().unwrap_or_default();
     let system = case.system.clone().unwrap_or_default();
@@ -390,8 +391,7 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     })
 }
 
-/// This test checks the generators. If the generated versions were rarely cleared, a policy that never clears would
-/// pass the other properties.
+/// If the generated versions were rarely cleared, a policy that never clears would pass the other properties.
 #[test]
 fn the_generators_reach_every_verdict_reason_and_effect() {
     let mut runner = TestRunner::deterministic();

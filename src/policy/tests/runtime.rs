@@ -1,4 +1,4 @@
-//! Strategies of proptest for runtimes, and the pods with these runtimes.
+//! Strategies of proptest for runtimes, and conversions of runtimes to pods.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -21,7 +21,7 @@ use crate::api::{
     VolumeDevice, VolumeMount,
 };
 
-/// A runtime with random containers and volumes, from a small set of words. Not all fields vary.
+/// A runtime with random containers and volumes, from a small set of words. Some fields never vary.
 pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     let containers = |names: &'static [&str], least: usize| {
         subsequence(names.to_vec(), least..=2)
@@ -159,7 +159,7 @@ pub fn full_runtime() -> Runtime {
     }
 }
 
-/// A volume with every field of each source that a runtime states in full.
+/// A volume for each source of which a runtime states every field. The sources have all fields.
 pub fn full_sources() -> Vec<Volume> {
     let selector = json!({ "matchLabels": { "tier": "fast" }, "matchExpressions": [
         { "key": "a", "operator": "In", "values": ["b", "c"] }, { "key": "d", "operator": "Exists" }] });
@@ -189,7 +189,8 @@ pub fn full_sources() -> Vec<Volume> {
     ]))
 }
 
-/// Parses JSON as a part of a runtime or of a pod. Both have the same JSON for parts that a runtime states in full.
+/// Parses JSON as a part of a runtime or of a pod. If a runtime states every field of a part, the JSON of the part is
+/// the same in both.
 pub fn json_as<T: DeserializeOwned>(part: &Value) -> T {
     serde_json::from_value(part.clone()).expect("a part of a runtime or of a pod")
 }
@@ -306,7 +307,7 @@ fn resource_of(resource: &ResourceFieldRef) -> core::ResourceFieldSelector {
     }
 }
 
-/// A pod with exactly `runtime`.
+/// A pod whose runtime is exactly `runtime`.
 pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     let volumes = runtime.volumes.iter().map(|v| core::Volume {
         name: v.name.to_string(),
@@ -357,7 +358,8 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     }
 }
 
-/// Every single change of `value`: a changed leaf, a removed or repeated part, or two swapped neighbours.
+/// Every single change of `value`, with a description: a changed leaf, a removed or repeated part, or two swapped
+/// neighbours.
 pub fn variants(value: &Value) -> Vec<(String, Value)> {
     match value {
         Value::String(text) => {

@@ -15,8 +15,8 @@ use crate::{
 
 const STATEMENTS: i64 = 2000;
 
-/// Thirty times the duration in a debug build, to allow for busy machines. A policy that judges again at the end of
-/// every approval exceeds this limit.
+/// The limit is about thirty times the duration of a debug build, so that a busy machine does not break the test. A
+/// policy that judges again at the end of every approval exceeds the limit.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// `STATEMENTS` approvals with different ends, by `people` people in `roles` roles. Each role requires `count`

@@ -1,4 +1,4 @@
-//! Attacks on signed decisions: a signature is used for another decision, or used again.
+//! Attacks on signed decisions: the use of a signature for another decision, and a second use of a signature.
 
 use std::sync::Arc;
 
@@ -30,7 +30,8 @@ pub(super) fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
     ApproverRoles::from([("risk".to_owned(), Arc::new(ApproverRole::new("risk", spec)))])
 }
 
-/// A decision for `namespace`, signed at the second `signed` and created at the second `recorded`.
+/// A decision in the namespace `lending`, signed for `namespace` at the second `signed`, and created at the second
+/// `recorded`.
 fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
     let assessment = AttestedAssessment { name: "fairness".into(), digest: Digest::from_sha256([7; 32]) };
     let record = RecordReference { name: "drift".into(), digest: Digest::from_sha256([8; 32]) };

@@ -30,7 +30,7 @@ fn system() -> AISystemSpec {
     }
 }
 
-/// A version with every field.
+/// A version with nearly every field.
 fn version() -> ModelVersionSpec {
     let artifact = |name: &str, byte| Artifact {
         name: name.to_owned(),
@@ -326,7 +326,7 @@ proptest! {
     }
 }
 
-/// The input of a digest. The generator uses few words, so that two inputs are often equal.
+/// The content that a digest covers. The generator uses few words, so that two contents are often equal.
 #[derive(Clone, Debug)]
 struct Signed {
     namespace: &'static str,

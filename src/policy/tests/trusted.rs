@@ -1,4 +1,4 @@
-//! Tests that the policy ignores exactly the trusted sidecars of a pod, and nothing that imitates them.
+//! Tests that the policy ignores exactly the trusted sidecars of a pod, and no imitation of them.
 
 use proptest::prelude::*;
 
@@ -13,14 +13,14 @@ use crate::{
 
 const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 
-/// A change that a test makes to a pod with the injected parts of a mesh.
+/// A change that a test makes to a pod into which a mesh injected its parts.
 type Change = fn(&mut Runtime);
 
 fn is_match(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
     runtime_of_pod(None, &pod_of(pod)).is_ok_and(|runtime| matches(approved, trusted, &runtime))
 }
 
-/// The parts that a mesh injects: all parts of `full_runtime`, renamed.
+/// The containers and volumes that a mesh injects: those of `full_runtime`, with other names.
 fn mesh() -> Runtime {
     let Runtime { mut containers, mut init_containers, mut volumes, .. } = full_runtime();
     for container in containers.iter_mut().chain(&mut init_containers) {
@@ -63,7 +63,7 @@ fn trusted(mesh: &Runtime) -> Trusted {
     }
 }
 
-/// The approved runtime after the injection.
+/// The approved runtime after a mesh injected its containers, volumes, variables and mounts.
 fn injected(approved: &Runtime, mesh: &Runtime) -> Runtime {
     let mut pod = approved.clone();
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {
@@ -103,7 +103,7 @@ fn any_single_change_to_an_injected_sidecar_breaks_the_match() {
     let mut count = 0;
     for (change, value) in variants(&serde_json::to_value(&mesh).expect("serialises")) {
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
-        // A pod may lack trusted parts. The order of trusted parts does not matter.
+        // These changes may match: a pod may lack trusted parts, or have them in another order or twice.
         let is_less = ["containers", "initContainers", "volumes"].iter().any(|list| {
             let of = change.trim_start_matches(' ').trim_start_matches('/');
             of == format!("drop {list}")
