@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// The kind of a sign: the field of a pod that shows the use of an accelerator.
+/// A kind of sign that a pod uses an accelerator. Each kind is about one field of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// An extended resource, such as `nvidia.com/gpu`. Its name begins with the name of the sign, and its quantity is
@@ -30,7 +30,7 @@ impl Sign {
     /// All kinds of signs.
     pub const ALL: [Self; 4] = [Self::Resource, Self::RuntimeClass, Self::Variable, Self::Annotation];
 
-    /// The keyword of this kind in the texts that [`Accelerators`] parses and writes.
+    /// The keyword of this kind of sign in the texts that [`Accelerators`] parses and writes.
     const fn name(self) -> &'static str {
         match self {
             Self::Resource => "resource",
@@ -109,7 +109,8 @@ pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 /// Prefixes of annotations: of the Container Device Interface, and of KAI and Run:ai for fractions of a GPU.
 const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 
-/// The names of all signs: the built-in names, and the names that the values of the Helm chart add.
+/// The names of all signs of accelerators: the built-in names, and the names that the values of the Helm chart add. The
+/// list stores only the added names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accelerators(Arc<[(Sign, String)]>);
 

@@ -237,7 +237,7 @@ pub enum AssessmentEffect {
     },
     /// Another signed result decides about each requirement that the assessment concerns.
     Superseded,
-    /// A result decides about these requirements.
+    /// A result of the assessment decides about these requirements.
     Counted(BTreeSet<String>),
 }
 

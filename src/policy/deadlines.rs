@@ -30,7 +30,7 @@ struct DeadlineRule {
 
 const AI_ACT: &str = "https://eur-lex.europa.eu/eli/reg/2024/1689/oj";
 
-/// The deadlines of article 73, in the order of its paragraphs.
+/// The deadlines of article 73 of the EU AI Act, in the order of its paragraphs.
 static RULES: [DeadlineRule; 3] = [
     DeadlineRule {
         name: "eu-ai-act-73-2",

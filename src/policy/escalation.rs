@@ -18,7 +18,7 @@ pub struct Escalation<'a> {
     effect: IncidentEffect,
 }
 
-/// A tier of the escalation of an incident.
+/// A tier is one step of the escalation of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tier<'a> {
     /// The number of the tier, from 1.
@@ -53,8 +53,8 @@ impl<'a> Escalation<'a> {
         self.numbered().find(|tier| tier.at > now)
     }
 
-    /// The time of the first tier that holds versions, and the missing acknowledgement. `None` if the incident itself
-    /// holds versions, because then people must resume them.
+    /// The time of the first tier that holds versions, and the missing acknowledgement. `None` if no tier holds
+    /// versions. `None` also if the incident itself holds versions, because then people must resume them.
     pub(super) fn hold(&self) -> Option<(Timestamp, MissingToResume)> {
         let (at, tier) = self.tiers.iter().find(|(_, tier)| tier.effect == IncidentEffect::Hold)?;
         let missing = MissingToResume::Acknowledgement { role: tier.role.clone() };

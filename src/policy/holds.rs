@@ -37,7 +37,7 @@ const HOLDS: usize = 16;
 /// The maximum number of names in [`HoldJudgement::held_by`], and in [`HoldJudgement::lifted`].
 pub const NAMES: usize = 256;
 
-/// The effect of a decision to resume.
+/// The effect of a decision to resume a version after an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResumeEffect {
     /// The decision counts.
@@ -47,7 +47,7 @@ pub enum ResumeEffect {
     BeforeNotes,
     /// The level separates duties, and the person owns the system, or wrote the version or the system.
     ApproverIsInvolved,
-    /// The level does not name the role.
+    /// The level does not let this role resume versions.
     RoleNotRequired,
 }
 
@@ -99,11 +99,11 @@ impl fmt::Display for Hold {
 pub struct HeldSubject<'a> {
     /// The name of the version.
     pub name: &'a str,
-    /// The digests of its content.
+    /// The digests of the content of the version.
     pub digests: &'a SubjectDigests,
-    /// The level of its system.
+    /// The risk level of the system.
     pub level: &'a RiskLevelSpec,
-    /// The owners of its system.
+    /// The owners of the system.
     pub owners: &'a [Owner],
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,

@@ -171,9 +171,9 @@ impl<'a> IncidentDecision<'a> {
 /// The note or decision that must come before a held version may run again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingToResume {
-    /// Notes of these types.
+    /// Notes of these types are missing.
     Notes(Vec<NoteType>),
-    /// Decisions to resume in a role.
+    /// Decisions to resume by more people in a role are missing.
     Approvals {
         /// The name of the role.
         role: String,
@@ -182,16 +182,17 @@ pub enum MissingToResume {
         /// The number of people whose decisions count.
         have: usize,
     },
-    /// A decision in any role, because the level requires no role.
+    /// A decision to resume in any role is missing. The level requires no role.
     AnyApproval,
-    /// A decision by a person who neither opened the incident nor noted an action.
+    /// A decision by a person who neither opened the incident nor noted an action is missing.
     IndependentPerson,
-    /// An acknowledgement or a closing of the incident. Until then, a tier of the escalation holds the version.
+    /// An acknowledgement or a closing of the incident is missing. Until then, a tier of the escalation holds the
+    /// version.
     Acknowledgement {
         /// The role of the tier.
         role: String,
     },
-    /// Overdue reviews of the incident.
+    /// Reviews of the incident are missing and overdue.
     Review {
         /// The name of the role. `None` if any role may review.
         role: Option<String>,

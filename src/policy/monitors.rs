@@ -186,7 +186,7 @@ impl MonitorTrack {
         *self = Self { breach: self.breach.take(), ..Self::default() };
     }
 
-    /// Adds a measurement at `at`.
+    /// Adds a measurement from the time `at`. The measurement can start or end a breach.
     pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measurement) {
         let place = rules.place(&measured);
         let counted = |since: Option<Timestamp>| {

@@ -245,9 +245,9 @@ fn missing_grant<'g>(
 /// The decision that is missing before an override is granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingGrant {
-    /// The level names no role.
+    /// The level names no role that may grant overrides.
     NobodyMay,
-    /// Decisions in a role.
+    /// Grants by more people in a role are missing.
     In {
         /// The name of the role.
         role: String,
@@ -274,7 +274,7 @@ impl fmt::Display for MissingGrant {
 pub struct Review {
     /// The time at which the API server recorded the review. The override ends at this time.
     pub at: Timestamp,
-    /// The result of the review.
+    /// Whether the reviewer found the override justified.
     pub outcome: ReviewOutcome,
 }
 
@@ -511,7 +511,7 @@ pub struct Waived {
     pub by: String,
     /// The end of the override.
     pub until: Timestamp,
-    /// The reason that would withhold the version.
+    /// The reason that would withhold the version without the override.
     pub reason: Reason,
 }
 

@@ -1,4 +1,5 @@
-//! Placeholders in an approved runtime, such as `<ordinal>`: which texts can have them, and which values they match.
+//! Placeholders in an approved runtime. For example, the approved argument `--rank=<ordinal>` matches `--rank=3` in a
+//! pod.
 //!
 //! ```text
 //!  Runtime ── texts with placeholders ─┬─► Placeholders: compares a pod in Rust
@@ -241,7 +242,7 @@ fn is_value(parts: &[Part<'_>], pod: &EnvVar) -> bool {
     pod.value_from.is_none() && is_match(parts, pod.value.as_deref().unwrap_or_default())
 }
 
-/// Whether the whole text has these parts.
+/// Whether the whole text consists of these parts, with a value in place of each placeholder.
 fn is_match(parts: &[Part<'_>], text: &str) -> bool {
     let mut ends = BTreeSet::from([0]);
     for part in parts {
@@ -259,7 +260,7 @@ fn is_match(parts: &[Part<'_>], text: &str) -> bool {
     ends.contains(&text.len())
 }
 
-/// The positions after a form that begins at one of the positions `starts`.
+/// The positions at which the form can end if it begins at one of the positions `starts`.
 fn after_form(form: &[Run], starts: &BTreeSet<usize>, text: &[u8]) -> BTreeSet<usize> {
     form.iter().fold(starts.clone(), |starts, (class, least, most)| {
         let after = |start: usize| {

@@ -70,7 +70,7 @@ pub enum Reason {
         at: Timestamp,
         /// The reason for the revocation.
         why: Option<String>,
-        /// The version that the decision names, if the decision names another version.
+        /// The version that the decision names, if this is another version with the same content.
         elsewhere: Option<Elsewhere>,
     },
     /// A rejection is in effect.
@@ -81,7 +81,7 @@ pub enum Reason {
         role: String,
         /// The reason for the rejection.
         why: Option<String>,
-        /// The version that the decision names, if the decision names another version.
+        /// The version that the decision names, if this is another version with the same content.
         elsewhere: Option<Elsewhere>,
     },
     /// An incident holds the version.
@@ -106,7 +106,7 @@ pub enum Reason {
         requirement: String,
         /// The newest signed result.
         result: CitedResult,
-        /// The required comparison.
+        /// The comparison that the level requires.
         needed: Comparison,
     },
     /// A signed result does not show whether the threshold is met.
@@ -115,7 +115,7 @@ pub enum Reason {
         requirement: String,
         /// The newest signed result.
         result: CitedResult,
-        /// The cause.
+        /// The cause that makes the result inconclusive.
         cause: Inconclusive,
     },
     /// An expression of the level is not true for the version.
@@ -161,7 +161,7 @@ pub enum Reason {
     RiskTooHigh {
         /// The name of the risk.
         risk: String,
-        /// The rating of the risk.
+        /// The rating of the risk after its treatment.
         residual: RiskRating,
         /// The highest accepted rating.
         accepted: RiskRating,

@@ -68,7 +68,7 @@ pub struct RequirementFacts<'a> {
 pub struct UnmetRequirement {
     /// The name of the requirement in the level.
     pub name: String,
-    /// The message of the requirement.
+    /// The message that the level states for the requirement.
     pub message: String,
     /// The reason why the version does not meet the requirement.
     pub cause: UnmetCause,
@@ -99,7 +99,7 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl Requirements {
-    /// Compiles the requirements of a level. Expressions may read all variables.
+    /// Compiles the requirements of a level. Expressions may read all optional variables.
     pub fn compile(requirements: &[Requirement]) -> Self {
         Self::compile_with(&ClusterVariable::ALL.into(), requirements)
     }

@@ -2,7 +2,7 @@
 //! decision.
 //!
 //! ```text
-//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, records ──► canonical JSON
+//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, assessments, … ──► canonical JSON
 //!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
@@ -117,7 +117,8 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
     });
-    // A decision without these fields has the same text as in earlier releases, so its signature stays valid.
+    // The text has each of the following fields only if the decision states it. So signatures from releases without
+    // these fields stay valid.
     if !spec.assessments.is_empty() {
         text["assessments"] = json!(spec.assessments);
     }

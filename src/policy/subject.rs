@@ -67,7 +67,7 @@ impl<'a> From<&'a HostedModel> for SignedModel<'a> {
     }
 }
 
-/// The fields that only form 2 has.
+/// The fields of the signed content if the level requires documents (form 2).
 #[derive(Clone, Debug, Serialize)]
 struct RequiredDocuments<'a> {
     form: u8,
@@ -94,12 +94,13 @@ struct RequiredDocument<'a> {
 pub struct SubjectDigests {
     /// The digest that approvers sign.
     pub signed: Digest,
-    /// The digest in form 1, if the subject has form 2. Decisions from releases without form 2 name this digest.
+    /// The digest without the required documents, as releases that did not sign documents computed it. `None` if the
+    /// level requires no documents, or if those releases did not know other parts of the content.
     pub without_documents: Option<Digest>,
 }
 
 impl SubjectDigests {
-    /// Whether `digest` names the subject.
+    /// Whether a decision with `digest` names this content.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.signed == *digest || self.without_documents.as_ref() == Some(digest)
     }
@@ -139,8 +140,8 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
-        // Releases without form 2 did not know hosted models and risks. So none of their decisions names a subject with
-        // hosted models or risks.
+        // Releases that signed no documents (form 1) did not know hosted models and risks. So none of their decisions
+        // names a subject with hosted models or risks.
         let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: is_possible.then(without) }

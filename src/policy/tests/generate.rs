@@ -334,7 +334,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// A half second before [`HORIZON`].
+/// An instant before [`HORIZON`], on a half second.
 pub fn any_now() -> impl Strategy<Value = Timestamp> {
     prop_oneof![2 => 0..HORIZON / 2, 1 => 0..HORIZON].prop_map(half)
 }

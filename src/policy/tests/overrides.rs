@@ -210,7 +210,6 @@ impl Case {
         read(&judged, facts, effects.into_iter().collect())
     }
 
-    /// The overrides of `v1` at the second `now`.
     fn at(&self, now: i64) -> Found {
         self.judged(("v1", 1), |_, facts, _| {
             let active = facts.waiving.iter().filter(|waiving| waiving.end > second(now));

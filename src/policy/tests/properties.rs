@@ -132,9 +132,8 @@ proptest! {
         let Some(level) = &case.level else { return Ok(()) };
         let mut stricter = vec![level.clone(); 2];
         stricter[0].prohibited = true;
+        // A level without required approvals has no count to raise.
         if !level.approvals.is_empty() {
-            // Skip a level without required approvals. Such a level has no count to raise, and lets an approval in any
-            // role lift a revocation.
             stricter[1].separation_of_duties = true;
             which.get_mut(&mut stricter[1].approvals).count += 1;
         }

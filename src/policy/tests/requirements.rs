@@ -140,7 +140,11 @@ fn expressions_see_only_signed_assessments() {
     involved.attestations[0].approver = std::borrow::Cow::Borrowed(&by_author);
     involved.attestations.push(involved.attestations[0].clone());
     assert_eq!(cause(expression, &content, std::slice::from_ref(&involved)), Some(UnmetCause::False));
-    assert_eq!(cause("assessments[0].signatures.size() == 1", &content, &[involved]), None, "each once");
+    assert_eq!(
+        cause("assessments[0].signatures.size() == 1", &content, &[involved]),
+        None,
+        "each signature is listed once"
+    );
 }
 
 #[test]
@@ -184,7 +188,9 @@ fn an_expensive_expression_fails_quickly() {
     let content = version(&vllm(&args.iter().map(String::as_str).collect::<Vec<_>>()));
     let expression = "version.spec.runtime.containers.all(c, c.args.all(a, c.args.all(b, c.args.all(d, a != b || d != 'x'))))";
     let begin = std::time::Instant::now();
-    let Some(UnmetCause::Failed(why)) = cause(expression, &content, &[]) else { panic!("it ends") };
+    let Some(UnmetCause::Failed(why)) = cause(expression, &content, &[]) else {
+        panic!("the expression does not fail")
+    };
     assert!(why.contains("too many steps"), "{why}");
     assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
 }
