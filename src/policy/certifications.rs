@@ -21,7 +21,6 @@ use super::{
 };
 use crate::api::{AISystemSpec, ApproverKey, Certification, Provider, RiskLevelSpec};
 
-/// The times at which the certifications of all providers of the system end.
 pub(super) fn end_times(system: &AISystemSpec) -> impl Iterator<Item = Timestamp> {
     let ends = holders(system).flat_map(|holder| &holder.certifications).filter_map(|c| c.not_after.as_ref());
     ends.map(|end| whole_seconds(end.0))
@@ -69,7 +68,6 @@ impl SignedCertifications {
         Self(signed.collect())
     }
 
-    /// The times at which the keys that signed end.
     pub(super) fn end_times(&self) -> impl Iterator<Item = Timestamp> {
         self.0.iter().filter_map(|signed| signed.key_end)
     }

@@ -101,7 +101,6 @@ pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Ti
     by_level.into_iter().chain(statement.not_after).min().map(whole_seconds)
 }
 
-/// `instant` without its fraction of a second.
 pub fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
@@ -125,7 +124,6 @@ impl<'a> Record<'a> {
         Self { statements: judged.collect() }
     }
 
-    /// The decisions with their effects at `now`, in the order of the input.
     pub fn effects(
         &self,
         now: Timestamp,

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::api::{ExecHooks, HttpGet, HttpHeader, HttpHooks, Text};
 
-/// Converts the hooks and probes of a container to the form of a runtime.
 pub(super) fn hooks(container: &core::Container) -> Result<(ExecHooks, HttpHooks), Unmatchable> {
     let core::Container { name, lifecycle, liveness_probe, readiness_probe, startup_probe, .. } = container;
     let (post_start, pre_stop) = match lifecycle {

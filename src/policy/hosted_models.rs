@@ -14,7 +14,6 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Reason, SignedCertifications, certifications, effect::whole_seconds};
 use crate::api::{AISystemSpec, Container, RiskLevelSpec, Runtime};
 
-/// The reasons why the hosted models of the system withhold a version.
 pub(super) fn reasons(
     system: &AISystemSpec,
     (level, signed): (&RiskLevelSpec, &SignedCertifications),

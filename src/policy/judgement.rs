@@ -184,7 +184,6 @@ fn outcome(
     (verdict, waived, effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
-/// The reason if the system or the level does not exist.
 fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
     match (facts.system, facts.level) {
         (None, _) => vec![Reason::SystemNotFound { system: facts.version.system.clone() }],

@@ -29,7 +29,7 @@ use crate::api::{
     SourceRef, Text, Trusted, Volume, VolumeDevice, VolumeMount,
 };
 
-/// The default of `terminationMessagePath` in Kubernetes.
+/// The default `terminationMessagePath` of Kubernetes.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.

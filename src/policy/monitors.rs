@@ -53,8 +53,6 @@ pub struct MonitorRules {
     for_: Duration,
     clear_for: Duration,
     no_data: Option<Duration>,
-    /// The longest time between two measurements that counts. In a longer time, the value can have changed without a
-    /// measurement.
     gap: Duration,
 }
 
@@ -65,7 +63,8 @@ enum Bar {
     Below(f64),
 }
 
-/// The longest time between two measurements that counts, in intervals of the monitor.
+/// The longest time between two measurements that counts, in intervals of the monitor. In a longer time, the value can
+/// have changed without a measurement.
 const GAP_INTERVALS: u32 = 3;
 
 impl From<&MonitorSpec> for MonitorRules {
@@ -118,7 +117,6 @@ impl MonitorRules {
         self.place(measured) == Place::Beyond
     }
 
-    /// The cause of a breach, as a text for people.
     fn cause(&self, measured: &Measurement) -> String {
         let long =
             |time: Duration| if time.is_zero() { String::new() } else { format!(" for {}", words(time)) };

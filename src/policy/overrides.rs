@@ -112,7 +112,6 @@ impl<'a> Overrides<'a> {
 }
 
 impl<'a> OverrideDecision<'a> {
-    /// The decision in `approval`. `None` if the person or the time is not known.
     fn of(approval: &'a impl ApprovalObject, roles: &'a ApproverRoles) -> Option<Self> {
         Some(Self {
             name: approval.name()?,
@@ -177,7 +176,6 @@ impl RecordedOverride<'_> {
         }
     }
 
-    /// The first review that counts by the rules of [`Self::why_not`].
     fn review(&self, rules: &OverrideRules) -> Option<Review> {
         let counted = self.reviews.iter().filter(|(review, _)| self.why_not(review, rules).is_none());
         let first = counted.min_by_key(|(review, _)| (review.recorded, review.name));
@@ -532,7 +530,6 @@ impl OverrideFacts {
         ends.chain(self.missed.iter().map(|missed| missed.due))
     }
 
-    /// The reasons why missed reviews withhold the version at `now`.
     pub(super) fn reasons(&self, now: Timestamp) -> impl Iterator<Item = Reason> {
         let missed = self.missed.iter().filter(move |missed| missed.due <= now);
         missed.cloned().map(Reason::OverrideNotReviewed)

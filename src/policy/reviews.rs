@@ -89,7 +89,6 @@ pub fn overdue<'a>(
     )
 }
 
-/// The reasons why the risks and the reviews of the system withhold a version.
 pub(super) fn reasons(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some(required) = &level.risks {

@@ -25,7 +25,6 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The prefix of the name of the volume with the service account token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// The path of the service account token in its volume.
 const TOKEN_FILE: &str = "token";
 
 /// The `ConfigMaps` with certificates in the volume of the token, each with its only key. The file has the name of the

@@ -26,7 +26,6 @@ struct Example {
     asks: &'static str,
     /// The decisions, each as `second person role decision`, then optionally `until N` and `in GROUP`.
     said: &'static [&'static str],
-    /// The time of the judgement, in seconds.
     now: i64,
     /// The codes of the reasons. The version is cleared if the list is empty.
     withheld: &'static [&'static str],

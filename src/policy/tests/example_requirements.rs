@@ -26,9 +26,7 @@ struct Case {
     /// The file of the level without its extension.
     file: &'static str,
     requirement: &'static str,
-    /// Content that meets the requirement.
     good: Vec<Value>,
-    /// Content that does not meet the requirement.
     bad: Vec<Value>,
 }
 
@@ -114,7 +112,6 @@ fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement>
         .next()
 }
 
-/// The network policies, claims and storage classes in the content.
 fn cluster(content: &Value) -> ClusterObjects {
     fn objects<K: DeserializeOwned, V: From<K>>(content: &Value, field: &str) -> BTreeMap<String, Arc<V>> {
         let items = content[field].as_array().cloned().unwrap_or_default();

@@ -54,7 +54,6 @@ pub fn second(n: i64) -> Timestamp {
     half(2 * n)
 }
 
-/// The last instant before `instant`.
 pub fn just_before(instant: Timestamp) -> Timestamp {
     instant - SignedDuration::from_nanos(1)
 }
@@ -290,7 +289,6 @@ fn any_unmonitored() -> impl Strategy<Value = Vec<MissingMonitor>> {
     option::weighted(0.1, missing).prop_map(|missing| missing.into_iter().collect())
 }
 
-/// The user who created the version, and the user who last changed the system.
 fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
     let author = || option::weighted(0.3, select(&PEOPLE).prop_map(str::to_owned));
     [author(), author()]
@@ -447,7 +445,6 @@ fn decimal(tenths: u32) -> Decimal {
     format!("0.{tenths}").parse().expect("a decimal")
 }
 
-/// Whether a higher or a lower value of a metric is better.
 fn direction(metric: &str) -> Direction {
     if metric == "accuracy" { Direction::HigherIsBetter } else { Direction::LowerIsBetter }
 }

@@ -312,7 +312,6 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
     }
 }
 
-/// Adds the reasons about the hosted models.
 fn hosted_models(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
     for hosted in &system.hosted_models {
         if let Some(end) = hosted.retires_at.as_ref().filter(|end| has_come(end.0, now)) {
@@ -495,7 +494,6 @@ fn rank(case: &Case, required: &RequiredAssessment, signed: &Signed) -> u8 {
     }
 }
 
-/// The text of the value that is compared with the threshold.
 fn compared(required: &RequiredAssessment, result: &AssessmentResult) -> String {
     match (&required.confidence_level, &result.interval) {
         (Some(_), Some(interval)) => {
@@ -566,7 +564,6 @@ fn counted<'c>(
     outcome.approvals.iter().copied().filter(independent).partition(valid)
 }
 
-/// Adds the reasons about revocations and rejections.
 fn decisions(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
     let outcome = replay(case, level);
     for r in outcome.rejections {

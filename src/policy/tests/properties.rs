@@ -22,7 +22,6 @@ use crate::{
     policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
-/// Mixes cases in which the version is often cleared with cases of every kind.
 fn cases() -> impl Strategy<Value = Case> {
     prop_oneof![2 => clearable_case(), 1 => any_case()]
 }
@@ -363,7 +362,6 @@ proptest! {
     }
 }
 
-/// A copy of `case` with its lists in a random order.
 fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     let level = case.level.clone().unwrap_or_default();
     let system = case.system.clone().unwrap_or_default();

@@ -41,7 +41,6 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     )
 }
 
-/// A container with nearly every field.
 fn full_container(name: &str) -> Container {
     Container {
         name: name.into(),
@@ -195,12 +194,10 @@ pub fn json_as<T: DeserializeOwned>(part: &Value) -> T {
     serde_json::from_value(part.clone()).expect("a part of a runtime or of a pod")
 }
 
-/// Converts a part of a runtime to the equal part of a pod.
 fn same<T: DeserializeOwned>(part: &impl Serialize) -> T {
     json_as(&serde_json::to_value(part).expect("serialises"))
 }
 
-/// An HTTP request with every field.
 pub fn get(path: &str) -> HttpGet {
     let header = |name: &str| HttpHeader { name: name.into(), value: "text/plain".into() };
     HttpGet {
@@ -307,7 +304,6 @@ fn resource_of(resource: &ResourceFieldRef) -> core::ResourceFieldSelector {
     }
 }
 
-/// A pod whose runtime is exactly `runtime`.
 pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     let volumes = runtime.volumes.iter().map(|v| core::Volume {
         name: v.name.to_string(),

@@ -30,7 +30,6 @@ fn system() -> AISystemSpec {
     }
 }
 
-/// A version with nearly every field.
 fn version() -> ModelVersionSpec {
     let artifact = |name: &str, byte| Artifact {
         name: name.to_owned(),

@@ -13,7 +13,6 @@ use crate::{
 
 const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 
-/// A change that a test makes to a pod into which a mesh injected its parts.
 type Change = fn(&mut Runtime);
 
 fn is_match(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
