@@ -38,7 +38,7 @@ pub struct SignedCertifications(Vec<SignedCertification>);
 struct SignedCertification {
     holder: String,
     certification: Certification,
-    /// The time at which the key that signed ends. From this time on, the signature does not count.
+    /// The end of the validity of the signing key. From this time on, the signature does not count.
     key_end: Option<Timestamp>,
 }
 

@@ -175,7 +175,7 @@ struct SignedAssessment<'a> {
     relationship: Option<Value>,
     performed_at: String,
     /// The valid signatures, without duplicates. The set is empty if the roles list no key that signed. Expressions
-    /// still see such an assessment. Otherwise, the removal of a key would hide a bad result.
+    /// still see the assessment. Otherwise, the removal of a key would hide a bad result.
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 

@@ -11,7 +11,8 @@ pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 /// The API groups of controllers that suspend their Jobs and resume them automatically.
 pub const SUSPENDING_GROUPS: [&str; 2] = ["jobset.x-k8s.io", "kubeflow.org"];
 
-/// The `spec.managedBy` of a Job that the Job controller of Kubernetes manages. A Job without this field is the same.
+/// The `spec.managedBy` of a Job that the Job controller of Kubernetes manages. Kubernetes treats a Job without this
+/// field in the same way.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// The party that sets `spec.suspend` of a Job.
