@@ -1,13 +1,14 @@
 //! `kubectl assent`: the command line that records decisions and shows status and reasons.
 //!
-//! Verdicts come from the policy core. This module contains no policy.
+//! The module `policy` computes the verdicts. The commands only show them.
 //!
 //! ```text
 //!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
 //!       ├─ approve --interactive ─ interactive ── sign
-//!       ├─ each of these and attest, with --ssh-key ─ offline_sign
+//!       ├─ every signed decision, with --ssh-key ─ offline_sign
 //!       ├─ assess ── formats
 //!       ├─ attest
+//!       ├─ certify
 //!       ├─ decommission
 //!       ├─ pause, rollback, incident, resume ─ incident
 //!       ├─ override ─ overrides
@@ -25,7 +26,7 @@
 //!       └─ version
 //!             │
 //!             ├─ connect   the flags of kubectl ──► client, namespace
-//!             │            system_record: objects ──► policy core ──► judgement
+//!             │            system_record: objects ──► policy ──► judgement
 //!             └─ render    page, table ── escape ──► terminal
 //! ```
 
@@ -234,9 +235,9 @@ enum Command {
     Attest(AttestArgs),
     /// Sign a certification of a provider, after you verified the certificate
     ///
-    /// A risk level can require that a person in a role signs certifications. The signature covers the provider, the
-    /// name, the end, the address and the digest of the certificate. It is not bound to a system, so the same signature
-    /// counts in other systems that state the same certification.
+    /// A risk level can name a role that must sign certifications. The signature covers the provider, and the name,
+    /// end, address and digest of the certificate. The signature is not bound to a system: it also counts in other
+    /// systems that state the same certification.
     #[command(after_help = "Examples:
   # Sign, and write the signature to the cluster
   kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' \\
@@ -305,8 +306,8 @@ enum Command {
     ///
     /// Shows the incident, its notes and the effect of your signature. People must sign in the roles that the
     /// risk level names. At least one of them must be a person who neither opened the incident nor noted an
-    /// action. A decision to resume does not clear the version: it also needs its approvals. Nobody can edit
-    /// or delete the signature.
+    /// action. A decision to resume does not clear the version: the version also needs its approvals. Nobody can
+    /// edit or delete the signature.
     #[command(after_help = "Examples:
   # Resume the only held version
   kubectl assent resume credit-scorer
@@ -320,10 +321,10 @@ enum Command {
     Resume(ResumeArgs),
     /// Let a version run for a limited time without the requirements that you name
     ///
-    /// For an emergency. Shows which requirements are waived and which remain. The risk level states the
-    /// requirements that can be waived, for how long, and how often. It also states the roles that grant and
-    /// review an override. A prohibited, rejected, revoked, held or decommissioned version never runs. If you
-    /// hold a role that may grant overrides, the command also grants the override.
+    /// Use an override only in an emergency. The command shows the waived requirements and the remaining ones. The
+    /// risk level states the requirements that can be waived, for how long, and how often. It also states the roles
+    /// that grant and review an override. A prohibited, rejected, revoked, held or decommissioned version never runs.
+    /// If you hold a role that may grant overrides, the command also grants the override.
     #[command(after_help = "Examples:
   # See what an override would do, and record nothing
   kubectl assent override credit-scorer --waive approval/risk-officer --for 2h \\
@@ -537,10 +538,10 @@ Examples:
     /// Write a ModelVersion with the content of a pod or workload
     ///
     /// Starts from the newest version of the system: keeps the mayVary and the provenance of this version,
-    /// and shows the difference to it. Replaces each image tag by the digest that the nodes report. Creates
-    /// nothing: review the output, and apply it. Prints one kubectl patch that adds the label and pins the
-    /// images in a single rollout. With -f, writes only what the manifest states: no digests, no mayVary, no
-    /// provenance and no patch.
+    /// and shows the difference from this version. Replaces each image tag by the digest that the nodes report.
+    /// Creates nothing: review the output, and apply it. Also prints one kubectl patch for the workload, which adds
+    /// the label assent.dev/system and pins the images in a single rollout. With -f, writes only what the manifest
+    /// states: no digests, no mayVary, no provenance and no patch.
     #[command(after_help = "Examples:
   # Write the version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
@@ -575,7 +576,7 @@ Examples:
     },
     /// Show the history of a system: its versions, the decisions on them, and what was enforced
     ///
-    /// Decisions are permanent. The API server keeps Events for an hour by default.
+    /// Decisions are permanent. The API server deletes Events, such as those about held pods, after one hour by default.
     #[command(after_help = "Examples:
   # The decisions on one system, and their effects
   kubectl assent history credit-scorer
@@ -618,9 +619,9 @@ Examples:
     },
     /// Show the roles that a risk level requires for a decision, and who holds them
     ///
-    /// A revocation also counts in every other role, which is not shown.
-    /// Reads the holders from RBAC and from the keys of approver roles, which not every user may read. Does not show
-    /// holders from other authorizers.
+    /// A revocation also counts in every other role. The output does not show these roles. The command reads the holders
+    /// from RBAC and from the keys of approver roles. Not every user may read RBAC. The command does not show holders from
+    /// other authorizers.
     #[command(after_help = "Examples:
   # The people who can approve a system
   kubectl assent who-can approve credit-scorer
@@ -670,7 +671,6 @@ Examples:
     },
 }
 
-/// The system, and the options of a decision
 #[derive(Args, Clone, Debug)]
 struct SubjectArgs {
     /// AI system
@@ -680,7 +680,6 @@ struct SubjectArgs {
     how: How,
 }
 
-/// The end of an approval
 #[derive(Args, Clone, Debug)]
 struct End {
     /// End of the approval. The risk level can end it earlier. Examples: 2027-03-31, 2027-03-31T12:00:00Z, 90d, 12h
@@ -688,7 +687,7 @@ struct End {
     until: Option<(String, Until)>,
 }
 
-/// The options of a decision
+/// The options that approve, renew, reject and revoke share.
 #[derive(Args, Clone, Debug)]
 struct How {
     /// Model version (default: the only one that the command can apply to)
@@ -872,7 +871,7 @@ mod tests {
                 0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
                 _ => vec![part.to_owned()],
             });
-            // A redirection and a pipe belong to the shell.
+            // The shell handles a redirection or a pipe. The parser gets only the words before it.
             let words = words.skip(1).take_while(|word| word != ">" && word != "|").collect::<Vec<_>>();
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
         }

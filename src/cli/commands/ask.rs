@@ -12,12 +12,10 @@ use crate::cli::{
     render::{escape::visible, shell::quoted},
 };
 
-/// Whether standard input and output are terminals, so that a person can answer a question.
 pub fn is_interactive() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
 }
 
-/// Prints a question and reads one trimmed line.
 fn ask(question: &str) -> Result<String> {
     anstream::print!("{}", visible(question));
     stdout().flush()?;
@@ -26,8 +24,8 @@ fn ask(question: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// Returns the given reason, or asks for one. Returns the error `missing` if there is no terminal, or if the
-/// person types no reason.
+/// Returns the given reason, or asks for a reason. Fails with `missing` if there is no terminal, or if the person types
+/// no reason.
 pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -> Error) -> Result<String> {
     if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
         return Ok(given.to_owned());
@@ -39,7 +37,7 @@ pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -
     if answer.is_empty() { Err(missing()) } else { Ok(answer) }
 }
 
-/// Asks for the name of the system as a confirmation. A person can type a `y` by habit, but not the name.
+/// Asks for the name of the system as a confirmation. A person can type a `y` out of habit, but not the name.
 pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("Type the name of the system ({name}) to {to_do_what}: "))?;
@@ -62,8 +60,7 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for a yes as a confirmation. A decision that stops a version is safe and can be urgent, so the person
-/// need not type the name.
+/// Asks for a yes as a confirmation. This is faster than to type the name of the system, because a stop can be urgent.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;

@@ -1,5 +1,4 @@
-//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that users need not write a
-//! runtime by hand.
+//! Writes a `ModelVersion` that matches a pod, a workload or a manifest. So users need not write a runtime by hand.
 //!
 //! ```text
 //!  manifest ─ templates ─┐
@@ -61,7 +60,6 @@ pub struct CaptureRequest {
 }
 
 impl CaptureRequest {
-    /// The manifest of a version of `system` with this runtime and provenance.
     fn model_version(
         &self,
         system: &str,
@@ -83,7 +81,6 @@ impl CaptureRequest {
     }
 }
 
-/// Prints the `ModelVersion` of a pod or a workload.
 pub async fn capture(session: &Session, target: &Target, request: &CaptureRequest) -> Result<()> {
     let found = Found::read(session, target).await?;
     let mut runtime = found.runtime(session, target).await?;
@@ -123,7 +120,7 @@ async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
         .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
 }
 
-/// Shows the difference from the newest version. `runtime` already has the `mayVary` of the newest version.
+/// Describes how `runtime` differs from the version `newest`. `runtime` already has the `mayVary` of this version.
 fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
     let (mut page, name) = (Page::default(), newest.name_any());
     let difference = difference::of_pod(&newest.spec.runtime, runtime);
@@ -139,7 +136,7 @@ fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String
     page.finish()
 }
 
-/// Prints a `ModelVersion` for each pod template in a file. It needs no cluster.
+/// Prints a `ModelVersion` for each pod template in a file. Does not contact a cluster.
 pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> Result<()> {
     let manifests = manifests::read(&[path.to_owned()], false)?;
     let mut versions = Vec::new();
@@ -183,8 +180,8 @@ fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
     Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
 }
 
-/// Fails if the API server would refuse the version. For example, the image of a template can be empty
-/// because a controller sets it later.
+/// Fails if the version violates the schema of its kind. For example, the image in a template can be empty, because a
+/// controller sets the image later.
 fn is_accepted(version: &Value, what: &str) -> Result<()> {
     let schema = serde_json::to_value(ModelVersion::crd()).unwrap_or_default();
     let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -213,7 +210,7 @@ struct Found {
     annotations: Option<BTreeMap<String, String>>,
     spec: PodSpec,
     pods: Vec<Pod>,
-    /// Whether `spec` comes from a pod. Admission webhooks may have changed the pod, but not a template.
+    /// Whether `spec` comes from a pod. Admission webhooks can change a pod, but not a pod template.
     mutated: bool,
 }
 
@@ -276,12 +273,13 @@ impl Found {
             return Ok(runtime);
         }
         let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
-        // The Clearance lists the trusted fields. Without a readable Clearance, the capture keeps every field.
+        // The Clearance lists the trusted fields. If it is missing or not readable, the capture keeps every field.
         let Ok(Some(clearance)) = api.get_opt(CLEARANCE_NAME).await else { return Ok(runtime) };
         Ok(without_trusted(&Runtime::default(), &clearance.spec.trusted, &runtime).into_owned())
     }
 
-    /// The image digest of each container, as the nodes report it.
+    /// The image digest that the nodes report for each container. Fails if the pods report different digests for one
+    /// container.
     fn digests(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
         let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for status in self.pods.iter().filter(|pod| self.runs_this(pod)).flat_map(statuses) {
@@ -316,7 +314,8 @@ impl Found {
     }
 }
 
-/// The error for pods with different runtimes, for example the pods of a predictor and of a transformer.
+/// The error for pods with different runtimes, such as the predictor pods and transformer pods of one
+/// `InferenceService`.
 fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
     let each = pods.iter().map(|pod| format!("kubectl assent capture pod/{}", pod.name_any()));
     Error::NotCaptured {
@@ -326,20 +325,19 @@ fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
     }
 }
 
-/// The image of each container in the spec, by container name.
 fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
-/// A container whose tag was replaced by a digest.
+/// A container whose image tag [`pin`] replaced by a digest.
 struct Pinned {
     container: String,
     init: bool,
     image: String,
 }
 
-/// Replaces each tag by the digest that the nodes report, if they report one.
+/// Replaces each image tag by the digest of the container. An image without a known digest keeps its tag.
 fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned> {
     let mut pinned = Vec::new();
     let main = runtime.containers.iter_mut().map(|container| (container, false));
@@ -360,8 +358,8 @@ fn fingerprint(runtime: &impl Serialize) -> String {
     Digest::from_sha256(Sha256::digest(bytes).into()).eight()
 }
 
-/// The error for an object without the label of its AI system. `typed` is the argument that names the object,
-/// and `place` contains `--namespace` and the connection flags.
+/// The error for an object without the label of its AI system. `typed` is the argument that names the object.
+/// `place` is the flag for the namespace and the connection flags, such as `-n lending --context prod`.
 fn no_system(what: &str, typed: &str, place: &str) -> Error {
     Error::Choose {
         question: format!("{what} has no label {SYSTEM_LABEL}: name its AI system with --system"),
@@ -378,9 +376,8 @@ fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// Prints the changes of the workload that make its pods match the version. The output goes to standard
-/// error, so that the manifest on standard output can be piped. `label` is the system, or `None` if the
-/// workload already has the label.
+/// Prints how to change the workload so that its pods match the version. Prints to standard error, because the manifest
+/// on standard output can go to a pipe. `label` is the system, or `None` if the workload already has the label.
 fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
     if !pinned.is_empty() {

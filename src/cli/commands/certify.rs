@@ -31,7 +31,6 @@ use crate::{
     policy::{certification_text, certifier},
 };
 
-/// The command line of `certify`.
 #[derive(Args, Clone, Debug)]
 pub struct CertifyArgs {
     /// AI system
@@ -61,7 +60,6 @@ struct Found<'a> {
     certification: &'a Certification,
 }
 
-/// Signs a certification, and writes the signature to the `AISystem` or to standard output.
 pub async fn certify(session: &Session, args: &CertifyArgs) -> Result<()> {
     let system = read_system(session, &args.system).await?;
     let level = read_level(&session.client, &system.spec.risk_level).await?;
@@ -126,7 +124,7 @@ fn find<'a>(system: &'a AISystem, args: &CertifyArgs, session: &Session) -> Resu
     Ok(found)
 }
 
-/// Adds the signature. Fails if the system changed since it was read.
+/// Adds the signature to the certification. Fails if the system changed after the command read it.
 async fn write(session: &Session, system: &AISystem, found: &Found<'_>, signature: &Value) -> Result<()> {
     let name = system.metadata.name.as_deref().unwrap_or_default();
     let mut spec = json!({ "provider": system.spec.provider, "suppliers": system.spec.suppliers });

@@ -35,8 +35,8 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// A workload and the number of its pods that agree in all other fields. The number is 0 for a workload
-/// without pods.
+/// A workload and the number of its pods. If the pods differ in another field, the workload has several rows. `pods` is
+/// 0 for a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -47,7 +47,7 @@ struct Row {
     system: Option<String>,
     accelerators: BTreeSet<String>,
     images: BTreeSet<String>,
-    /// The signs of AI in the pods, such as an accelerator. Empty if the workload has a system.
+    /// The reasons why the pods count as AI: accelerators and matching images. Empty if the workload has a system.
     found_by: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ struct Row {
 pub struct Images {
     /// The values of `--image-pattern`.
     pub patterns: Vec<String>,
-    /// The namespace of the chart's `ConfigMap`. Without `--image-pattern`, the patterns of the `ConfigMap` apply.
+    /// The namespace of the chart's `ConfigMap`. Its patterns apply if `--image-pattern` is not set.
     pub namespace: String,
 }
 
@@ -92,7 +92,7 @@ pub async fn inventory(
     Ok(())
 }
 
-/// The namespace and name of every system.
+/// The namespace and the name of each system.
 async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String, String)>> {
     let (api, _) = session.reach::<AISystem>(everywhere);
     let list = api.list_metadata(&ListParams::default()).await;

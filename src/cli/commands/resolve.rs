@@ -28,9 +28,9 @@ use crate::{
 /// The kind of decision that a person makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Allows an uncleared version to run.
+    /// Allows a version to run.
     Approve,
-    /// Allows a version to run longer than its current clearance, or run again after its approvals expired.
+    /// Allows a version to run longer than its current clearance, or again after its approvals expired.
     Renew,
     /// Forbids a version to run.
     Reject,
@@ -54,7 +54,7 @@ impl Act {
         }
     }
 
-    /// The versions that the act can apply to if the command line names none.
+    /// The versions to which the act can apply if the command line names no version.
     fn candidates<'a, 'b>(
         self,
         judged: &'b [(&'a ModelVersion, OwnedJudgement)],
@@ -81,18 +81,18 @@ impl Act {
     }
 }
 
-/// The options that have a value, as text for a suggested command. Each option has a space before it.
+/// The options that have a value, as text for a suggested command. A space precedes each option.
 pub fn suggested(options: &[(&str, Option<&str>)]) -> String {
     let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
     given.map(|(flag, value)| format!(" {flag} {}", quoted(value))).collect::<Vec<_>>().concat()
 }
 
-/// The typed command. Errors propose it again with more arguments.
+/// The command that the user typed. Errors propose this command again with more arguments.
 #[derive(Clone, Debug)]
 pub struct Typed {
     pub act: Act,
     pub system: String,
-    /// `--namespace` and the connection flags.
+    /// The flag `-n` and the connection flags, such as `--context`.
     pub place: String,
     /// The other options, such as `--until 90d`.
     pub options: String,
@@ -108,7 +108,6 @@ impl Typed {
         }
     }
 
-    /// The command with the version and the role, if they are known.
     pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
         let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
         let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
@@ -117,7 +116,7 @@ impl Typed {
     }
 }
 
-/// The version that the command line names, or the only candidate.
+/// The version that the command line names, or the only candidate. Fails if there is no candidate or more than one.
 pub fn version<'a>(
     record: &'a SystemRecord,
     wanted: Option<&str>,
@@ -167,7 +166,8 @@ fn state(version: &ModelVersion, judgement: &OwnedJudgement) -> String {
     format!("{}, {state}", version.name_any())
 }
 
-/// The role that the command line names, or the only required role that the person holds.
+/// The role that the command line names, or the only required role that the person holds. Fails if the person holds no
+/// required role or more than one.
 pub async fn role(
     session: &Session,
     record: &SystemRecord,
@@ -207,7 +207,8 @@ pub async fn role(
     }
 }
 
-/// The only one of `roles` that the user holds. `to_do` names the act that the roles allow, such as `resume a version`.
+/// The only one of `roles` that the user holds. Fails if the user holds none or more than one. `to_do` names the act
+/// that the roles allow, such as `resume a version`.
 pub async fn held_role(
     session: &Session,
     record: &SystemRecord,
