@@ -38,7 +38,6 @@ use crate::{
     policy::{ResultEffect, effect_if_signed},
 };
 
-/// The command line of `assess`.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each flag of the command line is independent")]
 pub struct AssessArgs {
@@ -105,10 +104,8 @@ pub struct AssessArgs {
     pub output: Option<ManifestFormat>,
 }
 
-/// The value of an option, or the value that the file states.
-///
-/// # Errors
-/// The option and the file state different values. Otherwise a user could give an old result a new date.
+/// The value of an option, or the value that the file states. Fails if both state different values. Otherwise a user
+/// could give an old result a new date.
 fn agreed<T: PartialEq + Debug>(
     file: &str,
     option: &str,
@@ -128,15 +125,12 @@ fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-/// Parses `METRIC=DIRECTION`.
 fn direction(text: &str) -> Result<(String, Direction), String> {
     let (metric, direction) =
         text.rsplit_once('=').ok_or("use METRIC=HigherIsBetter or METRIC=LowerIsBetter")?;
     Ok((metric.to_owned(), named(direction)?))
 }
 
-/// Reads the files, and records one Assessment for each file. With `--output`, prints the Assessments
-/// instead.
 pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -165,7 +159,8 @@ fn refused(refusal: &formats::Refusal) -> Error {
     Error::Results { why: format!("{refusal}{next}") }
 }
 
-/// The version that the command line names, or the only version of the system.
+/// The version that the command line names, or the only version of the system. Fails if the system has several versions
+/// and `wanted` is `None`.
 fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> Result<&'a ModelVersion> {
     let found = match (wanted, &record.versions[..]) {
         (Some(name), _) => record.version(name),
@@ -190,7 +185,7 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> R
 }
 
 impl AssessArgs {
-    /// The options for `formats::read`, with the contents of the key file and the file of the trusted root.
+    /// Reads the files of `--key` and `--trusted-root`, and converts the other options of the command line.
     fn options(&self, record: &SystemRecord, version: &ModelVersion) -> Result<formats::Options> {
         let read = |path: Option<&PathBuf>| {
             let Some(path) = path else { return Ok(None) };
@@ -259,8 +254,8 @@ impl AssessArgs {
         Ok(assessment)
     }
 
-    /// The digest of the report that the file names, and its address. If the file names no report, the digest
-    /// of the file itself. `--report` sets the address.
+    /// The digest and the address of the report that the file names. If the file names no report, the digest is that of
+    /// the file. `--report` overrides the address.
     fn report_of(&self, file: &str, reading: &Reading) -> Result<Report> {
         let stated = reading.report.as_ref();
         let digest = stated.map_or(&reading.file_digest, |report| &report.digest);
@@ -271,8 +266,8 @@ impl AssessArgs {
     }
 }
 
-/// The digests by which a file can name the version: the subject digest, and the digests of the images and
-/// the artifacts of the version. Data sets are not included.
+/// The digests by which a result file can name the version: the subject digest, and the digests of the images, the base
+/// model, the tests and the SBOM. Data sets are not included.
 fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
     let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));
@@ -282,7 +277,6 @@ fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     images.chain(artifacts).chain(subject).collect()
 }
 
-/// Converts a result of a file to the type in the `Assessment`.
 fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> {
     let decimal = |number: formats::Decimal| -> Result<Decimal> {
         number.to_string().parse().map_err(|error| Error::Results { why: format!("{file}: {error}") })
@@ -305,7 +299,8 @@ fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> 
     })
 }
 
-/// The results of a file as text. Each result is beside its requirements. Below are the metrics that were not taken.
+/// The results of a file as text. A table shows each result beside its requirements. The metrics that the command did
+/// not take follow below the table.
 fn shown(record: &SystemRecord, file: &str, reading: &Reading, assessment: &Assessment) -> String {
     let spec = &assessment.spec;
     let mut page = Page::default();
@@ -333,8 +328,8 @@ fn shown(record: &SystemRecord, file: &str, reading: &Reading, assessment: &Asse
     text
 }
 
-/// The row of a result. The last column names each requirement for the result, and states whether the result meets the
-/// requirement.
+/// The table row of a result. The last cell names each requirement for the result, and says whether the result meets
+/// the requirement.
 fn cells(required: &[RequiredAssessment], spec: &AssessmentSpec, result: &AssessmentResult) -> Vec<Cell> {
     let now = Timestamp::now();
     let judged = required.iter().filter_map(|required| {
@@ -366,7 +361,6 @@ fn cells(required: &[RequiredAssessment], spec: &AssessmentSpec, result: &Assess
     ]
 }
 
-/// Prints the manifests of the assessments.
 fn print(assessments: &[Assessment], format: ManifestFormat) -> Result<()> {
     let manifest = |assessment: &Assessment| {
         json!({ "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "Assessment",
@@ -386,7 +380,7 @@ fn print(assessments: &[Assessment], format: ManifestFormat) -> Result<()> {
     Ok(())
 }
 
-/// Fails if the recorded object with the name of `assessment` has other content.
+/// Fails if the cluster has other content under the name of `assessment`.
 async fn same_as_recorded(
     api: &Api<Assessment>,
     record: &SystemRecord,
@@ -404,7 +398,7 @@ async fn same_as_recorded(
     })
 }
 
-/// Creates the assessments. An equal assessment that exists already is not an error.
+/// Creates the assessments. If an equal assessment already exists, this is not an error.
 async fn create(
     session: &Session,
     record: &SystemRecord,

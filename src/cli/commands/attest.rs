@@ -39,7 +39,6 @@ use crate::{
     },
 };
 
-/// The command line of `attest`.
 #[derive(Args, Clone, Debug)]
 pub struct AttestArgs {
     /// AI system
@@ -69,7 +68,6 @@ pub struct AttestArgs {
     pub to: Option<PathBuf>,
 }
 
-/// Assessments that a person is about to sign.
 struct SigningRequest<'a> {
     session: &'a Session,
     record: &'a SystemRecord,
@@ -80,7 +78,6 @@ struct SigningRequest<'a> {
     assessments: Vec<&'a Assessment>,
 }
 
-/// Shows the results, asks for confirmation, and signs them.
 pub async fn attest(session: &Session, args: &AttestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -193,8 +190,8 @@ async fn role(
     resolve::held_role(session, record, &roles, (Decision::Attest, "sign results")).await
 }
 
-/// The assessments that the command line names. If it names none: the assessments of the version that await a signature
-/// in `role`. There are at most 64 of them, because one Approval can sign at most 64.
+/// The assessments that the command line names. If it names none, the assessments of the version that await a signature
+/// in `role`. Takes at most 64 of these, because one Approval can sign at most 64 assessments.
 fn assessments<'a>(
     record: &'a SystemRecord,
     version: &ModelVersion,
@@ -248,7 +245,6 @@ impl SigningRequest<'_> {
         }
     }
 
-    /// Prints the results, the requirements, and the effect of the signature.
     fn review(&self, approver: &Approver, now: Timestamp) {
         let mut page = Page::default();
         let (version, system) = (self.version.name_any(), &self.record.name);
@@ -307,7 +303,7 @@ impl SigningRequest<'_> {
         }
     }
 
-    /// The record as it would be after the signature, to predict the effect of the signature.
+    /// The record with the signature added, to predict the effect of the signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.creation_timestamp = Some(Time(now));

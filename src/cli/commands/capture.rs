@@ -330,7 +330,7 @@ fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
-/// A container whose image tag [`pin`] replaced by a digest.
+/// A container whose image tag `pin` replaced by a digest.
 struct Pinned {
     container: String,
     init: bool,

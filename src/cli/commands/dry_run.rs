@@ -34,8 +34,8 @@ use crate::{
     watch::request,
 };
 
-/// Pods of one workload that would stop for the same reason. `pods` is empty if only new pods of the workload would be
-/// held.
+/// Pods of one workload that would stop for the same reason. `pods` is empty if no pod of the workload would stop, but its
+/// new pods would be held.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -104,7 +104,6 @@ async fn clearances(session: &Session, everywhere: bool) -> Result<BTreeMap<Stri
     Ok(named.map(|c| (c.namespace().unwrap_or_default(), c.spec)).collect())
 }
 
-/// One row for the pods of a workload that stop for the same reason.
 async fn rows(session: &Session, stopped: Vec<(String, WouldStop)>) -> Vec<Row> {
     let mut roots = Roots::default();
     let mut rows: BTreeMap<_, Vec<String>> = BTreeMap::new();

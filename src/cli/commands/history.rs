@@ -6,6 +6,7 @@
 //!  ModelVersion ─ published ─────────────────┤
 //!  SystemHistory  changed, deleted, verdicts ┤
 //!  Assessment ─── recorded ──────────────────┤
+//!  Incident, IncidentNote, Override ─────────┤
 //!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
 //!  Event ──────── held, released, stopped ───┘            └─ json, yaml
 //! ```
@@ -53,12 +54,12 @@ struct Entry {
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// The person, or the controller that sent the Event. If the person of a change is not known, the field manager.
+    /// The person, or the controller that sent the Event. For a change by an unknown person, the field manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The object of the entry, as `KIND/NAME`. For example, a version, an approval or an Event.
+    /// The object that the entry comes from, as `KIND/NAME`, such as an approval or an Event.
     object: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -81,8 +82,8 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
         entries.extend(sources.entries(now));
     }
     entries.extend(event_entries(session, name, everywhere).await?);
-    // The API server records times in whole seconds. The sort is stable: a version stays before a decision in
-    // the same second.
+    // The API server records times in whole seconds. The sort is stable, so the entry of a version stays before the entry
+    // of a decision in the same second.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
@@ -142,7 +143,7 @@ async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>
         Sources { record, history }
     };
     let mut all: Vec<_> = records.into_iter().map(with_history).collect();
-    // The remaining histories belong to systems that were deleted.
+    // The remaining histories belong to deleted systems.
     for ((namespace, name), history) in histories {
         let record = SystemRecord::read(&session.client, &namespace, &name).await?;
         all.push(Sources { record, history: Some(history) });
@@ -182,9 +183,8 @@ impl Sources {
     }
 }
 
-/// The changes of the system that the operator recorded. `None` if the system has no `SystemHistory`, or if
-/// the user may not read it. Also `None` if the cluster does not have this kind, for example before an
-/// upgrade.
+/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, or if the user may not read the
+/// `SystemHistory`. Also `None` if the cluster does not have this kind, for example before an upgrade.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
@@ -192,7 +192,7 @@ async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHi
     Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
 }
 
-/// Converts a forbidden read to `None`, and prints `warning`. Returns any other error.
+/// Converts a forbidden read to `None`, and prints `warning`. Fails on any other error.
 fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -236,7 +236,7 @@ fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     Some(Entry::new(at, what, object))
 }
 
-/// The entry of a decision, and a second entry if the decision is an approval that has ended.
+/// The entry of a decision. An approval that has ended has a second entry for its end.
 fn decision_entries(
     record: &SystemRecord,
     effects: &BTreeMap<String, ApprovalEffect>,
@@ -305,7 +305,7 @@ fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option
     })
 }
 
-/// The entry for the request of an override. Each grant has its own entry.
+/// The entry of the request for an override. Each grant has its own entry.
 fn override_entry(about: &Override) -> Option<Entry> {
     let spec = &about.spec;
     Some(Entry {
@@ -316,7 +316,7 @@ fn override_entry(about: &Override) -> Option<Entry> {
     })
 }
 
-/// The entry of a grant or a review. `None` if the approver is not verified.
+/// The entry of a grant or a review of an override. `None` if the approver is not verified.
 fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
     let spec = &approval.spec;
     let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
@@ -347,7 +347,6 @@ fn assessment_entry(assessment: &Assessment) -> Option<Entry> {
     })
 }
 
-/// The entry of a decision on assessments.
 fn attestation_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
     let spec = &approval.spec;
     let names: Vec<_> = spec.assessments.iter().map(|signed| format!("assessment/{}", signed.name)).collect();
@@ -369,7 +368,7 @@ fn decision_note(spec: &ApprovalSpec, effect: Option<ApprovalEffect>) -> String 
     spec.reason.clone().into_iter().chain(effect).collect::<Vec<_>>().join(" ")
 }
 
-/// The entries for the Events of the operator about the system `name`, or about every system.
+/// The entries of the Events about the system `name`, or about every system.
 async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
     let (api, place) = session.reach::<Event>(everywhere);
     let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
@@ -379,7 +378,7 @@ async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) 
     let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
     let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        // The `Approval` has the same facts as this Event, so the history omits the Event.
+        // An `Approval` states the same facts as these Events, so the history omits these Events.
         let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked" | "OverrideGranted"));
         version.split('/').next() == Some(GROUP) && !announces
     };

@@ -1,4 +1,4 @@
-//! Signs a decision with an SSH key and writes it to a file, for organisations that decide in Git.
+//! Signs a decision with an SSH key and writes the decision to a file, for organisations that decide in Git.
 //!
 //! The owner of the key is the approver. Any user who may create Approvals may apply the file.
 //!
@@ -49,7 +49,6 @@ pub struct Detached {
     pub to: PathBuf,
 }
 
-/// Shows a decision, asks for confirmation, signs the decision, and writes it to the file.
 pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let until = request.end(now)?;
@@ -77,7 +76,6 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
 }
 
 impl SshKey {
-    /// The error that this key cannot sign, for the reason `why`.
     pub fn failed(&self, why: &dyn ToString) -> Error {
         Error::Key { key: self.0.display().to_string(), why: why.to_string(), next: Vec::new() }
     }
@@ -96,8 +94,8 @@ impl SshKey {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role `wanted`, or the only role of `required` that lists this key, and the key in this role. Fails
-    /// if no such role lists the key as valid at `now`, or if several roles of `required` do.
+    /// The role in which this key signs, and the entry of the key in this role. The role is `wanted`, or the only role of
+    /// `required` that lists the key as valid at `now`. Fails if no role or more than one role lists the key.
     pub fn role(
         &self,
         keys: &ApproverRoles,
@@ -131,7 +129,7 @@ impl SshKey {
         })
     }
 
-    /// Runs `ssh-keygen`. If the key needs a passphrase or a touch, `ssh-keygen` asks the user for it.
+    /// Signs `text` with `ssh-keygen`. If the key needs a passphrase or a touch, `ssh-keygen` asks the user for it.
     pub fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh-keygen");
         command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.0);
@@ -150,7 +148,7 @@ impl SshKey {
 }
 
 impl Detached {
-    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the
+    /// The typed command with `--ssh-key` and `--to`. Without these flags, the command would record the decision in the
     /// cluster.
     fn with_options(&self, typed: Typed) -> Typed {
         let (key, to) = (self.key.0.display().to_string(), self.to.display().to_string());
@@ -158,7 +156,6 @@ impl Detached {
         Typed { options, ..typed }
     }
 
-    /// Signs `approval`, writes it to the file, and prints the next step.
     pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let approval = self.signed(approval, record, now)?;
@@ -167,7 +164,7 @@ impl Detached {
         Ok(())
     }
 
-    /// The signed decision. Fails if the operator would not accept the signature now.
+    /// Signs `approval`. Fails if the operator would not accept the signature now.
     fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
         approval.metadata.namespace = Some(record.namespace.clone());
         approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });

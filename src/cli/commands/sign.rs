@@ -38,7 +38,8 @@ use crate::{
     policy::ApprovalEffect,
 };
 
-/// The field manager of the plugin. The name must not begin with `kubectl`: Flux reverts fields of such a manager.
+/// The field manager of the plugin. The name must not begin with `kubectl`, because Flux reverts the fields of managers
+/// with such a name.
 pub const MANAGER: &str = "assent-cli";
 
 /// The resolution of the creation time that the API server sets on a decision.
@@ -60,9 +61,7 @@ pub struct DecisionRequest {
     /// The value of `--digest`: the digest that the person reviewed. The decision fails if the content has another
     /// digest.
     pub digest: Option<Digest>,
-    /// Do not ask for confirmation.
     pub yes: bool,
-    /// Show the full review.
     pub full: bool,
     /// Whether the request comes from `approve --interactive`, which also offers to reject, skip and quit.
     pub walks: bool,
@@ -75,7 +74,6 @@ pub struct ResolvedDecision<'a> {
     pub typed: Typed,
     pub version: String,
     pub role: String,
-    /// The digest to sign.
     pub digest: Digest,
     pub until: Option<Timestamp>,
     /// The approver that this program writes if the API server only checks the field. `None` if a
@@ -83,7 +81,6 @@ pub struct ResolvedDecision<'a> {
     pub signer: Option<Approver>,
 }
 
-/// Shows a decision, asks for confirmation, and records the decision.
 pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     let now = Timestamp::now();
     let until = request.end(now)?;
@@ -107,8 +104,8 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         signer,
     };
     let (clock, approver) = decision.preflight().await?;
-    // From here on, `now` is the time that the API server would record. It is the clock of the API server,
-    // but at least one second after the last decision that voids approvals.
+    // From here on, `now` is the time at which the API server would record the decision. An approval must be recorded at
+    // least one second after the last decision that voids approvals.
     let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decision.refuse_shorter(&record, version, &approver, now)?;
     decision.review(&record, system, version, &approver, now)?;
@@ -117,7 +114,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The user that this program must write as the approver. `None` if a `MutatingAdmissionPolicy` sets the approver.
+/// The user that this program must write as the approver. `None` if a `MutatingAdmissionPolicy` writes the approver.
 pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     let hold_method = HoldMethod::of(&session.client)
         .await
@@ -128,8 +125,8 @@ pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     rbac::myself(&session.client).await.map(Some)
 }
 
-/// Returns the reason for the record. A rejection or a revocation must have a reason. If the reason is missing, asks
-/// the user for it.
+/// Returns the reason for the record. A rejection or a revocation must have a reason. If such a decision has no reason,
+/// asks the user for one.
 pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
@@ -160,8 +157,8 @@ impl DecisionRequest {
         )
     }
 
-    /// Reads the record of the system. Before an approval, waits until the operator has also read the latest change. A
-    /// person can then approve directly after `kubectl apply`.
+    /// Reads the record of the system. For an approval, waits up to `READ_TIMEOUT` until the operator has read the latest
+    /// change. So a person can approve directly after `kubectl apply`.
     pub async fn record(&self, session: &Session) -> Result<SystemRecord> {
         let begin = Instant::now();
         let mut announced = false;
@@ -181,8 +178,8 @@ impl DecisionRequest {
         }
     }
 
-    /// Recomputes the digest. Fails if `--digest` states another digest. An approval also fails if the
-    /// operator has computed another digest.
+    /// Computes the digest of the content. Fails if `--digest` states another digest. An approval also fails if the
+    /// operator computed another digest.
     pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", record.name);
@@ -287,7 +284,7 @@ impl ResolvedDecision<'_> {
     /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
         if self.signer.is_some() {
-            // The admission policies refuse an Approval without an approver. If the API server accepts this
+            // The admission policies refuse an Approval without an approver. If the API server accepts such an
             // Approval, the policies are missing.
             let mut unsigned = self.approval();
             unsigned.spec.approver = None;
@@ -300,8 +297,8 @@ impl ResolvedDecision<'_> {
         Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
     }
 
-    /// Fails if an approval of the same person in the same role ends later. Only the approval that ends last
-    /// counts, so the new approval would have no effect.
+    /// Fails if an earlier approval by the same person in the same role ends later than the new approval. Only the
+    /// approval that ends last counts, so the new approval would have no effect.
     fn refuse_shorter(
         &self,
         record: &SystemRecord,
@@ -336,7 +333,6 @@ impl ResolvedDecision<'_> {
         })
     }
 
-    /// Shows the review and asks for confirmation.
     pub fn review(
         &self,
         record: &SystemRecord,
@@ -410,8 +406,8 @@ impl ResolvedDecision<'_> {
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
-    /// Creates the Approval. If the decision is an approval, first waits until the second after the last
-    /// decision that would void it.
+    /// Creates the Approval. If the decision is an approval, first waits until the second after the last decision that
+    /// would void this approval.
     async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
         if self.decision() == Decision::Approve {
             let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));
@@ -420,9 +416,8 @@ impl ResolvedDecision<'_> {
         self.create(false).await
     }
 
-    /// The time of the last revocation, or of the last rejection by this approver in this role, whichever is
-    /// later. Such a decision voids approvals that are not recorded in a later second. `None` if there is no
-    /// such decision.
+    /// The time of the last decision that would void an approval recorded in the same second or earlier. Such a decision
+    /// is a revocation, or a rejection by this approver in this role. `None` if there is no such decision.
     fn barrier(
         &self,
         record: &SystemRecord,
@@ -439,7 +434,7 @@ impl ResolvedDecision<'_> {
         voiding.map(|s| s.at).max()
     }
 
-    /// Waits until the clock of the API server is past `barrier`. The API server records times in whole
+    /// Waits until the API server would record a time later than `barrier`. The API server records times in whole
     /// seconds.
     async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
         let Some(barrier) = barrier else { return Ok(()) };
