@@ -49,11 +49,11 @@ const NO_FILES: &str = ":4";
 /// The directive to offer no file names and to add no space after the candidate (`ShellCompDirectiveNoSpace`).
 const NO_FILES_NO_SPACE: &str = ":6";
 
-/// The timeout of the requests. It is short, because a person waits at the prompt.
+/// The timeout of a completion. The timeout is short, because a person waits at the prompt.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The candidates for the last of `words`, one per line. The help of a candidate follows after a tab. The last line is
-/// a directive for cobra.
+/// The completions of the last of `words`, one per line. The help of a completion follows after a tab. The last line is
+/// the directive that cobra, the command-line library of kubectl, expects.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
         [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();
@@ -76,22 +76,18 @@ pub fn candidates(words: Vec<String>) -> Result<String> {
     Ok(lines + directive + "\n")
 }
 
-/// The systems of the selected namespace.
 pub fn systems(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<AISystem>::namespaced(session.client, &session.namespace)))
 }
 
-/// The versions of the selected namespace.
 pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<ModelVersion>::namespaced(session.client, &session.namespace)))
 }
 
-/// The incidents of the selected namespace.
 pub fn incidents(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Incident>::namespaced(session.client, &session.namespace)))
 }
 
-/// The overrides of the selected namespace.
 pub fn overrides(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Override>::namespaced(session.client, &session.namespace)))
 }
@@ -104,7 +100,6 @@ pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
 }
 
-/// The roles that the risk levels name for approvals, assessments, certifications, incidents and overrides.
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| async {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
@@ -125,7 +120,7 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The kinds that a command accepts. If `current` begins with `KIND/`, the names of the objects of this kind.
+/// Completes `KIND/NAME`: first the kind, then the name of an object of this kind.
 pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some((kind, _)) = current.to_str().and_then(|current| current.split_once('/')) else {
         let current = current.to_string_lossy();
@@ -150,14 +145,14 @@ pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The candidates from the cluster that begin with `current`. Empty after a timeout.
+/// The names from the cluster that begin with `current`. Empty after an error or a timeout.
 fn offered<F, A>(current: &OsStr, ask: F) -> Vec<CompletionCandidate>
 where
     F: FnOnce(Session) -> A + Send + 'static,
     A: Future<Output = Option<Vec<String>>>,
 {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
-    // The caller blocks a thread of its runtime, so the request needs a runtime in another thread.
+    // The caller runs inside a tokio runtime, which must not start a second runtime in the same thread.
     let asked = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };
@@ -175,7 +170,7 @@ where
     Some(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// Parses only the connection flags, because clap cannot parse an incomplete command line.
+/// Parses the connection flags and ignores all other words, because clap cannot parse an incomplete command line.
 fn place(words: impl IntoIterator<Item = String>) -> Option<Connection> {
     #[derive(Parser)]
     struct Place {

@@ -1,5 +1,5 @@
-//! Decommissions a system. Shows its pods and the systems that need it, asks for confirmation, and writes the date, the
-//! reason and the successor.
+//! Decommissions a system. Shows the pods of the system and the systems that depend on it, asks for confirmation, and
+//! writes the date, the reason and the successor.
 //!
 //! ```text
 //!  AISystem ── purpose, owners ────────────┐
@@ -40,7 +40,6 @@ use crate::{
     watch::request,
 };
 
-/// A decommission, as the command line describes it.
 #[derive(Clone, Debug)]
 pub struct DecommissionRequest {
     pub system: String,
@@ -48,13 +47,11 @@ pub struct DecommissionRequest {
     pub date: Option<(String, Until)>,
     pub reason: Option<String>,
     pub successor: Option<String>,
-    /// Whether to decommission the system even if another system needs it.
+    /// Whether to decommission the system even if another system depends on it.
     pub force: bool,
-    /// Whether to skip the confirmation.
     pub yes: bool,
 }
 
-/// Shows the effect of a decommission, asks for confirmation, and writes the decommission.
 pub async fn decommission(session: &Session, request: DecommissionRequest) -> Result<()> {
     let now = Timestamp::now();
     let system = read_system(session, &request.system).await?;
@@ -97,7 +94,7 @@ impl DecommissionRequest {
         Ok(Decommission { date: Time(date), reason, successor: self.successor.clone() })
     }
 
-    /// The typed command, with the extra arguments `more`.
+    /// The command that the user typed, with the extra arguments `more`.
     fn command(&self, session: &Session, more: &str) -> String {
         let given = |flag: &str, value: Option<&str>| {
             value.map(|value| format!(" {flag} {}", quoted(value))).unwrap_or_default()
@@ -168,7 +165,7 @@ impl Dependents {
     }
 }
 
-/// The number of pods with its noun, such as `1 pod` or `3 pods`.
+/// `1 pod`, or `3 pods` for another number.
 pub fn pods_in_words(pods: usize) -> String {
     if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
 }
@@ -191,7 +188,7 @@ pub async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workloa
     Ok(workloads)
 }
 
-/// The page to read before the confirmation.
+/// The text that the person reads before the confirmation.
 fn review(
     system: &AISystem,
     end: &Decommission,
@@ -251,7 +248,7 @@ fn review(
     page.finish()
 }
 
-/// The tool that applies the system from Git, according to the labels and annotations of the system.
+/// The GitOps tool that applies the system, as the labels and annotations of the system show.
 fn gitops_tool(system: &AISystem) -> Option<String> {
     const FLUX: [&str; 2] = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
     let flux = FLUX.iter().find_map(|label| system.labels().get(*label));
@@ -289,7 +286,8 @@ async fn write(session: &Session, system: &AISystem, end: &Decommission, review:
     }
 }
 
-/// Prints the effect. If the date is not in the future, waits for the operator first.
+/// Prints the effect of the decommission. If the date is not in the future, first waits until the operator has set the
+/// status.
 async fn report(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
     let mut page = Page::default();
     if end.date.0 > now {

@@ -1,6 +1,5 @@
-//! Goes through every version that waits for an approval by the person who runs the command. The person
-//! approves, rejects or skips each version. The order is by the end of the clearance. For a withheld version,
-//! it is by the last expiry of an approval, or by the creation of the version.
+//! Shows every version that waits for an approval by the person who runs the command. The person approves, rejects or
+//! skips each version.
 //!
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
@@ -43,26 +42,25 @@ use crate::{
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
-    /// The end of the clearance. If the version is not cleared, the latest expiry of an approval. If no
-    /// approval expired, the creation time of the version.
+    /// The time by which the command sorts the versions. For a cleared version, the end of its clearance. For another
+    /// version, the latest expiry of an approval. If no approval expired, the creation time of the version.
     due: Timestamp,
     namespace: String,
     system: String,
     version: String,
     role: String,
     renewal: bool,
-    /// The other roles of this person that lack approvals. Empty if one person may fill several roles.
+    /// The other roles of this person that still need approvals. Empty if one person may fill several roles.
     other_roles: Vec<String>,
 }
 
-/// The options of the command line. They apply to every version that the command shows. A rejection ignores
+/// The options of the command line. The options apply to every version that the command shows. A rejection ignores
 /// `until`.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The end of the approvals, as typed and as parsed.
     pub until: Option<(String, Until)>,
     pub reason: Option<String>,
-    /// Show each review in full.
     pub full: bool,
 }
 
@@ -74,7 +72,7 @@ struct Tally {
     failed: usize,
 }
 
-/// Shows every version that waits for the person, and asks the person to approve, reject or skip it.
+/// Shows every version that waits for the person, and asks for a decision. Needs a terminal.
 pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<()> {
     if !ask::is_interactive() {
         return Err(no_terminal(session, everywhere));
@@ -157,18 +155,16 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// The time by which the command sorts the versions, and the time at which to judge whether an approval would
-/// count. For a cleared version, both are the end of the clearance. For a withheld version, the first is the
-/// latest expiry of an approval, or the creation of the version if no approval expired. The second is now.
-/// `None` if the version needs no approval now, or if another reason than missing approvals withholds it,
-/// such as a revocation.
+/// The value of [`Item::due`], and the time at which to judge whether an approval would count. For a cleared version, the
+/// second time is the end of the clearance. For another version, it is `now`. `None` if the version needs no approval
+/// soon, or if it has another reason than missing approvals, such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     if judgement.is_cleared() {
-        // A cleared version waits for an approval only after the operator's first expiry notice.
+        // A cleared version needs an approval only after the first expiry notice, 30 days before the end.
         let end = judgement.not_after.filter(|end| Notice::of(*end, now).is_some())?;
         return Some((end, end));
     }
@@ -195,7 +191,7 @@ fn missing_approvals(judgement: &OwnedJudgement) -> usize {
 }
 
 impl Item {
-    /// Asks for a decision and records the decision. Returns the choice if the person skips or quits.
+    /// Asks for a decision on this version, and records the decision. Returns the choice if the person skips or quits.
     async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
         let act = if self.renewal { Act::Renew } else { Act::Approve };
         let (decided, rejects) = match sign::sign(session, self.request(act, given)).await {

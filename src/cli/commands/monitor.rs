@@ -1,6 +1,6 @@
-//! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason
-//! why the operator would refuse them. Only the API server checks
-//! the rules of the `CustomResourceDefinition`, such as the limits of a duration.
+//! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason why the
+//! operator would refuse them. Does not check the other rules of the kind, such as the limits of a duration. The API server
+//! checks these rules.
 //!
 //! ```text
 //!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
@@ -27,7 +27,6 @@ use crate::{
     promql::{LimitedQueries, NAMESPACE_LABEL, namespace_label},
 };
 
-/// The commands about monitors.
 #[derive(Subcommand, Clone, Debug)]
 pub enum MonitorCommand {
     /// Show the queries of monitors in files as the operator sends them; needs no cluster, and does not check the other
@@ -35,7 +34,6 @@ pub enum MonitorCommand {
     Check(CheckArgs),
 }
 
-/// The command line of `monitor check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     /// Files and directories with manifests, or - for standard input
@@ -56,7 +54,6 @@ fn label(text: &str) -> std::result::Result<String, String> {
     namespace_label(text).map_err(|refused| refused.to_string())
 }
 
-/// The result for a monitor.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CheckedMonitor {
@@ -67,19 +64,19 @@ struct CheckedMonitor {
     namespace: String,
     /// `KIND/NAME`.
     object: String,
-    /// The query that the operator sends for the value.
+    /// The query for the value, as the operator sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
-    /// The query that the operator sends for the number of samples.
+    /// The query for the number of samples, as the operator sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<String>,
-    /// The reason why the operator does not send the queries.
+    /// The reason why the operator would send no query.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Checks the monitors in files and prints the results. An object that names no namespace counts as one of `namespace`.
-/// Fails if the operator would refuse a query.
+/// Checks the monitors in files and prints the results. A monitor without a namespace belongs to `namespace`. Fails if the
+/// operator would refuse a query.
 pub fn check(args: &CheckArgs, namespace: &str) -> Result<()> {
     let manifests = manifests::read(&args.paths, args.recursive)?;
     let is_monitor = |manifest: &&Manifest| manifest.is_of_assent() && manifest.text("/kind") == "Monitor";

@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// The maximum wait until the operator has updated a status. The operator normally needs less than a second.
+/// The maximum wait for the operator to update a status. The operator normally needs less than a second.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits for the operator and prints the effect of `approval`.
+/// Waits until the operator has read `approval`, and prints the effect of `approval`.
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
     record.add_decision(approval.clone());
@@ -43,8 +43,8 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until the condition `Cleared` of the version has the predicted value. After an approval that clears
-/// the version, also waits until the status lists this approval. `false` after a timeout or an error.
+/// Waits until the condition `Cleared` of the version equals `cleared`. After an approval that clears the version, also
+/// waits until the status lists this approval. Returns `false` after a timeout or an error.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

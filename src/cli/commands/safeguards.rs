@@ -1,5 +1,5 @@
-//! The monitors and the overrides of a system, as `status` and `explain` show them. Both commands show the statuses
-//! that the operator wrote.
+//! The monitors and the overrides of a system for `status` and `explain`. Both commands show the statuses that the
+//! operator wrote.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -50,8 +50,8 @@ pub struct OverrideLine {
     pub version: String,
     /// Whether the override is in effect.
     pub active: bool,
-    /// The reason of the condition `Active`. If the review is due, the word `Review` and the reason of the
-    /// condition `Reviewed`, such as `ReviewOverdue`.
+    /// The reason of the condition `Active`, such as `InEffect`. If the review is due, the word `Review` with the reason of
+    /// the condition `Reviewed`, such as `ReviewOverdue`.
     pub state: String,
     pub until: Timestamp,
     /// The state in words, with the next command.
@@ -92,7 +92,6 @@ impl Safeguards {
         Cell::new(if self.overrides.is_empty() { PLAIN } else { LOOK }, &text)
     }
 
-    /// A table of the monitors, and a table of the overrides. Empty if there are none.
     pub fn tables(&self, now: Timestamp) -> String {
         let monitors: Vec<_> = self.monitors.iter().flatten().map(MonitorLine::cells).collect();
         let overrides: Vec<_> = self.overrides.iter().map(|about| about.cells(now)).collect();
@@ -108,7 +107,7 @@ impl Safeguards {
     }
 }
 
-/// Each count with its state, such as `1 breached, 2 within`. Leaves out counts of zero.
+/// Each count with its state, such as `1 breached, 2 within`. Omits counts of zero.
 fn in_short(counts: &[(usize, &str)]) -> String {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     counts.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
@@ -129,7 +128,6 @@ impl MonitorLine {
         }
     }
 
-    /// The state as one word.
     pub fn state(&self) -> &'static str {
         self.state.map_or("NotMeasured", MonitorState::name)
     }

@@ -1,5 +1,5 @@
-//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, the monitors, the
-//! overrides, and the missing approvals of the other versions.
+//! Prints one line for each system: its cleared versions, the end of its clearance, its pods, monitors and overrides, and
+//! what its other versions wait for.
 //!
 //! ```text
 //!  AISystem.status ───────────────────┐
@@ -51,7 +51,7 @@ struct Row {
     cleared_versions: Vec<String>,
     pods_running: Option<u32>,
     pods_held: Option<u32>,
-    /// Set only if the namespace warns or audits.
+    /// Set only if the mode of the namespace is `warn` or `audit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_would_stop: Option<u32>,
     /// The versions for which a person must act.
@@ -70,8 +70,8 @@ struct Version {
     cleared: bool,
     reason: String,
     until: Option<Timestamp>,
-    /// The missing approvals or other reasons. Empty if the version is cleared, or if the person may not read
-    /// the objects behind the reasons. Also empty if only the Clearance has no room for the version.
+    /// The missing approvals, or the other reasons why the version is not cleared. Empty if the person may not read the
+    /// objects behind the reasons. Also empty if the only reason is that the Clearance is full.
     missing: Vec<String>,
 }
 
@@ -80,7 +80,6 @@ struct Version {
 pub struct Which {
     /// The only system, if the command names one.
     pub system: Option<String>,
-    /// Whether to print the systems of every namespace.
     pub everywhere: bool,
     /// Only systems that lose a clearance by this time.
     pub expiring: Option<Until>,
@@ -88,7 +87,6 @@ pub struct Which {
     pub level: Option<String>,
 }
 
-/// Prints the status of one system or of all.
 pub async fn status(session: &Session, which: &Which, format: Listing) -> Result<()> {
     let (everywhere, now) = (which.everywhere, Timestamp::now());
     let rows = which.rows(session, now).await?;
@@ -115,7 +113,7 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
     Ok(())
 }
 
-/// Prints the status, and prints a row again when it changes.
+/// Prints a row for each system. Prints the row of a system again after each change of the row.
 pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<()> {
     let (everywhere, wide) = (which.everywhere, format == Listing::Wide);
     let first = which.rows(session, Timestamp::now()).await?;
@@ -134,7 +132,7 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Listing::Table | Listing::Wide => columns.rows(&[row.cells(shown, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
-        // If the reader of a pipe closes the pipe, the command ends without an error.
+        // If standard output is a pipe and its reader closes the pipe, the command ends without an error.
         let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
         Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
@@ -188,8 +186,7 @@ impl Which {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),
         };
-        // If the objects behind the reasons cannot be read, for example without permission, the rows have
-        // only the status.
+        // A user can lack the permission to read these records. The rows then have only the data of the status.
         let records = SystemRecord::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
         let record = |i: usize| records.as_ref().and_then(|records| records.get(i));
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
@@ -200,7 +197,7 @@ impl Which {
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
-        // If the time in `--expiring` is too late for a timestamp, every system with an end stays in the list.
+        // If the time in `--expiring` is beyond the range of `Timestamp`, every system with an end stays in the list.
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
@@ -348,14 +345,14 @@ fn in_short(reason: &Reason) -> String {
     }
 }
 
-/// The position of the version if the newest version comes first. `None` if the record is missing or does not
-/// have the version.
+/// The position of the version, where 0 is the newest version. `None` if the record is missing or does not have the
+/// version.
 fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
 
-/// The versions that are not cleared. If another version is cleared, includes only the versions that wait for an
-/// approval or for an assessment.
+/// The names of the versions that are not cleared. If another version is cleared, only those that wait for an approval or
+/// an assessment.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     let undecided = |reason: &str| {
         matches!(reason, "AwaitingApproval" | "ApprovalExpired" | "AssessmentMissing" | "AssessmentExpired")
@@ -370,13 +367,13 @@ fn until(until: Option<Timestamp>, style: clap::builder::styling::Style, now: Ti
     Cell::new(style, &long).or_short(&short)
 }
 
-/// The style for the end of a clearance. Highlights an end within a week.
+/// The style for the end of a clearance. Highlights an end that is less than a week away.
 fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
     let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-/// The columns that the table of systems has only in some cases.
+/// Whether the table of systems has each group of optional columns.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a group of columns")]
 struct Shown {
@@ -387,8 +384,8 @@ struct Shown {
 }
 
 impl Shown {
-    /// The wide table has all columns. Otherwise, the table has the columns for monitors and overrides only
-    /// if a system has some.
+    /// A wide table has the columns for monitors and overrides. Another table has such a column only if a system has a
+    /// monitor or an override to show.
     fn of(rows: &[Row], everywhere: bool, wide: bool) -> Self {
         let has_monitors = |row: &Row| row.safeguards.monitors.as_ref().is_some_and(|all| !all.is_empty());
         let has_overrides = |row: &Row| !row.safeguards.overrides.is_empty();
@@ -423,7 +420,6 @@ fn systems_table(rows: &[Row], shown: Shown, now: Timestamp) -> String {
     table(&header(shown), &rows.iter().map(|row| row.cells(shown, now)).collect::<Vec<_>>())
 }
 
-/// The tables of the versions, the monitors and the overrides.
 fn details(rows: &[Row], now: Timestamp) -> String {
     versions_table(rows, now) + &rows.iter().map(|row| row.safeguards.tables(now)).collect::<String>()
 }

@@ -1,5 +1,5 @@
-//! Shows the content that has a digest, and the decisions on this content. This works even after the version or the
-//! system was deleted.
+//! Shows the content that people decided about, by its digest, and the decisions on this content. The content stays
+//! available after a user deletes the version or the system.
 //!
 //! ```text
 //!  digest, or its first digits ──► DecisionSubject ──┐
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
-    /// Whether the digest that this program computes from the content equals the stated digest.
+    /// Whether the stated digest equals the digest that this program computes from the content.
     verified: bool,
     #[serde(flatten)]
     content: &'a DecisionSubjectSpec,
@@ -54,7 +54,6 @@ impl<'a> DecisionEntry<'a> {
     }
 }
 
-/// Prints the content whose digest begins with `prefix`.
 pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Result<()> {
     let namespace = &session.namespace;
     let all = ListParams::default();
@@ -78,7 +77,7 @@ pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Re
     Ok(())
 }
 
-/// The digest of the content, as the policy computes it.
+/// The digest that this program computes from the content.
 fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     let level = RiskLevelSpec {
         documents: content.required_documents.clone(),

@@ -1,5 +1,5 @@
 //! Lists the people who may decide about a system, so that a person who waits for an approval knows whom to ask. The
-//! list has only the roles that the risk level requires, although a revocation counts in every role.
+//! list has only the roles that the risk level requires. A revocation also counts in other roles.
 //!
 //! ```text
 //!  RiskLevel ────── roles, how many people ─┐
@@ -37,13 +37,13 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: String,
-    /// The number of different people who must approve. `None` if the command names no system. Also `None` if the
-    /// decision lets no version run, such as a revocation.
+    /// The number of different people who must decide. `None` if the command names no system. Also `None` for a rejection,
+    /// a revocation and an attestation.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
     /// The risk levels that require the role.
     risk_levels: BTreeSet<String>,
-    /// Whether the user of the command holds the role.
+    /// Whether the user who runs the command holds the role.
     you: bool,
     /// The holders of the role by RBAC or by a key. `None` if a read failed, for example without permission.
     holders: Option<Vec<String>>,
@@ -54,7 +54,6 @@ struct Row {
     author: Option<String>,
 }
 
-/// Prints the people who may decide about a system, or about any system.
 pub async fn who_can(
     session: &Session,
     decision: Decision,
@@ -82,7 +81,7 @@ pub async fn who_can(
     Ok(())
 }
 
-/// The risk levels that require roles, and the system if the command names one.
+/// The risk levels that state the required roles, and the system if the command names one.
 struct Requirements {
     system: Option<AISystem>,
     levels: BTreeMap<String, RiskLevelSpec>,
@@ -126,19 +125,20 @@ impl Requirements {
         notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }
 
-    /// Whether owners and authors do not count for this kind of decision.
+    /// Whether a risk level excludes the owners and the author of the system from this kind of decision.
     fn separates_duties(&self, decision: Decision) -> bool {
         decision.permits() && self.levels.values().any(|level| level.separation_of_duties)
     }
 
-    /// The owners of the system. Empty if owners count as approvers.
+    /// The owners whose decision does not count. Empty if the risk level lets owners decide.
     fn owners(&self, decision: Decision) -> BTreeSet<String> {
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
         let owners = owners.filter(|_| self.separates_duties(decision));
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 
-    /// The author of the system. `None` if authors count as approvers.
+    /// The author whose decision does not count. `None` if the risk level lets the author decide, or if the author is not
+    /// known.
     fn author(&self, decision: Decision) -> Option<String> {
         let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
         self.separates_duties(decision).then(|| format!("User {author}"))
