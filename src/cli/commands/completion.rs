@@ -152,7 +152,7 @@ where
     A: Future<Output = Option<Vec<String>>>,
 {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
-    // The caller runs inside a tokio runtime, which must not start a second runtime in the same thread.
+    // The caller runs in a thread of a tokio runtime. Such a thread cannot block on a second runtime.
     let asked = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };

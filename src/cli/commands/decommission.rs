@@ -165,7 +165,6 @@ impl Dependents {
     }
 }
 
-/// `1 pod`, or `3 pods` for another number.
 pub fn pods_in_words(pods: usize) -> String {
     if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
 }

@@ -155,7 +155,7 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// The value of [`Item::due`], and the time at which to judge whether an approval would count. For a cleared version, the
+/// The value for `Item::due`, and the time at which to judge whether an approval would count. For a cleared version, the
 /// second time is the end of the clearance. For another version, it is `now`. `None` if the version needs no approval
 /// soon, or if it has another reason than missing approvals, such as a revocation.
 fn deadline(

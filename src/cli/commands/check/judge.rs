@@ -1,5 +1,5 @@
-//! Predicts whether the pods in a set of manifests would run. The check runs the compile step of the operator
-//! and the code of `explain` on files instead of a cluster.
+//! Predicts whether the pods in a set of manifests would run. Runs the compile step of the operator and the code of
+//! `explain` on the manifests.
 //!
 //! ```text
 //!  AISystem, ModelVersion, Approval ─┐ by namespace
@@ -8,8 +8,8 @@
 //!  anything else ──► templates ────────────────────────────────────────────┘
 //! ```
 //!
-//! A namespace that is not in the manifests counts as enforcing. Otherwise the check could miss a pod that the
-//! namespace holds.
+//! The check assumes that a namespace enforces if the namespace is not in the manifests. Otherwise the check could miss a
+//! pod that would be held.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,9 +48,9 @@ use crate::{
 /// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// The object would run: its version is cleared, or its namespace does not hold the object.
+    /// The object would run, because its version is cleared or its namespace does not hold the object.
     Runs,
-    /// The outcome is unknown: a controller creates the pods, and the manifest does not contain their template.
+    /// The outcome is unknown, because a controller creates the pods and the manifest does not contain their template.
     Unforeseen,
     /// The object would be held, and only approvals are missing.
     AwaitsApproval,
@@ -70,11 +70,9 @@ pub struct Checked {
     pub path: String,
     /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
-    /// The number of the first line of the pod template. If the result is for the whole object, the same as
-    /// `line`.
+    /// The number of the first line of the pod template. Equals `line` if the result is for the whole object.
     #[serde(skip)]
     pub part_line: u64,
-    /// `KIND/NAME`.
     pub object: String,
     pub namespace: String,
     /// The JSON pointer to the pod template (RFC 6901). Empty if the object is a pod, or if the result is for
@@ -84,23 +82,22 @@ pub struct Checked {
     pub outcome: Outcome,
     /// The reason for the outcome.
     pub conclusion: String,
-    /// The next steps.
     pub next: Vec<String>,
-    /// Signs of hosted models that the system does not state, and requirements whose result is not known.
-    /// These warnings do not change the outcome.
+    /// Signs of hosted models that the system does not state, and requirements whose result is not known. Warnings do not
+    /// change the outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Whether the namespace is not in the manifests and therefore counts as enforcing.
+    /// Whether the check assumes that the namespace enforces, because the namespace is not in the manifests.
     pub enforcement_assumed: bool,
     pub system: Option<String>,
     /// The versions that the pods match.
     pub matches: Vec<String>,
-    /// The difference from the closest version, if the pods match none.
+    /// The difference from the closest version, if the pods match no version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<String>,
 }
 
-/// Judges the manifests at `now`. An object without a namespace belongs to `namespace`.
+/// Judges the manifests at `now`. An object that states no namespace belongs to `namespace`.
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
     let mut objects = Objects { namespace: namespace.to_owned(), now, ..Objects::default() };
     let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| objects.add(manifest)).collect();
@@ -152,9 +149,9 @@ struct Objects {
     /// The labels of the namespaces in the manifests.
     labels: BTreeMap<String, BTreeMap<String, String>>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// The compiled requirements of each level.
+    /// The compiled requirements of each risk level.
     requirements: BTreeMap<String, Arc<Requirements>>,
-    /// The objects of Kubernetes that the expressions of requirements can read.
+    /// The Kubernetes objects that the CEL expressions of requirements can read.
     read: ReadObjects,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
@@ -202,8 +199,8 @@ impl Objects {
         }
     }
 
-    /// Adds an object that the compile step reads. Only checks the fields of an approval, because
-    /// `add_approval` adds approvals later. Returns a result if the object is not valid.
+    /// Adds an object that the compile step reads. Returns a result if the object is not valid. Does not add approvals:
+    /// `add_approval` adds them later.
     fn add(&mut self, manifest: &Manifest) -> Option<Checked> {
         let namespace = self.namespace_of(manifest).to_owned();
         let place = Some(&*namespace);
@@ -245,8 +242,8 @@ impl Objects {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Adds a level with its compiled requirements. An invalid expression is an error, because the operator
-    /// would withhold every version of the level.
+    /// Adds a risk level with its compiled requirements. Fails if an expression is not valid, because the operator would
+    /// withhold every version of this level.
     fn add_level(&mut self, manifest: &Manifest) -> Result<(), String> {
         insert(&mut self.levels, manifest, None)?;
         let name = manifest.text("/metadata/name");
@@ -258,8 +255,8 @@ impl Objects {
         if invalid.is_empty() { Ok(()) } else { Err(invalid.join("; ")) }
     }
 
-    /// Adds an assessment as if it were recorded now. Refuses an assessment whose `performedAt` is in the
-    /// future, as the API server does.
+    /// Adds an assessment with the current time as its creation time. Like the API server, refuses a `performedAt` in the
+    /// future.
     fn add_assessment(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let now = Time(self.now);
         insert(&mut self.of(namespace).assessments, manifest, Some(namespace))?;
@@ -276,8 +273,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a note. A file does not prove when a person wrote a note, so the check treats the note as older
-    /// than every decision to resume.
+    /// Adds a note. A file does not prove when a person wrote a note. So the check treats each note as older than every
+    /// decision to resume.
     fn add_note(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let notes = &mut self.of(namespace).notes;
         insert(notes, manifest, Some(namespace))?;
@@ -287,8 +284,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a monitor as if the operator had measured it. A query that cannot be limited to the namespace is
-    /// an error, because the operator would not run the query.
+    /// Adds a monitor, with a status as if the operator had measured the monitor. Fails if a query cannot be limited to the
+    /// namespace, because the operator would refuse this query.
     fn add_monitor(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let monitors = &mut self.of(namespace).monitors;
         insert(monitors, manifest, Some(namespace))?;
@@ -300,8 +297,8 @@ impl Objects {
         limited.map(drop).map_err(|refused| refused.to_string())
     }
 
-    /// Adds an approval if it counts, else returns a result. The caller must add all roles first, because
-    /// they list the keys.
+    /// Adds an approval. Returns a result instead if the approval does not count. The caller must first add all approver
+    /// roles, because the roles list the keys.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
             return None;
@@ -322,7 +319,7 @@ impl Objects {
         self.by_namespace.entry(namespace.to_owned()).or_default()
     }
 
-    /// The state of the namespace after all objects are applied and the operator has compiled them.
+    /// Compiles the objects of a namespace, as the operator would after a user applies all manifests.
     fn compiled(&self, namespace: &str) -> Compiled {
         let described = self.by_namespace.get(namespace).cloned().unwrap_or_default();
         let facts = compile::NamespaceFacts {
@@ -417,8 +414,8 @@ impl Objects {
     }
 }
 
-/// The reasons why a prediction is uncertain: the pods seem to call providers that their system does not
-/// name, or requirements read objects that are not in the manifests.
+/// The reasons why a prediction is uncertain. Either the pods seem to call providers that their system does not name, or
+/// requirements read objects that are not in the manifests.
 fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
     let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {
@@ -444,7 +441,7 @@ struct Compiled {
     facts: ExplainInput,
 }
 
-/// Converts an object to the type in the operator's cache.
+/// Converts an object to the type that the operator keeps in its cache.
 fn cached<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
     (name.clone(), Arc::new(K::clone(object).into()))
 }
@@ -457,7 +454,6 @@ fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     Ok(approval)
 }
 
-/// Parses an object.
 fn read<K: DeserializeOwned>(manifest: &Manifest) -> Result<K, String> {
     serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())
 }

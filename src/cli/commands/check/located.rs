@@ -13,7 +13,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value, and the place of the value in the document.
+/// A value with its place in the document.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Located(Spanned<Tree>);

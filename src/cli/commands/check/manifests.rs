@@ -1,8 +1,8 @@
-//! Reads manifests from files, directories and standard input. A file can contain several documents and
-//! lists.
+//! Reads manifests from files, directories and standard input. A file can contain several YAML documents, and lists of
+//! objects.
 //!
-//! The YAML rules are the same as in kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors
-//! work. A duplicate key is an error.
+//! The YAML rules are those of kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors work. A
+//! duplicate key is an error.
 //!
 //! ```text
 //!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   its place and its content
@@ -26,11 +26,11 @@ use crate::{
 /// The extensions of the files that kubectl reads.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Kustomize builds a directory with one of these files, so the applied manifests differ from the files. The check
-/// refuses such a directory.
+/// The check refuses a directory with one of these files. Kustomize builds such a directory, so the applied manifests
+/// differ from the files.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// An object, and the file and line at which it begins.
+/// An object, and its place in a file.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The file, or `-` for standard input.
@@ -38,27 +38,25 @@ pub struct Manifest {
     /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
     pub value: Value,
-    /// The object with the line number of each value. `None` if the object was not parsed from a document.
+    /// The object with the line number of each value. `None` in tests that create a manifest without a document.
     pub located: Option<Arc<Located>>,
 }
 
 impl Manifest {
-    /// The string at a JSON pointer. Empty if there is none.
+    /// The string at a JSON pointer. Empty if there is no string.
     pub fn text(&self, pointer: &str) -> &str {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Whether the kind belongs to Assent.
     pub fn is_of_assent(&self) -> bool {
         self.text("/apiVersion").split('/').next() == Some(GROUP)
     }
 
-    /// The line number of the value at a JSON pointer.
     pub fn line_at(&self, pointer: &str) -> u64 {
         self.located.as_ref().map_or(self.line, |located| located.line_at(pointer))
     }
 
-    /// `KIND/NAME` as kubectl writes it, such as `deployment/credit-scorer`.
+    /// The kind and the name as kubectl writes them, such as `deployment/credit-scorer`.
     pub fn object(&self) -> String {
         format!("{}/{}", self.text("/kind").to_lowercase(), self.text("/metadata/name"))
     }

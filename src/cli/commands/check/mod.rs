@@ -31,7 +31,6 @@ use crate::cli::{
     },
 };
 
-/// A format for a person, a program or a CI system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people.
@@ -47,13 +46,13 @@ pub enum Format {
     Sarif,
 }
 
-/// The outcomes that make the check fail.
+/// Which objects make the check fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
     /// Objects that are not valid, or that are held for another reason than missing approvals.
     #[default]
     Held,
-    /// These objects, and objects that wait for an approval.
+    /// The same objects as for `held`, and objects that wait for an approval.
     Awaiting,
 }
 
@@ -71,9 +70,8 @@ impl FailOn {
 pub struct CheckRequest {
     /// Files, directories, or `-` for standard input.
     pub paths: Vec<PathBuf>,
-    /// Whether to read subdirectories.
     pub recursive: bool,
-    /// The namespace of objects without a namespace.
+    /// The namespace of the objects that state no namespace.
     pub namespace: String,
     pub fail_on: FailOn,
 }
@@ -95,7 +93,7 @@ struct Report {
     summary: Summary,
 }
 
-/// Checks the manifests and prints the results. Fails if an outcome is one of those in `fail_on`.
+/// Checks the manifests and prints the results. Fails if an object fails the check by the rule `fail_on`.
 pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
     let manifests = manifests::read(&request.paths, request.recursive)?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());
@@ -134,7 +132,7 @@ impl Summary {
 }
 
 impl Checked {
-    /// The namespace and the object. If the pod template is not at a usual place, also its JSON pointer.
+    /// The namespace and the object. If the pod template is at an unusual place, also the JSON pointer to the template.
     fn place(&self) -> String {
         let Self { namespace, object, pointer, .. } = self;
         let known = matches!(&**pointer, "" | "/spec/template" | "/spec/jobTemplate/spec/template");

@@ -3,7 +3,7 @@
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
 //!            ├─ any other decision without a valid signature ─► Unproven, with the reason
-//!            └─ Reject, Revoke without a valid signature ─────► counts: it can only withhold
+//!            └─ Reject, Revoke without a valid signature ─────► counts, because it lets no version run
 //! ```
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -14,19 +14,17 @@ use crate::{
     policy::{ApproverRoles, approver_of},
 };
 
-/// The reason why an approval in a file does not count, and the next steps.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unproven {
     pub why: String,
-    /// The next steps, with commands.
     pub next: Vec<String>,
 }
 
-/// The approval as the policy reads it at `now`. Fails if the approval does not count.
+/// Prepares an approval from a file for the policy. Fails if the approval does not count.
 ///
-/// Any user can edit the times in a file. So an approval counts from the time in its signature, and the key
-/// must be valid at `now`. A signed rejection or revocation never counts from a time before its signature.
-/// Otherwise a user could edit the time, and so restore the approvals that the decision voided.
+/// Any user can edit the times in a file. So an approval counts from the time in its signature, and its key must be valid
+/// at `now`. A signed rejection or revocation never counts from a time before its signature. Otherwise a user could move
+/// such a decision to the past, and so restore the approvals that the decision voided.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if !approval.spec.decision.withholds() {

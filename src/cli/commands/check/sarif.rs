@@ -1,11 +1,10 @@
-//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show the results next to the lines of a pull
-//! request.
+//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show the results beside the lines of a pull request.
 
 use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The log, with one result for each object whose outcome is not [`Outcome::Runs`] or that has warnings.
+/// The log. Omits each result with the outcome [`Outcome::Runs`] and without warnings.
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });

@@ -1,5 +1,4 @@
-//! Finds the pod templates in an object of any kind. The search uses no list of kinds, so it works for future
-//! kinds too.
+//! Finds the pod templates in an object of any kind. The search uses no list of kinds, so it also works for future kinds.
 //!
 //! ```text
 //!  Pod ─────────────────────────────────────────────► itself
@@ -17,11 +16,10 @@ use crate::api::SYSTEM_LABEL;
 pub struct Template {
     /// The JSON pointer (RFC 6901) to the template. Empty if the object is a pod.
     pub pointer: String,
-    /// The template, or the error of the parser.
     pub template: Result<PodTemplateSpec, String>,
 }
 
-/// The pod templates in an object. Objects of Assent have none.
+/// The pod templates in an object. Ignores the objects of Assent, because a `ModelVersion` describes a pod but creates none.
 pub fn templates(manifest: &Manifest) -> Vec<Template> {
     let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
     let mut found = Vec::new();
@@ -36,7 +34,7 @@ pub fn templates(manifest: &Manifest) -> Vec<Template> {
     found
 }
 
-/// Whether the system label occurs anywhere in an object, such as in a template of a custom resource.
+/// Whether the label `assent.dev/system` occurs anywhere in an object, such as in a template of a custom resource.
 pub fn names_a_system(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {

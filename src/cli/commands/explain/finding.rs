@@ -78,9 +78,9 @@ pub struct ExplainInput {
     pub place: String,
     pub governance: Seen<Governance>,
     pub clearance: Seen<Clearance>,
-    /// The records of the systems that the pods or the target name, by the name of the system.
+    /// The records of the systems that the pods or the target name. The key is the name of the system.
     pub records: BTreeMap<String, SystemRecord>,
-    /// The holders of each role. `None` if the read failed.
+    /// The people who hold each role. `None` if the read failed.
     pub holders: Option<Holders>,
     pub now: Timestamp,
 }
@@ -107,13 +107,12 @@ impl ExplainInput {
 pub struct Explanation {
     /// The explained object, as `KIND/NAME`.
     pub object: String,
-    /// Whether `object` is an image.
     #[serde(skip)]
     pub is_image: bool,
     pub namespace: String,
     /// Whether the namespace enforces. `None` if the person may not read the namespace.
     pub enforced: Option<bool>,
-    /// `None` if the namespace has no mode, or if the person may not read the namespace.
+    /// The mode of the namespace. `None` if the namespace has no mode, or if the person may not read the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Whether the namespace has a `Clearance`. `None` if the person may not read the `Clearance`.
@@ -140,11 +139,9 @@ pub struct PodFinding {
     pub cleared: bool,
     /// The reason why the pods may run or not, in one sentence.
     pub conclusion: String,
-    /// The next steps.
     pub next: Vec<String>,
-    /// The versions that the pods match.
     pub matches: Vec<String>,
-    /// Whether a matching version lacks only approvals.
+    /// Whether the pods match a version that lacks only approvals.
     #[serde(skip)]
     pub is_for_want_of_approval: bool,
     /// The closest version, if the pods match none.
@@ -152,12 +149,11 @@ pub struct PodFinding {
     pub closest: Option<Closest>,
 }
 
-/// The version that is most similar to a pod.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Closest {
     pub version: String,
-    /// The difference from the version to the pod.
+    /// The changes that turn the version into the pod.
     pub difference: String,
 }
 
@@ -181,14 +177,13 @@ pub struct VersionFinding {
     /// The end of the clearance. `None` if the version is not cleared, or if the clearance has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// Empty if the version is cleared.
+    /// The reasons why the version is not cleared. Empty if the version is cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
-    /// The requirements that the version does not meet and that an override waives.
+    /// The unmet requirements that an override waives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<WaivedFinding>,
-    /// Whether the Clearance has the same verdict as this program. `None` if the person may not read the
-    /// Clearance.
+    /// Whether the Clearance agrees with the verdict of this program. `None` if the person may not read the Clearance.
     pub in_force: Option<bool>,
 }
 
@@ -202,10 +197,9 @@ pub struct ReasonFinding {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaivedFinding {
-    /// The name of the override.
     pub by: String,
     pub until: Timestamp,
-    /// The reason that would withhold the version without the override.
+    /// The reason why the version would be withheld without the override.
     pub message: String,
 }
 
@@ -277,8 +271,7 @@ fn waived(Waived { by, until, reason }: &Waived) -> WaivedFinding {
     WaivedFinding { by: by.clone(), until: *until, message: reason.to_string() }
 }
 
-/// Whether the `Clearance` has the same verdict as `judgement`. `None` if the person may not read the
-/// `Clearance`.
+/// Whether the Clearance agrees with `judgement`. `None` if the person may not read the Clearance.
 fn in_force(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -297,8 +290,8 @@ fn in_force(
     Some(listed == judgement.is_cleared())
 }
 
-/// The roles that must still approve, sign results, or resume a held version. Considers only versions that belong to
-/// the target and that the pods match. If there are no pods, considers every version of the target.
+/// The roles that must still approve, sign results, or resume a held version. Considers only the versions of the target
+/// that the pods match. Without pods, considers every version of the target.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
@@ -324,7 +317,6 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
     short.into_iter().map(|role| RoleFinding { holders: holders(&role), role }).collect()
 }
 
-/// A version that a pod matches, and its judgement.
 type Match<'a> = (&'a ModelVersion, OwnedJudgement);
 
 impl PodFinding {
@@ -363,16 +355,16 @@ fn matching<'a>(record: &'a SystemRecord, group: &PodGroup, facts: &ExplainInput
 fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Option<Closest> {
     let untrusted = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
     let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &untrusted(version));
-    // The versions are sorted newest first. `max_by` takes the last of equal items, so `rev` prefers the newest one.
+    // The newest version is first. `max_by` returns the last of equal items, so `rev` makes it prefer the newest version.
     let version = record.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let difference = difference::of_pod(&version.spec.runtime, &untrusted(version));
     Some(Closest { version: version.name_any(), difference })
 }
 
-/// Whether the pods are cleared or not governed, the reason in one sentence, and the next steps.
+/// Whether the pods may run, the reason in one sentence, and the next steps.
 type Conclusion = (bool, String, Vec<String>);
 
-/// The conclusion about the pods: the first check that fails, in the order of the checks at admission.
+/// Concludes from the first check that fails, in the order of the admission policies.
 fn conclude(
     group: &PodGroup,
     facts: &ExplainInput,

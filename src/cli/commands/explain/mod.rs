@@ -1,5 +1,5 @@
-//! Explains why a pod runs or does not run. The command repeats the checks of the admission policies in the same order,
-//! and names the people who can act.
+//! Explains why a pod runs or does not run, and names the people who can act. The command repeats the checks of the
+//! admission policies in the order of the policies.
 //!
 //! ```text
 //!  pod/x, deployment/x … ── pod_group ──► PodGroup   label and runtime of pods or of their template
@@ -40,7 +40,6 @@ pub use finding::{ExplainInput, PodFinding, Seen};
 pub use pod_group::{PodGroup, read_pod, read_workload, statuses};
 pub use root::pods_of;
 
-/// Prints why `target` runs or does not run.
 pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {
     let found = groups(session, target).await?;
     let mut records = BTreeMap::new();
@@ -103,7 +102,6 @@ async fn system_of(session: &Session, version: &str) -> Result<String> {
     })
 }
 
-/// The governance labels of the namespace.
 async fn governance(session: &Session) -> Result<Seen<Governance>> {
     let api = Api::<Namespace>::all(session.client.clone());
     let read = request::get_opt(&api, &session.namespace).await;
@@ -111,14 +109,13 @@ async fn governance(session: &Session) -> Result<Seen<Governance>> {
     Ok(seen.map(|namespace| Governance::of(namespace.labels())))
 }
 
-/// The Clearance that the admission policies read.
 async fn clearance(session: &Session) -> Result<Seen<Clearance>> {
     let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, CLEARANCE_NAME).await;
     seen(read, || format!("read the clearance of namespace {}", session.namespace))
 }
 
-/// Converts a forbidden read to [`Seen::Hidden`].
+/// Converts the result of a read. A forbidden read is not an error, but [`Seen::Hidden`].
 fn seen<T>(read: kube::Result<Option<T>>, doing: impl FnOnce() -> String) -> Result<Seen<T>> {
     match read {
         Ok(Some(object)) => Ok(Seen::Found(object)),

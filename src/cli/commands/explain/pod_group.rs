@@ -1,5 +1,5 @@
-//! Reads the pods of a target, or the pod template of a workload. With the template, the command can explain
-//! why no pod exists.
+//! Reads the pods of a target, or the pod template of a workload. From the template, the command can explain why the
+//! workload has no pods.
 //!
 //! ```text
 //!  pod ────────────────────────────────────────────────┐
@@ -42,14 +42,14 @@ use crate::{
     watch::request,
 };
 
-/// Pods with equal state, scope, system and runtime, or one pod template.
+/// Either the pods with the same state, scope, system and runtime, or one pod template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodGroup {
     /// The names of the pods. Empty for a template.
     pub pods: Vec<String>,
     pub state: State,
     pub system: Option<String>,
-    /// The narrowest scope that includes the pods.
+    /// The narrowest scope of a namespace that governs the pods.
     pub scope: Scope,
     /// The runtime, or the reason why no version can describe the pod.
     pub runtime: Result<Runtime, String>,
@@ -60,9 +60,8 @@ pub struct PodGroup {
 pub enum State {
     /// The pod has the scheduling gate of Assent.
     Held,
-    /// The pod does not have the gate of Assent, so it may run.
+    /// The pod does not have the gate of Assent, so the pod may run.
     Admitted,
-    /// The pod is being deleted.
     Stopping,
     Ended,
     NotCreated,
@@ -73,7 +72,7 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     pub message: String,
-    /// The time since which the condition `ReplicaFailure` is true, or the time of the latest Event `FailedCreate`.
+    /// The time at which the condition `ReplicaFailure` became true, or the time of the latest Event `FailedCreate`.
     pub at: Option<Timestamp>,
 }
 
@@ -81,18 +80,16 @@ pub struct Refusal {
 pub struct PodGroups {
     pub groups: Vec<PodGroup>,
     pub refusals: Vec<Refusal>,
-    /// The system that the target names, or the systems that have a version with the target image. Such a system may
+    /// The system that the target names. For an image, the systems that have a version with this image. Such a system can
     /// have no pods.
     pub asked: BTreeSet<String>,
 }
 
 impl PodGroups {
-    /// The systems of the pods, and the systems in `asked`.
     pub fn systems(&self) -> BTreeSet<String> {
         self.groups.iter().filter_map(|s| s.system.clone()).chain(self.asked.clone()).collect()
     }
 
-    /// Groups the pods by state, scope, system and runtime.
     pub fn of_pods(pods: Vec<Pod>, accelerators: &Accelerators) -> Self {
         let mut groups: Vec<PodGroup> = Vec::new();
         for pod in pods {
@@ -162,7 +159,6 @@ pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
         .ok_or_else(|| not_found(session, "pod", name))
 }
 
-/// The pods whose label names the system `name`.
 pub async fn system(session: &Session, name: &str) -> Result<PodGroups> {
     let selected = ListParams::default().labels(&format!("{SYSTEM_LABEL}={name}"));
     let found = PodGroups::of_pods(list_pods(session, &selected).await?, &accelerators(session).await);
@@ -193,14 +189,13 @@ fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     written.chain(mounted).chain(statuses(pod).map(|status| &*status.image_id))
 }
 
-/// The statuses of the containers and the init containers.
 pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.iter();
     status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
-/// The pods of a workload. Includes the template if there are no pods, or if the API server refuses pods of the
-/// template.
+/// The pods of a workload. Includes the pod template if the workload has no pods, or if the API server refuses to create
+/// pods.
 pub async fn workload(session: &Session, kind: &WorkloadKind, name: &str) -> Result<PodGroups> {
     let workload = read_workload(session, kind, name).await?;
     let accelerators = accelerators(session).await;
@@ -215,7 +210,6 @@ pub async fn workload(session: &Session, kind: &WorkloadKind, name: &str) -> Res
     Ok(found)
 }
 
-/// A workload with its template and pods.
 pub struct WorkloadPods {
     object: DynamicObject,
     pub template: PodTemplateSpec,
@@ -257,8 +251,8 @@ async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>>
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
-/// The selector of the pods of a workload. A `CronJob` has no selector, so the result selects the pods of its
-/// Jobs. `None` if the `CronJob` has no Jobs, or if the selector is not valid.
+/// The selector of the pods of a workload. A `CronJob` has no selector, so the result selects the pods of the Jobs of the
+/// `CronJob`. `None` if the `CronJob` has no Jobs, or if the selector is not valid.
 async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
     if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
         return Ok(Selector::try_from(selector)
@@ -276,7 +270,8 @@ async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<Li
     Ok((!names.is_empty()).then(|| ListParams::default().labels(&selector)))
 }
 
-/// The refusals of the API server: from the condition `ReplicaFailure`, or from the latest Event `FailedCreate`.
+/// The refusals in the condition `ReplicaFailure`. Without such a condition, the refusal in the latest Event
+/// `FailedCreate`.
 async fn refusals(session: &Session, object: &DynamicObject) -> Vec<Refusal> {
     let conditions = part::<Vec<Condition>>(object, "/status/conditions").unwrap_or_default();
     let failures = conditions.into_iter().filter(|c| c.type_ == "ReplicaFailure" && c.status == "True");

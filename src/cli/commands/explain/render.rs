@@ -146,7 +146,6 @@ fn versions(page: &mut Page, system: &SystemFinding, pods: &[PodFinding], now: T
     }
 }
 
-/// Prints the monitors of a system, and its overrides that are in effect or wait for people.
 fn safeguards(page: &mut Page, system: &SystemFinding) {
     let Safeguards { monitors, overrides } = &system.safeguards;
     if let Some(monitors) = monitors.as_ref().filter(|monitors| !monitors.is_empty()) {
@@ -184,8 +183,8 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
     }
 }
 
-/// Prints whether the pods match the version. Returns `true` if a pod matches. The section about the pods
-/// then already states the reasons.
+/// Prints whether the pods match the version. Returns `true` if a pod matches. In this case, the section about the pods
+/// states the reasons, so the caller omits them.
 fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
     let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
     if of_system.is_empty() {

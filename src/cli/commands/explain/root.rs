@@ -1,5 +1,5 @@
-//! Finds the pods of a workload of any kind, such as an `InferenceService`. The search follows the
-//! controllers of each pod to their root.
+//! Finds the pods of a workload of any kind, such as an `InferenceService`. The search follows the owner references of
+//! each pod to its root, which is the topmost controller.
 //!
 //! ```text
 //!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods
@@ -19,7 +19,8 @@ use crate::{
     enforce::{OwnerRef, Roots},
 };
 
-/// The pods whose root has this kind and name. As in kubectl, `kind` is a kind, a resource or a short name.
+/// The pods whose root has this kind and name. Fails if there is none. As in kubectl, `kind` is a kind, a resource or a
+/// short name.
 pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Pod>> {
     let mut pods = Vec::new();
     each_page(session, false, |page| pods.extend(page)).await?;
@@ -52,7 +53,7 @@ pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Po
     Ok(found)
 }
 
-/// A cache of discovery requests: the resource names of each group and version.
+/// A cache of the discovery API: the resources of each API group and version.
 #[derive(Default)]
 struct ResourceNames(HashMap<String, APIResourceList>);
 
@@ -67,7 +68,7 @@ impl ResourceNames {
                 core if !core.contains('/') => session.client.list_core_api_resources(core).await,
                 group => session.client.list_api_group_resources(group).await,
             };
-            // Without permission for discovery, only the full kind matches.
+            // If discovery fails, for example without permission, only the full kind matches.
             self.0.insert(root.api_version.clone(), resources.unwrap_or_default());
         }
         self.0[&root.api_version].resources.iter().any(|resource| {

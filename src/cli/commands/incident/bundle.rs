@@ -5,8 +5,7 @@
 //!  system, level, roles, monitors, histories, Events              └─► FILE.tar: INCIDENT/KIND/NAME.yaml, …
 //! ```
 //!
-//! Equal records give equal files and an equal tar file. The bundle contains no Secret, because Assent reads
-//! none.
+//! Equal records give equal files and an equal tar file. The bundle contains no Secret.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +40,6 @@ use crate::{
 /// The file with the digests of the other files.
 const SUMS: &str = "SHA256SUMS";
 
-/// The command line of `incident bundle`.
 #[derive(Args, Clone, Debug)]
 pub struct BundleArgs {
     /// Incident
@@ -59,7 +57,6 @@ struct Bundle {
     unread: Vec<&'static str>,
 }
 
-/// Writes the records of an incident to a new directory or tar file.
 pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let mut bundle = Bundle::default();
@@ -89,7 +86,8 @@ pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
 }
 
 impl Bundle {
-    /// Adds an object without `managedFields` and `resourceVersion`, which are not part of the record.
+    /// Adds an object without `managedFields` and `resourceVersion`, because these can
+    /// change while the record stays the same.
     fn add<K: Resource<DynamicType = ()> + Serialize + Clone>(&mut self, object: &K) -> Result<()> {
         let mut object = object.clone();
         object.meta_mut().managed_fields = None;
@@ -106,7 +104,6 @@ impl Bundle {
         objects.into_iter().try_for_each(|object| self.add(object))
     }
 
-    /// Adds the records of the system and the incident.
     fn add_record(&mut self, found: &IncidentRecord) -> Result<()> {
         let record = &found.record;
         self.add(&found.incident)?;
@@ -149,8 +146,8 @@ impl Bundle {
         self.add_all(events.iter().filter(is_about))
     }
 
-    /// The objects of a kind in the namespace. Empty if the user may not list them, or if the cluster does
-    /// not have the kind.
+    /// The objects of a kind in the namespace. Empty if the user may not list the kind, or if the cluster does not have the
+    /// kind.
     async fn read<K>(&mut self, session: &Session, kind: &'static str) -> Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -171,7 +168,6 @@ impl Bundle {
         }
     }
 
-    /// Adds the file with the digests of all other files.
     fn add_sums(&mut self) {
         let mut sums = String::new();
         for (file, text) in &self.files {
@@ -182,7 +178,7 @@ impl Bundle {
         self.files.insert(SUMS.to_owned(), sums);
     }
 
-    /// Writes the files to a directory, which must not exist.
+    /// Writes the files to a new directory. Fails if the directory exists.
     fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir(directory)?;
         for (file, text) in &self.files {
@@ -193,8 +189,8 @@ impl Bundle {
         Ok(())
     }
 
-    /// Writes the files to a tar file, which must not exist, in a directory with the name of the incident. No header
-    /// contains a time or a user, so equal files give equal bytes.
+    /// Writes the files to a new tar file, below a directory with the name of the incident. Fails if the tar file exists.
+    /// No header contains a time or a user, so equal files give equal bytes.
     fn pack(&self, file: &Path, incident: &str) -> io::Result<()> {
         let mut tar = tar::Builder::new(fs::File::create_new(file)?);
         for (name, text) in &self.files {

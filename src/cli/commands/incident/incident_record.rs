@@ -22,14 +22,13 @@ use crate::{
     policy::RecordedIncident,
 };
 
-/// An incident with the record of its system.
 #[derive(Clone, Debug)]
 pub struct IncidentRecord {
     pub incident: Incident,
     pub record: SystemRecord,
 }
 
-/// Reads an incident without its notes.
+/// Reads an incident without its notes and without the record of its system.
 pub async fn read_incident(session: &Session, name: &str) -> Result<Incident> {
     let api = Api::<Incident>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read incident/{name} in namespace {}", session.namespace);
@@ -37,7 +36,7 @@ pub async fn read_incident(session: &Session, name: &str) -> Result<Incident> {
 }
 
 impl IncidentRecord {
-    /// Reads the incident `name` in the namespace of the session, and the record of its system.
+    /// Reads an incident and the record of its system. Fails if the user may not list incidents.
     pub async fn read(session: &Session, name: &str) -> Result<Self> {
         let incident = read_incident(session, name).await?;
         let record = SystemRecord::read(&session.client, &session.namespace, &incident.spec.system).await?;
@@ -70,7 +69,7 @@ impl IncidentRecord {
         self.record.level.as_ref().map(|level| &level.spec)
     }
 
-    /// Calls `with` with the incident in the form that the module `policy` uses. Fails if the record does not
+    /// Calls `with` with the incident, converted to the type that the module `policy` reads. Fails if the record does not
     /// contain the incident yet.
     pub fn judged<T>(&self, with: impl FnOnce(&RecordedIncident<'_>) -> T) -> Result<T> {
         let (incidents, name) = (self.record.recorded_incidents(), self.name());
@@ -91,7 +90,6 @@ pub fn notes_of<'a>(
     record.notes.iter().filter(move |note| *note.spec.incident == *name)
 }
 
-/// Prints the notes of an incident.
 pub fn say_notes(page: &mut Page, record: &SystemRecord, incident: &Incident, now: Timestamp) {
     page.heading("NOTES");
     let mut some = false;
@@ -118,7 +116,7 @@ pub struct DecisionOnIncident<'a> {
 }
 
 impl DecisionOnIncident<'_> {
-    /// The Approval that records this decision of `approver`.
+    /// The Approval that records this decision by `approver`.
     pub fn approval(&self, approver: Option<Approver>) -> Approval {
         let word = format!("{:?}", self.decision).to_lowercase();
         let metadata =

@@ -1,4 +1,4 @@
-//! Lists incidents. Open incidents come before closed ones, and earlier deadlines before later ones.
+//! Lists incidents. Open incidents come before closed incidents, and earlier deadlines before later deadlines.
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
@@ -22,7 +22,6 @@ use crate::{
     watch::request,
 };
 
-/// The command line of `incident list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
     /// List the incidents of every namespace
@@ -33,7 +32,6 @@ pub struct ListArgs {
     output: Listing,
 }
 
-/// Prints the incidents of the namespace, or of every namespace.
 pub async fn list(session: &Session, args: &ListArgs) -> Result<()> {
     let (api, place) = session.reach::<Incident>(args.all_namespaces);
     let listed = request::list(&api, &ListParams::default()).await;

@@ -1,4 +1,4 @@
-//! Opens incidents, holds systems with them, adds notes, and resumes held versions.
+//! The commands about incidents, and the commands that hold and resume versions.
 //!
 //! ```text
 //!  pause, rollback ─► Incident (Hold) ─► the operator withholds the versions
@@ -29,7 +29,6 @@ pub use resume::{ResumeArgs, resume};
 
 use crate::cli::{commands::completion, connect::session::Session, error::Result, render::output::Prose};
 
-/// The commands about incidents.
 #[derive(Subcommand, Clone, Debug)]
 pub enum IncidentCommand {
     /// Open an incident that holds nothing
@@ -52,7 +51,6 @@ pub enum IncidentCommand {
     Bundle(bundle::BundleArgs),
 }
 
-/// The command line of `incident show`.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// Incident
@@ -63,7 +61,6 @@ pub struct ShowArgs {
     pub output: Prose,
 }
 
-/// Runs a command about an incident.
 pub async fn incident(session: &Session, command: &IncidentCommand) -> Result<()> {
     match command {
         IncidentCommand::Open(args) => open::open(session, args).await,

@@ -1,4 +1,4 @@
-//! Adds notes to incidents: facts and actions, acknowledgements, reports and closings.
+//! Adds notes to incidents. An acknowledgement and a closing are notes too.
 //!
 //! ```text
 //!  note, acknowledge, close ─► IncidentNote ─► the operator updates the status of the incident
@@ -30,7 +30,6 @@ use crate::{
     policy::{Deadline, deadlines},
 };
 
-/// The command line of `incident note`.
 #[derive(Args, Clone, Debug)]
 pub struct NoteArgs {
     /// Name of the incident that the note is about
@@ -53,7 +52,6 @@ pub struct NoteArgs {
     report_digest: Option<Digest>,
 }
 
-/// The command line of `incident acknowledge`.
 #[derive(Args, Clone, Debug)]
 pub struct AcknowledgeArgs {
     /// Names of the incidents to acknowledge
@@ -64,7 +62,6 @@ pub struct AcknowledgeArgs {
     text: String,
 }
 
-/// The command line of `incident close`.
 #[derive(Args, Clone, Debug)]
 pub struct CloseArgs {
     /// Name of the incident to close
@@ -89,7 +86,6 @@ pub async fn note(session: &Session, args: &NoteArgs) -> Result<()> {
     create(session, IncidentNoteSpec { report, ..spec }).await
 }
 
-/// Acknowledges incidents, which ends their escalation.
 pub async fn acknowledge(session: &Session, args: &AcknowledgeArgs) -> Result<()> {
     for name in &args.incidents {
         read_incident(session, name).await?;
@@ -98,7 +94,7 @@ pub async fn acknowledge(session: &Session, args: &AcknowledgeArgs) -> Result<()
     Ok(())
 }
 
-/// Closes an incident. Prints the deadlines that still run.
+/// Closes an incident, and prints the deadlines that still run.
 pub async fn close(session: &Session, args: &CloseArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     refuse_other_deadlines(session, &found, &args.not_applicable, false)?;
@@ -115,7 +111,7 @@ pub async fn close(session: &Session, args: &CloseArgs) -> Result<()> {
     Ok(())
 }
 
-/// A deadline that no note settles, that is, meets or declares not applicable.
+/// A deadline that no note meets and that no closing declares not applicable.
 struct OpenDeadline {
     name: String,
     reference: String,
@@ -134,8 +130,8 @@ fn open_deadlines(found: &IncidentRecord, now: Timestamp) -> Result<Vec<OpenDead
     })
 }
 
-/// Fails if a name in `named` is not an open deadline of the incident. If `needed`, also fails if deadlines
-/// are open and `named` is empty.
+/// Fails if a name in `named` is not an open deadline of the incident. If `needed` is true, also fails if `named` is empty
+/// although deadlines are open.
 fn refuse_other_deadlines(
     session: &Session,
     found: &IncidentRecord,

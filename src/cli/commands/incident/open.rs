@@ -1,4 +1,4 @@
-//! Creates incidents.
+//! Opens incidents, with or without a hold on versions.
 //!
 //! ```text
 //!  pause, rollback ─► what stops ─► ask ─► Incident (Hold) ─► wait until the operator holds
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The facts of an incident that the person knows at the start
+/// The facts that a person knows when an incident begins.
 #[derive(Args, Clone, Debug)]
 pub struct FactsArgs {
     /// Harm that occurred or is likely (EU AI Act article 3(49) and 3(61)); may be repeated
@@ -45,7 +45,6 @@ pub struct FactsArgs {
     name: Option<String>,
 }
 
-/// The command line of `incident open`.
 #[derive(Args, Clone, Debug)]
 pub struct OpenArgs {
     /// AI system
@@ -61,7 +60,6 @@ pub struct OpenArgs {
     facts: FactsArgs,
 }
 
-/// The command line of `pause`.
 #[derive(Args, Clone, Debug)]
 pub struct PauseArgs {
     /// AI system
@@ -80,7 +78,6 @@ pub struct PauseArgs {
     yes: bool,
 }
 
-/// The command line of `rollback`.
 #[derive(Args, Clone, Debug)]
 pub struct RollbackArgs {
     /// AI system
@@ -99,7 +96,6 @@ pub struct RollbackArgs {
     yes: bool,
 }
 
-/// An incident that a person is about to open.
 struct Request<'a> {
     session: &'a Session,
     record: SystemRecord,
@@ -110,7 +106,6 @@ struct Request<'a> {
     facts: &'a FactsArgs,
 }
 
-/// Opens an incident without a hold.
 pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
     let mut request = Request::read(session, &args.system, args.reason.clone(), &args.facts).await?;
     request.versions = concerned(&request.record, &args.version)?;
@@ -119,7 +114,6 @@ pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
     Ok(())
 }
 
-/// Opens an incident that holds versions.
 pub async fn pause(session: &Session, args: &PauseArgs) -> Result<()> {
     let command = Command::new(session, "pause", &args.system, &args.version, None);
     let reason = command.reason(args.reason.as_deref())?;
@@ -140,12 +134,12 @@ pub async fn rollback(session: &Session, args: &RollbackArgs) -> Result<()> {
     request.hold(&command, args.yes).await
 }
 
-/// The typed command. Errors propose it again with more options.
+/// The command that the user typed. Errors propose this command again with more options.
 struct Command {
     verb: &'static str,
     system: String,
     options: String,
-    /// `--namespace` and the connection flags.
+    /// The flag `-n` and the connection flags, such as `--context`.
     place: String,
 }
 
@@ -178,7 +172,7 @@ impl Command {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the system for an incident that concerns all versions and holds none.
+    /// Reads the system. The new request concerns all versions and holds none.
     async fn read(session: &'a Session, system: &str, reason: String, facts: &'a FactsArgs) -> Result<Self> {
         let record = SystemRecord::read(&session.client, &session.namespace, system).await?;
         record.system(&session.client).await?;
@@ -186,8 +180,8 @@ impl<'a> Request<'a> {
         Ok(Self { session, record, versions, except, effect, reason, facts })
     }
 
-    /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents,
-    /// because then it is not known whether the version is held.
+    /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents, because an
+    /// incident can hold the version.
     fn refuse_uncleared(&self, to: &str, command: &Command) -> Result<()> {
         self.record.refuse_without_incidents()?;
         let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
@@ -204,7 +198,6 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Shows what stops, asks for confirmation, opens the incident, and waits for the operator.
     async fn hold(&self, command: &Command, yes: bool) -> Result<()> {
         let system = &self.record.name;
         if !yes {
@@ -246,7 +239,7 @@ impl<'a> Request<'a> {
         };
         page.mark("✗", BAD, &held);
         page.heading("WORKLOADS OF THE SYSTEM");
-        // A stop must not depend on the permission to list pods.
+        // A user without the permission to list pods must be able to hold the system.
         let stops = running(self.session, system).await.unwrap_or_default();
         for (workload, pods) in &stops {
             page.mark("-", PLAIN, &format!("{}: {}", workload.in_words(), pods_in_words(*pods)));
@@ -296,7 +289,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Prints the command that saves the logs, because a stop deletes them.
+/// Prints the command that saves the logs of the pods, because a stop deletes the pods.
 fn say_how_to_save_logs(page: &mut Page, session: &Session, system: &str, when: &str) {
     let text = format!(
         "a stop deletes the logs of the pods: save them {when} if authorities may need them (EU AI Act article 73(6))"
@@ -308,7 +301,7 @@ fn say_how_to_save_logs(page: &mut Page, session: &Session, system: &str, when: 
     ));
 }
 
-/// The metadata of a new object. The API server adds a random suffix to the name.
+/// The metadata of a new object whose name is `prefix`, `-` and a random suffix from the API server.
 pub(super) fn generated(prefix: &str) -> ObjectMeta {
     ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
 }

@@ -27,7 +27,7 @@ use crate::{
     policy::deadlines,
 };
 
-/// The people who fill in the fields for which Assent has no value.
+/// The people whom the report names for the fields without a value.
 const PROVIDER: &str = "provider of the system";
 const RISK_MANAGER: &str = "risk manager";
 const SUBMITTER: &str = "person who submits the report";
@@ -36,14 +36,13 @@ const OWNERS: &str = "owners of the system";
 /// The formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// For people.
+    /// Markdown, for people.
     #[default]
     Markdown,
-    /// JSON.
+    /// JSON, for programs.
     Json,
 }
 
-/// The command line of `incident report`.
 #[derive(Args, Clone, Debug)]
 pub struct ReportArgs {
     /// Incident
@@ -54,7 +53,6 @@ pub struct ReportArgs {
     output: ReportFormat,
 }
 
-/// A report about an incident.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
@@ -71,7 +69,6 @@ struct Section {
     fields: Vec<Field>,
 }
 
-/// A field of the template.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Field {
@@ -83,7 +80,6 @@ struct Field {
     missing_from: Option<&'static str>,
 }
 
-/// Prints a report about an incident.
 pub async fn report(session: &Session, args: &ReportArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let report = Report::of(&found)?;
@@ -100,7 +96,7 @@ pub fn markdown(found: &IncidentRecord) -> Result<String> {
     Ok(Report::of(found)?.markdown())
 }
 
-/// A field with `values`. If there are none, the report names `who` as the person who must fill in the field.
+/// A field with `values`. If `values` is empty, the report names `who` as the person who must fill in the field.
 fn field(name: &'static str, values: Vec<String>, who: &'static str) -> Field {
     let missing_from = values.is_empty().then_some(who);
     Field { name, values, missing_from }
@@ -212,7 +208,7 @@ fn system(found: &IncidentRecord) -> Vec<Field> {
     ]
 }
 
-/// The concerned versions with their digests and images. All versions if the incident names no version.
+/// The versions that the incident names, with their digests and images. If it names none, all versions.
 fn versions(found: &IncidentRecord) -> Vec<String> {
     let named = &found.incident.spec.model_versions;
     let is_named = |name: &str| named.is_empty() || named.iter().any(|version| *version.name == *name);
@@ -246,7 +242,7 @@ fn event(found: &IncidentRecord) -> Vec<Field> {
     ]
 }
 
-/// The monitor that opened the incident, as it is now.
+/// The monitor that opened the incident, with its current metric and query. `None` if no monitor opened the incident.
 fn monitor(found: &IncidentRecord) -> Option<String> {
     let name = found.incident.spec.monitor.as_ref()?;
     let Some(monitors) = &found.record.monitors else {
@@ -259,7 +255,7 @@ fn monitor(found: &IncidentRecord) -> Option<String> {
     Some(format!("Opened by monitor/{name} with the metric {} and the query {query}.", monitor.spec.metric))
 }
 
-/// The time at which the incident held the versions, and the decisions to resume them.
+/// The time from which the incident held versions, and the decisions to resume these versions.
 fn stops(found: &IncidentRecord) -> Vec<String> {
     let opened = recorded_at(&found.incident)
         .filter(|_| found.incident.spec.effect == crate::api::IncidentEffect::Hold);
@@ -333,7 +329,6 @@ mod tests {
         serde_json::from_value(note).expect("an IncidentNote")
     }
 
-    /// The report on an incident with these notes.
     fn report(more: &Value, notes: Vec<IncidentNote>) -> Report {
         let mut incident = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Incident",
             "metadata": { "name": "age", "namespace": "lending", "creationTimestamp": "2026-11-20T10:00:00Z" },

@@ -6,7 +6,7 @@
 //!          incident, version, role                                  └───► ssh-keygen ─► FILE
 //! ```
 //!
-//! The Approval has the digest of the shown incident and of the shown content, so it lifts no other hold.
+//! The Approval has the digest of the shown incident and of the shown content. So the Approval lifts no other hold.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -42,7 +42,6 @@ use crate::{
     policy::{Hold, MissingToResume, Reason, required_to_resume},
 };
 
-/// The command line of `resume`.
 #[derive(Args, Clone, Debug)]
 pub struct ResumeArgs {
     /// AI system
@@ -72,7 +71,6 @@ pub struct ResumeArgs {
     to: Option<PathBuf>,
 }
 
-/// A decision to resume that a person is about to sign.
 struct Request<'a> {
     session: &'a Session,
     found: &'a IncidentRecord,
@@ -82,7 +80,6 @@ struct Request<'a> {
     role: String,
 }
 
-/// Shows the incident, asks for confirmation, and signs that the version may run again.
 pub async fn resume(session: &Session, args: &ResumeArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -124,7 +121,7 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The only hold that matches the command line, with the held version.
+/// The only hold that matches the command line, with the held version. Fails if no hold or more than one hold matches.
 fn held<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -164,8 +161,8 @@ fn held<'a>(
     Err(Error::Choose { question, next: next.collect() })
 }
 
-/// Fails if a decision to resume would not count now: required notes are missing, or only another step can lift the
-/// hold.
+/// Fails if a decision to resume would not count now. Either required notes are missing, or only another step, such as a
+/// review, can lift the hold.
 fn refuse_other_steps(session: &Session, hold: &Hold, version: &ModelVersion) -> Result<()> {
     let types = match &hold.missing {
         MissingToResume::Notes(types) => types,
@@ -227,7 +224,8 @@ impl Request<'_> {
         })
     }
 
-    /// Waits until `clock` is past the second of the last note. A decision in the same second as a note does not count.
+    /// Waits until `clock` shows a later second than that of the last note. A decision in the same second as a note does not
+    /// count.
     async fn wait_for_next_second(&self, clock: &impl AsyncFn() -> Result<Timestamp>) -> Result<()> {
         let last = self.found.notes().filter_map(recorded_at).map(Timestamp::as_second).max();
         let Some(last) = last else { return Ok(()) };
@@ -250,7 +248,6 @@ impl Request<'_> {
         decision.approval(approver)
     }
 
-    /// Prints the incident, its notes, and the effect of the signature.
     fn review(&self, approver: &Approver, now: Timestamp) {
         let mut page = Page::default();
         let (version, system, incident) =
@@ -278,7 +275,7 @@ impl Request<'_> {
         anstream::print!("{}", page.finish());
     }
 
-    /// The record as it would be after the signature, to predict the effect of the signature.
+    /// The record with the signature added, to predict the effect of the signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.name = Some("new".to_owned());

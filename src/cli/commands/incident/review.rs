@@ -32,7 +32,6 @@ use crate::{
     policy::{DueReview, due_review, required_to_review},
 };
 
-/// The command line of `incident review`.
 #[derive(Args, Clone, Debug)]
 pub struct ReviewArgs {
     /// Incident
@@ -59,7 +58,6 @@ pub struct ReviewArgs {
     to: Option<PathBuf>,
 }
 
-/// Shows the incident, asks for confirmation, and records the review.
 pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let level = found.level().ok_or_else(|| choose("the system of the incident has no risk level"))?;
@@ -127,8 +125,8 @@ fn too_early(session: &Session, found: &IncidentRecord) -> Error {
     }
 }
 
-/// The version and digest for the review: those of the first decision to resume. Without such a decision,
-/// those of the first version that the incident names. If it names none, those of the newest version.
+/// The version that the review names, and its digest. This is the version of the first decision to resume. Without such a
+/// decision, the first version that the incident names. If the incident names none, the newest version.
 fn subject(found: &IncidentRecord) -> Result<(String, Digest)> {
     let resumed = found.decisions().into_iter().find(|decision| decision.spec.decision == Decision::Resume);
     let resumed =

@@ -22,7 +22,6 @@ use crate::{
     policy::{Deadline, deadlines},
 };
 
-/// The records of an incident.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
@@ -35,7 +34,6 @@ struct Shown<'a> {
     found: &'a IncidentRecord,
 }
 
-/// Prints an incident.
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let now = Timestamp::now();

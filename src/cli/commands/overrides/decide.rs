@@ -38,7 +38,7 @@ use crate::{
     policy::{GrantState, NoReview, OverrideDecision, OverrideState, SystemOverrides},
 };
 
-/// The options of a decision about an override
+/// The options that `override grant` and `override review` share.
 #[derive(Args, Clone, Debug)]
 struct How {
     /// Name of the override to decide on
@@ -59,7 +59,6 @@ struct How {
     to: Option<PathBuf>,
 }
 
-/// The command line of `override grant`.
 #[derive(Args, Clone, Debug)]
 pub struct GrantArgs {
     #[command(flatten)]
@@ -69,7 +68,6 @@ pub struct GrantArgs {
     reason: Option<String>,
 }
 
-/// The command line of `override review`.
 #[derive(Args, Clone, Debug)]
 pub struct ReviewArgs {
     #[command(flatten)]
@@ -82,7 +80,6 @@ pub struct ReviewArgs {
     reason: String,
 }
 
-/// An override with the record of its system.
 pub struct Found {
     pub about: Override,
     pub record: SystemRecord,
@@ -100,7 +97,7 @@ impl Found {
         Ok(Self { about, record })
     }
 
-    /// The state of the override under the rules of the risk level.
+    /// The state of the override as `rules` judge it. `None` if the record does not contain the override.
     pub fn state(&self, rules: &OverrideRules) -> Option<OverrideState> {
         let recorded = self.record.recorded_overrides();
         let judged = SystemOverrides::new(recorded.of(&self.record.name), rules);
@@ -193,8 +190,8 @@ impl<'a> Request<'a> {
         Ok(Self { session, found, how, decision, role, approver, stamped, reason, outcome, now })
     }
 
-    /// Refuses a review by a person who requested or granted the override, and a review in a role that may
-    /// not review it.
+    /// Refuses a review by a person who requested or granted the override. Also refuses a review in a role that may not
+    /// review overrides.
     fn refuse_involved(&self, rules: &OverrideRules) -> Result<()> {
         let recorded = self.found.record.recorded_overrides();
         let name = self.found.about.name_any();
@@ -214,7 +211,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Shows the effect, asks for confirmation, and signs the decision.
     async fn finish(self, to_do: &str) -> Result<()> {
         self.show();
         self.confirm(to_do)?;
@@ -239,8 +235,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Waits until the clock of the API server is past the second of the last grant. A review in the same second would
-    /// make the grant too late.
+    /// Waits until the API server would record the review in a later second than the last grant. A grant counts only if it
+    /// is earlier than the review.
     async fn wait_for_next_second(&self, review: &Approval) -> Result<()> {
         let of_override = |grant: &&Approval| grant.spec.override_ == review.spec.override_;
         let grants = self.found.record.grants.iter().filter(of_override);
@@ -328,7 +324,6 @@ impl How {
     }
 }
 
-/// Prints the content of an override.
 pub fn facts(page: &mut Page, about: &Override, now: Timestamp) {
     let spec = &about.spec;
     page.prose("reason", &spec.reason);

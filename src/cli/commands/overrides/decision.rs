@@ -1,4 +1,4 @@
-//! The `Approval` that grants or reviews an override, and the rules of the risk level for it.
+//! The `Approval` that grants or reviews an override, and the rules of the risk level for overrides.
 
 use clap::ValueEnum;
 use kube::{ResourceExt, api::ObjectMeta};
@@ -22,7 +22,6 @@ pub struct Decided<'a> {
     pub approver: Option<Approver>,
 }
 
-/// The `Approval` that records a decision about an override.
 pub fn decision(
     record: &SystemRecord,
     about: &Override,
@@ -58,7 +57,6 @@ pub fn decision(
     }
 }
 
-/// The roles that may grant an override.
 pub fn may_grant(rules: &OverrideRules) -> impl Iterator<Item = &str> {
     rules.roles.iter().map(|required| required.role.as_str())
 }
@@ -77,13 +75,12 @@ pub fn rules(record: &SystemRecord) -> Result<&OverrideRules> {
     })
 }
 
-/// The waiver as on the command line, such as `approval/risk-officer`.
+/// The waiver as `TYPE/NAME`, such as `approval/risk-officer`.
 pub fn in_words_of(waiver: &Waiver) -> String {
     let type_ = waiver.type_.to_possible_value();
     format!("{}/{}", type_.map(|type_| type_.get_name().to_owned()).unwrap_or_default(), waiver.name)
 }
 
-/// An error without a next command.
 pub fn refused(why: &str) -> Error {
     Error::Choose { question: why.to_owned(), next: Vec::new() }
 }

@@ -16,7 +16,6 @@ use clap::{Args, Subcommand};
 
 use crate::cli::{connect::session::Session, error::Result};
 
-/// The command line of `override`.
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct OverrideArgs {
@@ -39,7 +38,6 @@ pub enum OverrideCommand {
     List(show::ListArgs),
 }
 
-/// Runs a command about overrides.
 pub async fn overrides(session: &Session, args: &OverrideArgs) -> Result<()> {
     match (&args.command, &args.request) {
         (Some(OverrideCommand::Grant(args)), _) => decide::grant(session, args).await,

@@ -41,10 +41,9 @@ use crate::{
     policy::{GrantState, SystemOverrides, waiver_of},
 };
 
-/// The placeholder name of the requested override while the command predicts the effect of the override.
+/// The name of the requested override in the prediction of its effect.
 const NEW: &str = "new";
 
-/// The command line of `override SYSTEM`.
 #[derive(Args, Clone, Debug)]
 pub struct RequestArgs {
     /// AI system
@@ -80,7 +79,7 @@ pub struct RequestArgs {
     yes: bool,
 }
 
-/// Parses `TYPE/NAME`. Upper and lower case of the type do not matter, and `_` counts as `-`.
+/// Parses `TYPE/NAME`. Ignores the case of the type, and reads `_` in the type as `-`.
 fn waiver(text: &str) -> std::result::Result<Waiver, String> {
     let known = || {
         let names = WaiverType::value_variants().iter().filter_map(ValueEnum::to_possible_value);
@@ -95,7 +94,6 @@ fn waiver(text: &str) -> std::result::Result<Waiver, String> {
     Ok(Waiver { type_, name: name.into() })
 }
 
-/// An override that a person is about to request.
 struct Request<'a> {
     session: &'a Session,
     record: &'a SystemRecord,
@@ -106,7 +104,6 @@ struct Request<'a> {
     now: Timestamp,
 }
 
-/// Requests an override. If the person holds a role that may grant overrides, also grants the override.
 pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -144,7 +141,7 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The version that the command line names, or the only withheld one.
+/// The version that the command line names, or the only withheld version of the system.
 fn version<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -194,8 +191,8 @@ impl Request<'_> {
         })
     }
 
-    /// The record as it would be after people requested and fully granted this override, to predict the
-    /// effect.
+    /// The record with this override and with all grants that the risk level requires. From this record, the command
+    /// predicts the effect of the override.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -215,12 +212,11 @@ impl Request<'_> {
         Ok(record)
     }
 
-    /// The judgement of the version after people requested and fully granted the override.
     fn judgement(&self, me: &Approver) -> Result<OwnedJudgement> {
         Ok(self.granted(me)?.rule(self.version, None, self.now))
     }
 
-    /// Fails if the risk level does not allow the request. The message states the limits of the level.
+    /// Fails if the risk level does not allow the override. The error states the rule of the level.
     fn refuse_early(&self, me: &Approver) -> Result<()> {
         let level = self.record.system.as_ref().map_or("", |system| &*system.spec.risk_level);
         let refused_type = self.args.waive.iter().find(|waiver| !self.rules.waivable.contains(&waiver.type_));
@@ -272,8 +268,8 @@ impl Request<'_> {
         }
     }
 
-    /// The role in which the person can grant the override. `None` if the person holds no such role. Fails if
-    /// the person holds several and `--role` names none.
+    /// The role in which the person grants the override: `--role`, or the only role of the person that may grant overrides.
+    /// `None` if the person holds no such role. Fails if the person holds several.
     async fn role(&self) -> Result<Option<String>> {
         if let Some(role) = &self.args.role {
             return Ok(Some(role.clone()));
@@ -289,8 +285,7 @@ impl Request<'_> {
         }
     }
 
-    /// Prints the waived requirements, the remaining reasons against the version, and the people who must
-    /// act.
+    /// Prints the waived requirements, the remaining reasons why the version may not run, and who must act.
     fn show(&self, me: &Approver, role: Option<&str>) -> Result<()> {
         let (judgement, spec) = (self.judgement(me)?, self.spec(None)?);
         let (version, system) = (self.version.name_any(), &self.record.name);

@@ -26,7 +26,6 @@ use crate::{
     watch::request,
 };
 
-/// The command line of `override show`.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// Name of the override to show
@@ -37,7 +36,6 @@ pub struct ShowArgs {
     output: Prose,
 }
 
-/// The command line of `override list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
     /// List the overrides of every namespace
@@ -48,7 +46,6 @@ pub struct ListArgs {
     output: Listing,
 }
 
-/// An override with its grants and reviews.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
@@ -127,7 +124,6 @@ fn in_one_line(record: &SystemRecord, approval: &Approval, now: Timestamp) -> St
     format!("{who} as {} {when}{outcome}{reason}", spec.role)
 }
 
-/// Prints the overrides, newest first.
 pub async fn list(session: &Session, args: &ListArgs) -> Result<()> {
     let (api, place) = session.reach::<Override>(args.all_namespaces);
     let listed = request::list(&api, &ListParams::default()).await;
