@@ -1,6 +1,6 @@
 //! `kubectl assent`: the command line that records decisions and shows status and reasons.
 //!
-//! The module `policy` computes the verdicts. The commands only show them.
+//! The module `policy` computes the verdicts, and the commands show them.
 //!
 //! ```text
 //!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
@@ -427,7 +427,7 @@ enum Command {
         /// Show the systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
-        /// Show only systems that lose a clearance by then, the earliest first: 14d, 2027-03-31
+        /// Show only systems that lose a clearance by this time, the earliest first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
         /// Show only systems of this risk level
@@ -650,7 +650,7 @@ Examples:
   kubectl assent completion > ~/.local/bin/kubectl_complete-assent
   chmod +x ~/.local/bin/kubectl_complete-assent")]
     Completion,
-    /// Print the candidates for the last word
+    /// Print the completions of the last word
     #[command(name = "__complete", hide = true)]
     Complete {
         /// Words of the command line; the last one may be incomplete

@@ -60,7 +60,7 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for a yes as a confirmation. This is faster than to type the name of the system, because a stop can be urgent.
+/// Asks for a yes as a confirmation. A stop can be urgent, and a person types `y` faster than the name of the system.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;

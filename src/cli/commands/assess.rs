@@ -104,8 +104,8 @@ pub struct AssessArgs {
     pub output: Option<ManifestFormat>,
 }
 
-/// The value of an option, or the value that the file states. Fails if both state different values. Otherwise a user
-/// could give an old result a new date.
+/// The value `given` on the command line, or else the value `stated` in the file. Fails if both exist and differ.
+/// Otherwise a user could give an old result a new date.
 fn agreed<T: PartialEq + Debug>(
     file: &str,
     option: &str,
@@ -120,7 +120,7 @@ fn agreed<T: PartialEq + Debug>(
     }
 }
 
-/// Parses a value by its name in the API, such as `Fairness`.
+/// Parses a value of an API type by its name, such as `Fairness`.
 fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

@@ -43,17 +43,17 @@ pub const SCRIPT: &str = r#"#!/bin/sh
 exec kubectl-assent __complete -- "$@"
 "#;
 
-/// The directive to offer no file names (cobra's `ShellCompDirectiveNoFileComp`).
+/// `ShellCompDirectiveNoFileComp` of cobra, the command-line library of kubectl: offer no file names.
 const NO_FILES: &str = ":4";
 
-/// The directive to offer no file names and to add no space after the candidate (`ShellCompDirectiveNoSpace`).
+/// `ShellCompDirectiveNoFileComp` and `ShellCompDirectiveNoSpace` of cobra: also add no space after the completion.
 const NO_FILES_NO_SPACE: &str = ":6";
 
 /// The timeout of a completion. The timeout is short, because a person waits at the prompt.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The completions of the last of `words`, one per line. The help of a completion follows after a tab. The last line is
-/// the directive that cobra, the command-line library of kubectl, expects.
+/// a directive for cobra.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
         [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();

@@ -4,7 +4,7 @@
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
 //!  roles that I hold ──────────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  judged at: now, or the end ──────┘   judged by the policy core
+//!  judged at: now, or the end ──────┘   judged by the module `policy`
 //!  of the clearance
 //! ```
 
@@ -157,7 +157,7 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
 
 /// The value for `Item::due`, and the time at which to judge whether an approval would count. For a cleared version, the
 /// second time is the end of the clearance. For another version, it is `now`. `None` if the version needs no approval
-/// soon, or if it has another reason than missing approvals, such as a revocation.
+/// soon, or if another reason than missing approvals withholds it, such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,

@@ -35,15 +35,15 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// A workload and the number of its pods. If the pods differ in another field, the workload has several rows. `pods` is
-/// 0 for a workload without pods.
+/// A workload and the number of its pods. If the pods differ in another field, such as `images`, the workload has several
+/// rows. `pods` is 0 for a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     namespace: String,
     workload: Workload,
     pods: u32,
-    /// `None` for shadow AI.
+    /// The `AISystem` that the pods name. `None` for shadow AI.
     system: Option<String>,
     accelerators: BTreeSet<String>,
     images: BTreeSet<String>,

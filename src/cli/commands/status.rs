@@ -373,7 +373,7 @@ fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styli
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-/// Whether the table of systems has each group of optional columns.
+/// Which optional columns the table of systems has.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a group of columns")]
 struct Shown {

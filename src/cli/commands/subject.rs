@@ -91,8 +91,8 @@ fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
 }
 
-/// The `DecisionSubject` whose digest begins with `prefix`, with or without `sha256:`. Fails unless exactly
-/// one object matches.
+/// The `DecisionSubject` whose digest begins with `prefix`, with or without `sha256:`. Fails if no object or
+/// more than one object matches.
 fn found<'a>(
     subjects: &'a [DecisionSubject],
     prefix: &str,

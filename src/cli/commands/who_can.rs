@@ -49,7 +49,7 @@ struct Row {
     holders: Option<Vec<String>>,
     /// The holders who do not count because they own the system.
     owners: Vec<String>,
-    /// The holder who does not count because they last changed the system.
+    /// The holder who does not count, because this person last changed the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The log. Omits each result with the outcome [`Outcome::Runs`] and without warnings.
+/// The SARIF log. Omits a result if its outcome is [`Outcome::Runs`] and it has no warnings.
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });

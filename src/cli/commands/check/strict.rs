@@ -16,8 +16,8 @@ use crate::{api::definitions, nearest::nearest};
 
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// The schema of each kind. The program builds all schemas once, because this takes longer than the check of a hundred
-/// objects.
+/// The schema of each kind. The program builds the schemas only once, because this takes longer than the check of a
+/// hundred objects.
 static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let schema = |definition: CustomResourceDefinition| {
         let version = definition.spec.versions.into_iter().next()?;
@@ -35,7 +35,7 @@ static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     definitions().into_iter().filter_map(schema).collect()
 });
 
-/// Describes the first unknown field of an object. `None` if the schema knows all fields.
+/// Describes the first unknown field of an object. `None` if the schema knows all fields, or if the kind has no schema.
 pub fn unknown_field(kind: &str, object: &Value) -> Option<String> {
     first_unknown(SCHEMAS.get(kind)?, object, "")
 }

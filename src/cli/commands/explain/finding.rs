@@ -74,7 +74,7 @@ impl Seen<Governance> {
 #[derive(Clone, Debug, Default)]
 pub struct ExplainInput {
     pub namespace: String,
-    /// `--namespace` and the connection flags, for proposed commands.
+    /// The flag `-n` and the connection flags, such as `--context`, for proposed commands.
     pub place: String,
     pub governance: Seen<Governance>,
     pub clearance: Seen<Clearance>,
@@ -144,7 +144,7 @@ pub struct PodFinding {
     /// Whether the pods match a version that lacks only approvals.
     #[serde(skip)]
     pub is_for_want_of_approval: bool,
-    /// The closest version, if the pods match none.
+    /// The most similar version, if the pods match no version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closest: Option<Closest>,
 }

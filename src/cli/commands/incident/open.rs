@@ -34,7 +34,7 @@ pub struct FactsArgs {
     /// People, groups or things that are affected
     #[arg(long, value_name = "TEXT")]
     affected: Option<String>,
-    /// When it occurred or began: 2027-03-31T12:00:00Z
+    /// When the incident occurred or began: 2027-03-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     occurred: Option<Timestamp>,
     /// When the organisation became aware, which starts legal deadlines (default: now): 2027-03-31T12:00:00Z
