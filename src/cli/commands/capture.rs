@@ -204,7 +204,6 @@ fn no_template(path: &Path) -> Error {
     }
 }
 
-/// The pod or workload to capture.
 struct Found {
     system: Option<String>,
     annotations: Option<BTreeMap<String, String>>,

@@ -53,7 +53,6 @@ pub struct CertifyArgs {
     pub output: Option<ManifestFormat>,
 }
 
-/// A certification in an `AISystem`.
 struct Found<'a> {
     /// The JSON pointer of the certification in the spec.
     pointer: String,

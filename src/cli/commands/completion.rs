@@ -37,7 +37,6 @@ use crate::{
     },
 };
 
-/// The text of the program `kubectl_complete-assent`.
 pub const SCRIPT: &str = r#"#!/bin/sh
 # kubectl runs this to complete `kubectl assent`. Put it in PATH as the executable file kubectl_complete-assent.
 exec kubectl-assent __complete -- "$@"

@@ -125,7 +125,6 @@ fn refuse_if_over(session: &Session, system: &AISystem) -> Result<()> {
     })
 }
 
-/// The systems that depend on one system.
 struct Dependents {
     of: String,
     /// The dependents, as `NAMESPACE/NAME`.

@@ -71,7 +71,6 @@ struct Sources {
     history: Option<SystemHistory>,
 }
 
-/// Prints the history of the system `name`, or of every system of the namespace or the cluster.
 pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, format: Listing) -> Result<()> {
     let all = match name {
         Some(name) => vec![sources(session, name).await?],

@@ -51,7 +51,6 @@ struct Row {
     found_by: Vec<String>,
 }
 
-/// The source of the image patterns.
 #[derive(Clone, Debug)]
 pub struct Images {
     /// The values of `--image-pattern`.

@@ -25,7 +25,6 @@ use crate::{
     policy::Reason,
 };
 
-/// The kind of decision that a person makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Allows a version to run.

@@ -25,7 +25,6 @@ pub struct Safeguards {
     pub overrides: Vec<OverrideLine>,
 }
 
-/// The state of a monitor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MonitorLine {
@@ -42,13 +41,11 @@ pub struct MonitorLine {
     pub message: Option<String>,
 }
 
-/// The state of an override.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideLine {
     pub name: String,
     pub version: String,
-    /// Whether the override is in effect.
     pub active: bool,
     /// The reason of the condition `Active`, such as `InEffect`. If the review is due, the word `Review` with the reason of
     /// the condition `Reviewed`, such as `ReviewOverdue`.

@@ -75,7 +75,6 @@ struct Version {
     missing: Vec<String>,
 }
 
-/// The systems to print.
 #[derive(Clone, Debug)]
 pub struct Which {
     /// The only system, if the command names one.
@@ -314,7 +313,6 @@ impl Version {
     }
 }
 
-/// A short text for a reason that withholds a version.
 fn in_short(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, in_several_roles, .. }

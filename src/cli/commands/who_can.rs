@@ -41,7 +41,6 @@ struct Row {
     /// a revocation and an attestation.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
-    /// The risk levels that require the role.
     risk_levels: BTreeSet<String>,
     /// Whether the user who runs the command holds the role.
     you: bool,

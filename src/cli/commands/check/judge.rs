@@ -45,7 +45,6 @@ use crate::{
     promql::{LimitedQueries, NAMESPACE_LABEL},
 };
 
-/// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
     /// The object would run, because its version is cleared or its namespace does not hold the object.
@@ -80,7 +79,6 @@ pub struct Checked {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pointer: String,
     pub outcome: Outcome,
-    /// The reason for the outcome.
     pub conclusion: String,
     pub next: Vec<String>,
     /// Signs of hosted models that the system does not state, and requirements whose result is not known. Warnings do not
@@ -90,7 +88,6 @@ pub struct Checked {
     /// Whether the check assumes that the namespace enforces, because the namespace is not in the manifests.
     pub enforcement_assumed: bool,
     pub system: Option<String>,
-    /// The versions that the pods match.
     pub matches: Vec<String>,
     /// The difference from the closest version, if the pods match no version.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,10 +143,8 @@ struct Objects {
     namespace: String,
     now: Timestamp,
     governed: BTreeMap<String, Governance>,
-    /// The labels of the namespaces in the manifests.
     labels: BTreeMap<String, BTreeMap<String, String>>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// The compiled requirements of each risk level.
     requirements: BTreeMap<String, Arc<Requirements>>,
     /// The Kubernetes objects that the CEL expressions of requirements can read.
     read: ReadObjects,

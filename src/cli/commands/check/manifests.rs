@@ -30,7 +30,6 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// differ from the files.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// An object, and its place in a file.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The file, or `-` for standard input.

@@ -128,7 +128,6 @@ pub struct Explanation {
     pub roles: Vec<RoleFinding>,
 }
 
-/// The explanation for a group of similar pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodFinding {
@@ -464,7 +463,6 @@ fn withheld(
 /// The command that shows whether the operator runs.
 pub const OPERATOR: &str = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=assent";
 
-/// The commands that show who holds a role.
 pub fn how_to_find_holders() -> [String; 2] {
     [
         "kubectl auth can-i --list --as USER | grep approverroles".to_owned(),

@@ -116,7 +116,6 @@ pub struct DecisionOnIncident<'a> {
 }
 
 impl DecisionOnIncident<'_> {
-    /// The Approval that records this decision by `approver`.
     pub fn approval(&self, approver: Option<Approver>) -> Approval {
         let word = format!("{:?}", self.decision).to_lowercase();
         let metadata =

@@ -33,7 +33,6 @@ const RISK_MANAGER: &str = "risk manager";
 const SUBMITTER: &str = "person who submits the report";
 const OWNERS: &str = "owners of the system";
 
-/// The formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Markdown, for people.
@@ -91,7 +90,6 @@ pub async fn report(session: &Session, args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The report about an incident as Markdown.
 pub fn markdown(found: &IncidentRecord) -> Result<String> {
     Ok(Report::of(found)?.markdown())
 }

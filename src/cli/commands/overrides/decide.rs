@@ -118,7 +118,6 @@ impl Found {
     }
 }
 
-/// A decision about an override that a person is about to sign.
 struct Request<'a> {
     session: &'a Session,
     found: &'a Found,
