@@ -620,8 +620,8 @@ Examples:
     /// Show the roles that a risk level requires for a decision, and who holds them
     ///
     /// A revocation also counts in every other role. The output does not show these roles. The command reads the holders
-    /// from RBAC and from the keys of approver roles. Not every user may read RBAC. The command does not show holders from
-    /// other authorizers.
+    /// from RBAC and from the keys of approver roles. Not every user may read these objects. The command does not show
+    /// holders from other authorizers.
     #[command(after_help = "Examples:
   # The people who can approve a system
   kubectl assent who-can approve credit-scorer

@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub const SCRIPT: &str = r#"#!/bin/sh
-# kubectl runs this to complete `kubectl assent`. Put it in PATH as the executable file kubectl_complete-assent.
+# kubectl runs this program to complete `kubectl assent`. Save it in PATH as the executable file kubectl_complete-assent.
 exec kubectl-assent __complete -- "$@"
 "#;
 
