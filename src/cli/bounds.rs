@@ -1,5 +1,5 @@
-//! Finds a value that violates the bounds of a schema. So the plugin prints no object that the API server
-//! would refuse for this reason.
+//! Checks a value against the bounds of a CRD schema. So the plugin prints no object that the API server would
+//! refuse for a value out of bounds.
 //!
 //! ```text
 //!  schema, value ──► spec.runtime.containers[0].image is empty
@@ -57,8 +57,8 @@ fn of_number(schema: &Value, number: f64) -> Option<String> {
     (!is_allowed).then(|| format!("is {number}, and a version can state only {least} to {most}"))
 }
 
-/// The message for a list or an object with too few or too many entries. `what` is the common suffix of the
-/// two bounds, such as `Items` for `minItems` and `maxItems`.
+/// The message for a list or an object with too few or too many entries. `what` is the suffix of both bounds:
+/// `Items` for `minItems` and `maxItems`.
 fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
     let (least, most) = (schema[format!("min{what}")].as_u64(), schema[format!("max{what}")].as_u64());
     let size = size as u64;

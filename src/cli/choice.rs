@@ -1,6 +1,5 @@
-//! The answers in `approve --interactive`.
+//! The answers to `approve --interactive`, except an approval.
 
-/// An answer in `approve --interactive` other than an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Reject,
@@ -10,7 +9,6 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// Parses an answer. `None` if it is not a choice.
     pub(crate) fn of(answer: &str) -> Option<Self> {
         match answer.to_ascii_lowercase().as_str() {
             "r" | "reject" => Some(Self::Reject),

@@ -1,4 +1,4 @@
-//! The errors of the command line. Each error states the failed operation, its object, the reason and the next command.
+//! The errors of the command line. An error states what failed and why, and can suggest the next commands.
 //!
 //! ```text
 //!  Error ─┬─ Display     the failed operation, its object and the reason
@@ -82,7 +82,7 @@ pub enum Error {
         /// Commands that help.
         next: Vec<Next>,
     },
-    /// The command line is ambiguous, or the command is not possible.
+    /// The command line is ambiguous, or the command is not possible in the current state of the objects.
     #[error("{question}")]
     Choose {
         /// The message: the open question, or the obstacle.
@@ -100,8 +100,7 @@ pub enum Error {
         /// The roles that the risk level requires.
         roles: Vec<String>,
     },
-    /// The command needs a reason, for example to reject, to revoke, to decommission, to pause or to
-    /// override.
+    /// The command needs a reason, because it writes a record such as a rejection, a revocation or a pause.
     #[error("--reason is required to {act}: the record must have a reason")]
     NoReason {
         /// The verb of the command, such as `reject`.
@@ -217,7 +216,7 @@ pub enum Error {
         /// The command that shows the review again.
         review: String,
     },
-    /// The API server neither sets nor checks the approver of a decision.
+    /// The cluster lacks the admission policies that set and check the approver of a decision.
     #[error(
         "nothing was signed: the API server does not record who approves, so the approval would not count. Its admission policies of Assent are missing"
     )]
@@ -240,7 +239,7 @@ pub enum Error {
         /// The reason why the file cannot be read.
         why: String,
     },
-    /// The directory has a kustomization, so the applied manifests differ from its files.
+    /// The directory has a kustomization file. Kustomize changes the manifests, so the files differ from the applied objects.
     #[error("cannot read the files of {path}: Kustomize builds the manifests that are applied")]
     Kustomization {
         /// The directory.
@@ -251,8 +250,7 @@ pub enum Error {
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
-        /// The number of objects and pod templates with a result. Approvals without a valid signature are not
-        /// included.
+        /// The number of checked objects and pod templates. Approvals without a valid signature are left out.
         of: usize,
     },
     /// A read or write failed, such as the read of an answer from standard input.

@@ -12,7 +12,7 @@ use crate::{
     cli::connect::system_record::SystemRecord,
 };
 
-/// The current time in the tests.
+/// The time at which the tests judge the record.
 pub fn now() -> Timestamp {
     at("2026-11-24T12:00:00Z")
 }

@@ -30,7 +30,6 @@ use crate::{
 /// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
 type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
 
-/// The objects of `namespace`, or of all namespaces if `namespace` is `None`.
 pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -41,9 +40,8 @@ where
     }
 }
 
-/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its
-/// kind, or if the user may not list the kind. For manifests, a field is also `None` if they have no object
-/// of the kind.
+/// The objects that the expressions of levels use: read from the cluster, or taken from manifests. A field is `None` if no
+/// level needs its kind, if the user may not list the kind, or if the manifests have no object of the kind.
 #[derive(Debug, Default)]
 pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
@@ -68,7 +66,7 @@ impl ReadObjects {
         ClusterObjects { network_policies, storage }
     }
 
-    /// Adds an object of a manifest. `objects` has all objects of this kind.
+    /// Adds an object to `objects`, which has all objects of this kind.
     pub fn add<K, V>(objects: &mut Option<ByNamespace<V>>, namespace: &str, object: K)
     where
         K: Resource<DynamicType = ()>,
@@ -80,9 +78,8 @@ impl ReadObjects {
     }
 }
 
-/// Reads all objects of each kind that the expressions of `levels` use. Reads network policies and claims in
-/// `namespace`, or in all namespaces if `namespace` is `None`. A `StorageClass` has no namespace, so the
-/// function always reads all of them.
+/// Reads the objects of each kind that the expressions of `levels` use. `namespace` limits network policies and claims.
+/// A `StorageClass` has no namespace.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,
@@ -102,7 +99,7 @@ pub async fn read(
     Ok(read)
 }
 
-/// The objects of a list, by namespace and name. `None` if the user may not list this kind.
+/// `None` if the user may not list this kind.
 async fn list<K, V: From<K>>(api: Api<K>, plural: &str) -> Result<Option<ByNamespace<V>>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

@@ -1,4 +1,4 @@
-//! Reads pods page by page, because the pods of a large cluster do not fit in memory.
+//! Reads pods page by page, because all pods of a large cluster can need too much memory.
 //!
 //! ```text
 //!  API server ── 500 pods at a time ──► closure of the caller
@@ -21,7 +21,6 @@ use crate::{
 /// The number of objects in one list request.
 pub const PAGE: u32 = 500;
 
-/// Calls `take` with each page of pods.
 pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut(Vec<Pod>)) -> Result<()> {
     let (api, place) = session.reach::<Pod>(everywhere);
     let mut page = ListParams::default().limit(PAGE);
@@ -36,7 +35,7 @@ pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut
     }
 }
 
-/// The workload at the root of the controllers of a pod, or the pod itself.
+/// The topmost controller of a pod, or the pod itself if no controller owns the pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
@@ -46,7 +45,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The root of the controllers above `owner`, or the pod itself if the pod has no owner.
+    /// Finds the workload of `pod`. `owner` is the controller that owns the pod.
     pub async fn of(
         roots: &mut Roots,
         client: &Client,

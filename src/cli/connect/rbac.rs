@@ -4,7 +4,7 @@
 //!  SelfSubjectReview ───────► Approver
 //!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
 //!  ClusterRoles + Bindings ─┐
-//!  ApproverRoles (keys) ────┴► holders of a role  by RBAC or a key, without other authorizers
+//!  ApproverRoles (keys) ────┴► holders of a role  other authorizers than RBAC are not asked
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ const ROLES: &str = "approverroles";
 /// The RBAC verb on [`ROLES`] that makes a user a holder of the role.
 const APPROVE: &str = "approve";
 
-/// The user of the connection, as the API server identifies the user.
+/// The user of the connection, as the API server authenticates it.
 pub async fn myself(client: &Client) -> Result<Approver> {
     request::myself(client).await.map_err(Error::api("ask the API server who you are"))
 }

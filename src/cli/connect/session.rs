@@ -96,7 +96,6 @@ impl Session {
         }
     }
 
-    /// Prints to standard error that no objects of the kind `what` were found.
     pub fn say_none_found(&self, what: &str, everywhere: bool) {
         let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
         anstream::eprintln!("No {what} found{}.", visible(&place));
@@ -178,7 +177,7 @@ impl Connection {
         }
     }
 
-    /// Parses a Go duration or a number of seconds, as kubectl does. `None` means no limit.
+    /// The value of `--request-timeout`: a Go duration or a number of seconds, as in kubectl. `None` means no limit.
     fn timeout(&self) -> Result<Option<Duration>> {
         let text = &self.request_timeout;
         let duration = match text.parse() {
@@ -190,7 +189,7 @@ impl Connection {
         Ok((!duration.is_zero()).then_some(duration))
     }
 
-    /// The connection flags for a suggested command, which must reach the same cluster as the same user.
+    /// The connection flags that suggested commands repeat, so that they reach the same cluster as the same user.
     fn repeated(&self) -> String {
         let pairs = [
             ("--kubeconfig", self.kubeconfig.as_ref().map(|path| path.display().to_string())),

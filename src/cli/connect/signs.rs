@@ -33,8 +33,7 @@ impl Listed {
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // A newer chart can write signs that this plugin cannot parse. In this case only the built-in signs
-        // count.
+        // A newer chart can write signs that this plugin cannot parse. Then only the built-in signs count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }

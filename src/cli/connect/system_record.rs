@@ -1,5 +1,5 @@
-//! Reads the objects of a system and judges them with the policy core. The operator uses the same core, so
-//! the plugin and the operator get the same verdict for the same objects.
+//! Reads the objects of a system and judges them with the policy core, `crate::policy`. The operator uses the same core,
+//! so both get the same verdict for the same objects.
 //!
 //! ```text
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
@@ -64,13 +64,12 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The incidents of the system, oldest first.
     pub incidents: Vec<Incident>,
-    /// `true` if the user may not list incidents or notes. In this case holds are not known, and a version
-    /// that seems cleared may be held.
+    /// `true` if the user may not list incidents or notes. Then a version that seems cleared may be held.
     pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
-    /// The monitors of the system, by name. `None` if the user may not list monitors. In this case no
-    /// required monitor counts as missing.
+    /// The monitors of the system, sorted by name. `None` if the user may not list monitors. Then no required monitor
+    /// counts as missing.
     pub monitors: Option<Vec<Monitor>>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
@@ -82,16 +81,14 @@ pub struct SystemRecord {
     pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
-    /// The labels of the namespace. `None` if the level has no expressions, or if the labels are not known,
-    /// for example because the user may not read them. Expressions about unknown labels do not affect the
-    /// verdict.
+    /// The labels of the namespace. `None` if the level has no expressions, or if the user may not read the namespace. An
+    /// expression about unknown labels does not affect the verdict.
     pub labels: Option<BTreeMap<String, String>>,
-    /// The objects of Kubernetes that the expressions of the level read. Objects that the user may not list are not
-    /// known.
+    /// The objects of Kubernetes that the expressions of the level read, without kinds that the user may not list.
     pub cluster: ClusterObjects,
 }
 
-/// A judgement of the policy core that borrows nothing from the record.
+/// A [`policy::Judgement`] that borrows nothing from the record.
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
     pub verdict: Verdict,
@@ -108,14 +105,13 @@ impl OwnedJudgement {
         self.verdict == Verdict::Cleared
     }
 
-    /// The reasons why the version may not run. Empty if the version is cleared.
+    /// The reasons why the version is withheld. Empty if the version is cleared.
     pub fn reasons(&self) -> &[Reason] {
         self.verdict.reasons()
     }
 }
 
 impl SystemRecord {
-    /// Reads the objects of one system.
     pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Self> {
         let systems = Api::<AISystem>::namespaced(client.clone(), namespace);
         let versions = Api::<ModelVersion>::namespaced(client.clone(), namespace);
@@ -168,7 +164,7 @@ impl SystemRecord {
         })
     }
 
-    /// Reads the objects of `systems`. All `systems` are in `namespace`, or in any namespace if `None`.
+    /// Reads the objects of `systems`. All systems are in `namespace`. If it is `None`, they can be in different namespaces.
     pub async fn read_all(
         client: &Client,
         namespace: Option<&str>,
@@ -221,7 +217,7 @@ impl SystemRecord {
         Ok(systems.iter().map(record).collect())
     }
 
-    /// Sets the versions, the decisions and the assessments to those of this system.
+    /// Sets the versions, decisions and assessments. Leaves out the objects of other systems.
     pub fn with_objects<'a>(
         mut self,
         versions: impl IntoIterator<Item = &'a ModelVersion>,
@@ -246,7 +242,7 @@ impl SystemRecord {
         self
     }
 
-    /// Adds a decision that is newer than all others.
+    /// Adds a decision. It must be newer than the decisions of the record, because these are sorted by time.
     pub fn add_decision(&mut self, approval: Approval) {
         match approval.spec.decision {
             Decision::Approve | Decision::Reject | Decision::Revoke => self.approvals.push(approval),
@@ -257,7 +253,7 @@ impl SystemRecord {
         }
     }
 
-    /// Sets the incidents to those of this system, and the notes to those of the namespace.
+    /// Sets the incidents and the notes. Leaves out incidents of other systems, and notes of other namespaces.
     pub fn with_incidents<'a>(
         mut self,
         incidents: impl IntoIterator<Item = &'a Incident>,
@@ -273,7 +269,7 @@ impl SystemRecord {
         self
     }
 
-    /// Sets the overrides to those of this system.
+    /// Sets the overrides. Leaves out the overrides of other systems.
     pub fn with_overrides<'a>(mut self, overrides: impl IntoIterator<Item = &'a Override>) -> Self {
         let here =
             |o: &&Override| o.namespace().as_ref() == Some(&self.namespace) && *o.spec.system == *self.name;
@@ -283,7 +279,6 @@ impl SystemRecord {
         self
     }
 
-    /// The rules of the risk level for overrides.
     pub fn override_rules(&self) -> Option<&OverrideRules> {
         self.level.as_ref()?.spec.overrides.as_ref()
     }
@@ -297,7 +292,6 @@ impl SystemRecord {
         Overrides::new(overrides, self.grants.iter().chain(&self.reviews), &self.keys)
     }
 
-    /// The effects of the overrides on the version, for the policy core.
     fn overrides_of(&self, version: &ModelVersion, statements: &[RecordedDecision<'_>]) -> OverrideFacts {
         let digests = self.digests(version);
         let subject = digests.as_ref().and_then(|digests| self.subject(version, digests));
@@ -309,8 +303,7 @@ impl SystemRecord {
         judged.on_version(&subject, recorded_at(version), statements).0
     }
 
-    /// The version, the owners of its system, and the authors, for the rules about holds and overrides.
-    /// `None` if the system or its level does not exist.
+    /// The facts that the rules about holds and overrides need. `None` if the system or its level does not exist.
     fn subject<'a>(
         &'a self,
         version: &'a ModelVersion,
@@ -326,8 +319,8 @@ impl SystemRecord {
         })
     }
 
-    /// Sets the monitors to those of this system. Leaves out monitors of the namespace over the maximum
-    /// number, because they do not count. `monitors` is `None` if the user may not list monitors.
+    /// Sets the monitors. Leaves out monitors of other systems, and monitors over the maximum number of the namespace,
+    /// because these do not count. `monitors` is `None` if the user may not list monitors.
     pub fn with_monitors<'a>(mut self, monitors: Option<impl IntoIterator<Item = &'a Monitor>>) -> Self {
         let here = |monitor: &&Monitor| monitor.namespace().as_ref() == Some(&self.namespace);
         let is_of_system = |monitor: &&Monitor| *monitor.spec.system == *self.name;
@@ -353,7 +346,6 @@ impl SystemRecord {
         Incidents::new(incidents, notes, &self.resumes, &self.keys)
     }
 
-    /// The incidents that hold the version.
     pub fn holds(&self, version: &ModelVersion) -> Vec<Hold> {
         let digests = self.digests(version);
         let held = digests.as_ref().and_then(|digests| self.subject(version, digests));
@@ -409,7 +401,7 @@ impl SystemRecord {
         self.assessments_of(version).into_iter().filter(awaits).collect()
     }
 
-    /// Whether the risk level separates duties: one person fills only one role.
+    /// Whether, for this risk level, one person can fill only one role.
     pub fn separates_duties(&self) -> bool {
         self.level.as_ref().is_some_and(|level| level.spec.separation_of_duties)
     }
@@ -434,8 +426,7 @@ impl SystemRecord {
         }
     }
 
-    /// Fails if the user may not list incidents or notes, because then it is not known which versions are
-    /// held.
+    /// Fails if the user may not list incidents or notes. Without them, the plugin does not know which versions are held.
     pub fn refuse_without_incidents(&self) -> Result<()> {
         if !self.incidents_unknown {
             return Ok(());
@@ -479,8 +470,7 @@ impl SystemRecord {
         self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)
     }
 
-    /// The judgement of the policy core on a version at `now`. If `more` is `Some`, it counts as one more
-    /// decision.
+    /// Judges a version at the time `now`, as if the decision `more` were recorded too.
     pub fn rule(
         &self,
         version: &ModelVersion,
@@ -567,7 +557,6 @@ impl SystemRecord {
         Requirements::compile(&level.spec.requirements).evaluate(&of_version, &mut Budget::of_namespace())
     }
 
-    /// The users who wrote the version and the system.
     fn authors<'a>(&'a self, version: &'a ModelVersion) -> Authors<'a> {
         Authors {
             version: version.annotations().get(AUTHOR).map(String::as_str),
@@ -604,8 +593,8 @@ impl SystemRecord {
         policy::end(approval, &level)
     }
 
-    /// The version other than `version` that people approved last, and its last approval. The `bool` is
-    /// `true` if the content of this other version is still the signed content.
+    /// The version other than `version` that was approved last, and this approval. The `bool` is `true` if the approval
+    /// still covers the content of this other version and of the system.
     pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
         self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
             let other = self.version(&approval.spec.model_version)?;
@@ -620,8 +609,8 @@ pub fn recorded_at(object: &impl kube::Resource) -> Option<Timestamp> {
     object.meta().creation_timestamp.as_ref().map(|time| time.0)
 }
 
-/// Converts an error of a list request. The API server answers a list with 404 only if it does not serve the
-/// kind, so 404 means that Assent is not installed.
+/// Converts an error of a list request. A list gets 404 only if the API server does not serve the kind. So 404 means
+/// that Assent is not installed.
 pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     |error| match error {
         kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
@@ -633,7 +622,7 @@ fn has_expressions<'a>(levels: impl IntoIterator<Item = &'a RiskLevel>) -> bool 
     levels.into_iter().any(|level| !level.spec.requirements.is_empty())
 }
 
-/// The labels of `namespace`. `None` if the user may not read them.
+/// `None` if the user may not read the namespace.
 async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<String, String>>> {
     let namespaces = Api::<Namespace>::all(client.clone());
     match namespaces.get_metadata(namespace).await {
@@ -643,9 +632,8 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the API server does not serve the kind. If the user may not list
-/// assessments, empty if none of `levels` requires assessments or has expressions, else an error. The
-/// permission can be missing because an RBAC role is older than the kind.
+/// The assessments of a list. Empty if the API server does not serve the kind. Also empty if the user may not list
+/// assessments and none of `levels` uses them. An RBAC role that is older than the kind lacks this permission.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,
@@ -664,12 +652,11 @@ fn items_if_required<'a>(
     }
 }
 
-/// The kinds that show which versions are held.
 const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
 
-/// Reads the incidents and their notes in `namespace`, or in all namespaces if `namespace` is `None`. The
-/// `bool` is `true` if the user may not list one of the kinds, for example with an RBAC role that is older
-/// than them. In this case a warning says that holds are not known, and the command continues.
+/// Reads the incidents and their notes in `namespace`, or in all namespaces if `namespace` is `None`. The `bool` is
+/// `true` if the user may not list one of the kinds, for example because the RBAC role is older than the kind. Then the
+/// function only prints a warning.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
@@ -689,9 +676,8 @@ async fn read_incidents(
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// Reads the monitors in `namespace`, or in all namespaces if `namespace` is `None`. Returns `None` if the
-/// user may not list monitors. In this case, if one of `levels` requires monitors, also prints a warning,
-/// because a version can lack a required monitor.
+/// Reads the monitors in `namespace`, or in all namespaces if `namespace` is `None`. Returns `None` if the user may not
+/// list monitors. Prints a warning if one of `levels` requires monitors, because a version can lack one.
 async fn read_monitors(
     client: &Client,
     namespace: Option<&str>,
@@ -707,16 +693,15 @@ async fn read_monitors(
     Ok(monitors)
 }
 
-/// The overrides in `namespace`, or in all namespaces if `namespace` is `None`. Empty if the user may not
-/// list overrides. The plugin can then show a wrong verdict. This is safe, because only the operator decides
-/// which versions run.
+/// The overrides in `namespace`, or in all namespaces if `namespace` is `None`. Empty if the user may not list
+/// overrides. Then the plugin can show a wrong verdict. This is safe, because only the operator decides which
+/// versions run.
 async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
     let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
     Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())
 }
 
-/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list
-/// the kind.
+/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list the kind.
 fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Option<Vec<K>>> {
     match list {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
@@ -749,7 +734,6 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     }
 }
 
-/// Reads the `ApproverRole` objects.
 pub async fn read_keys(client: &Client) -> Result<ApproverRoles> {
     let roles = request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await;
     let roles = items_if_served(roles, "read the approverroles".to_owned())?;

@@ -16,7 +16,7 @@ use crate::api::ModelVersion;
 pub enum Target {
     Pod(String),
     Workload(WorkloadKind, String),
-    /// The kind and name of an object whose controllers create the workloads, such as an `InferenceService`.
+    /// The kind and name of an object whose controller creates the workloads, such as an `InferenceService`.
     Root(String, String),
     System(String),
     Version(String),

@@ -1,8 +1,8 @@
-//! Reads the pod templates of workloads, because a workload can have no pods, such as a `CronJob` between two
-//! runs.
+//! Reads the pod templates of workloads. A workload without pods, such as a `CronJob` between two runs, has no other
+//! content to check.
 //!
 //! ```text
-//!  Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob ── without a controller ──► template as a Pod
+//!  Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob ── unless a controller owns it ──► template as a Pod
 //! ```
 
 use std::collections::BTreeSet;
@@ -73,8 +73,7 @@ pub async fn each_template(
 }
 
 impl Template {
-    /// `None` if a controller made the workload, if the workload is being deleted, or if it is a Job that has
-    /// ended.
+    /// `None` if a controller owns the workload, if the workload is being deleted, or if it is a Job that has ended.
     fn of(object: &DynamicObject, kind: &WorkloadKind) -> Option<Self> {
         let is_made = object.owner_references().iter().any(|owner| owner.controller == Some(true));
         if is_made || object.metadata.deletion_timestamp.is_some() || has_ended(object) {

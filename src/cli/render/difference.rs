@@ -1,5 +1,5 @@
-//! Compares versions and pods. The result is a unified difference of YAML, because people edit versions and
-//! pods as YAML.
+//! Compares a version with another version or with a pod. The result is a unified difference of YAML, because people
+//! write both as YAML.
 //!
 //! ```text
 //!  version, version ─► Material ─┐
@@ -42,8 +42,8 @@ pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()
 }
 
-/// The runtime of the pod without the variables that the version lets vary, with the texts of the version in place of the
-/// values of its placeholders, and with the `mayVary` of the version.
+/// The runtime of the pod, without the differences that the version allows. Variables that may vary are removed. The
+/// text of the version replaces each value that matches its placeholder. `mayVary` is copied from the version.
 pub fn varying_as(version: &Runtime, pod: &Runtime) -> Runtime {
     let mut pod = Placeholders::of(version).as_approved(version, pod);
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {

@@ -49,8 +49,8 @@ pub fn is_hidden(char: char) -> bool {
     if char.is_ascii() { char.is_ascii_control() } else { is_blank(char) || !is_printable(char) }
 }
 
-/// Letters, marks and symbols that most fonts draw as nothing: `Default_Ignorable_Code_Point` and the blank Braille
-/// pattern. Unicode does not class them as controls or formats.
+/// Whether most fonts draw nothing for `char`, although Unicode classes it as a letter, mark or symbol. These are
+/// characters with the property `Default_Ignorable_Code_Point`, and the blank Braille pattern.
 const fn is_blank(char: char) -> bool {
     matches!(char,
         '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'

@@ -13,7 +13,6 @@ use crate::cli::{
     render::escape::{visible_json, visible_lines},
 };
 
-/// The formats of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Listing {
     /// A table.
@@ -50,7 +49,6 @@ pub enum ManifestFormat {
 }
 
 impl ManifestFormat {
-    /// The text of an object in this format.
     pub fn text<T: Serialize>(self, object: &T) -> Result<String> {
         match self {
             Self::Yaml => yaml(object),
@@ -59,7 +57,7 @@ impl ManifestFormat {
     }
 }
 
-/// The annotations with which Flux and Argo CD do not delete a record if a user removes its file.
+/// Annotations that stop Flux and Argo CD from deleting a record when a user removes its file from Git.
 pub fn without_prune() -> serde_json::Value {
     serde_json::json!({
         "kustomize.toolkit.fluxcd.io/prune": "disabled",

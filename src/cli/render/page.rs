@@ -1,6 +1,5 @@
-//! Lays out a page of text. Each method except `block` makes hidden characters visible, and puts values of
-//! the cluster behind an indent. So text from a cluster object cannot imitate a heading, a warning or a
-//! verdict.
+//! Lays out a page of text. Text from a cluster object cannot imitate a heading, a warning or a verdict. Every method
+//! except `block` escapes hidden characters, and the methods for values indent each line.
 //!
 //! ```text
 //!  heading        LIKE THIS                      text of this program: starts at the margin
@@ -18,17 +17,12 @@ use crate::cli::render::{
     screen,
 };
 
-/// The style of a success.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// The style of a warning.
 pub const LOOK: Style = AnsiColor::Yellow.on_default();
-/// The style of a failure.
 pub const BAD: Style = AnsiColor::Red.on_default();
-/// The style of emphasised text.
 pub const STRONG: Style = Style::new().bold();
-/// The style of details.
 pub const FAINT: Style = Style::new().dimmed();
-/// The style of normal text.
 pub const PLAIN: Style = Style::new();
 
 /// The width of the labels, in columns.
@@ -73,7 +67,6 @@ impl Page {
         self.styled_field(label, PLAIN, value);
     }
 
-    /// Adds a labelled value in a style, not wrapped.
     pub fn styled_field(&mut self, label: &str, style: Style, value: &str) {
         self.labelled(label, style, visible_lines(value.trim_end_matches('\n')).collect());
     }
@@ -127,7 +120,6 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Adds the lines of a unified difference.
     pub fn difference(&mut self, lines: &str) {
         for line in lines.lines() {
             let style = match line.as_bytes() {

@@ -1,4 +1,4 @@
-//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have their full width.
+//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have no limit.
 
 use std::io::{IsTerminal, stdout};
 
@@ -10,7 +10,7 @@ const MIN_PROSE: usize = 40;
 
 /// The width of the terminal on standard output. `None` if there is no terminal, or if the width is unknown.
 pub fn width() -> Option<usize> {
-    // The result of a unit test must not depend on the terminal.
+    // The snapshots of the unit tests must not depend on the terminal.
     if cfg!(test) || !stdout().is_terminal() {
         return None;
     }

@@ -1,6 +1,5 @@
-//! Quotes text for a shell, so that a printed command can be copied.
+//! Quotes text for a shell, so that a user can copy a printed command.
 
-/// `text` as one shell word, quoted if necessary.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -9,8 +9,7 @@ use clap::builder::styling::Style;
 
 use crate::cli::render::{escape::visible, page::styled, screen};
 
-/// The minimum width of the last column, if its cells need that much. To reach this width, the table drops
-/// other columns.
+/// The table drops other columns until the last column has this width, or all the width that its cells need.
 const MIN_LAST: usize = 30;
 
 /// The minimum width of a column that wraps.
@@ -26,7 +25,7 @@ pub type Head = (&'static str, u8);
 #[derive(Clone, Debug)]
 pub struct Cell {
     text: String,
-    /// A shorter text for a narrow terminal.
+    /// The text for a narrow terminal, if it differs.
     short: Option<String>,
     style: Style,
 }
@@ -38,7 +37,6 @@ impl Cell {
         Self { text, short: None, style }
     }
 
-    /// Adds a shorter text for a narrow terminal.
     pub fn or_short(self, short: &str) -> Self {
         Self { short: (!short.is_empty()).then(|| visible(short).into_owned()), ..self }
     }
@@ -48,8 +46,8 @@ impl Cell {
     }
 }
 
-/// The columns of a table. The first rows determine the widths. Rows that `--watch` prints later have the
-/// same widths.
+/// The columns of a table. The rows given to [`Columns::of`] determine the widths. Rows that `--watch` prints later have
+/// the same widths.
 #[derive(Clone, Debug)]
 pub struct Columns {
     heads: Vec<&'static str>,
@@ -60,7 +58,6 @@ pub struct Columns {
     wraps: Option<usize>,
 }
 
-/// The header and the rows, laid out for the width of the terminal.
 pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
     let columns = Columns::of(header, rows, screen::width());
     columns.head() + &columns.rows(rows)
@@ -110,7 +107,6 @@ impl Columns {
         (wide && left >= MIN_WRAPPED).then_some(left)
     }
 
-    /// The line of the header.
     pub fn head(&self) -> String {
         let cells = self.shown.iter().enumerate().map(|(at, (column, _))| {
             let head = self.heads[*column];

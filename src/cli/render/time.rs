@@ -30,7 +30,6 @@ impl PartialEq for SpanText {
     }
 }
 
-/// The error for a text that is not a valid end time.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "expected a time such as 2027-03-31T12:00:00Z, a date such as 2027-03-31, or a duration such as 90d or 12h"

@@ -1,5 +1,5 @@
-//! Shows the decisions so far, and the effect of one more decision. Before the signature, the reader learns
-//! whether the decision clears the version, and whether it counts.
+//! Shows the decisions so far, and the effect of the new decision. So a person learns before the signature whether the
+//! decision counts, and whether it clears the version.
 //!
 //! ```text
 //!  Approvals on this digest ──────► DECISIONS so far       OwnedJudgement before ─┬─► IF YOU APPROVE
@@ -22,8 +22,8 @@ use crate::{
     policy::{ApprovalEffect, Reason},
 };
 
-/// Shows each decision on this version, and whether it counts. If a later revocation voided decisions, shows
-/// only the number of these decisions.
+/// Shows each decision on this version, and whether it counts. Of the decisions that a later revocation voided, shows
+/// only the number.
 pub fn decisions(page: &mut Page, review: &Review<'_>) {
     page.heading("DECISIONS so far");
     let effects = review.before().effects;
@@ -90,8 +90,6 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// The words for the effect of a decision. If the decision does not count and the reason is known, the text
-/// states the reason.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",
@@ -109,7 +107,6 @@ const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     }
 }
 
-/// Shows the effect of the new decision.
 pub fn effect(page: &mut Page, review: &Review<'_>) {
     let (before, after) = (review.before(), review.after());
     page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));

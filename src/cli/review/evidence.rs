@@ -97,7 +97,6 @@ fn requirement(page: &mut Page, finding: &Finding<'_>, now: Timestamp) {
     }
 }
 
-/// The origin of a result: samples, assessment, age and signer.
 fn origin(measured: &Measured<'_>, now: Timestamp) -> String {
     let signed = measured.signer.as_ref().map_or("not signed".to_owned(), |user| format!("signed by {user}"));
     format!(
@@ -108,7 +107,6 @@ fn origin(measured: &Measured<'_>, now: Timestamp) -> String {
     )
 }
 
-/// The number of samples of a result, and the number of samples without a score.
 fn samples(result: &AssessmentResult) -> String {
     match result.errors {
         0 => format!("{} samples", result.samples),
@@ -116,7 +114,6 @@ fn samples(result: &AssessmentResult) -> String {
     }
 }
 
-/// Shows a measured value in one line: metric, value, interval and samples.
 pub fn measured(page: &mut Page, result: &AssessmentResult) {
     let interval = result
         .interval

@@ -1,9 +1,7 @@
-//! The review that a person reads before a decision. It shows everything that the signature covers or depends
-//! on.
+//! The review that a person reads before a decision: everything that the signature covers or depends on.
 //!
-//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes
-//! first. Unless `--full` is set, the review only counts the content that is the same for every system of a
-//! risk level.
+//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes first.
+//! Without `--full`, the review states only the number of requirements and controls of the risk level.
 //!
 //! ```text
 //!  Review ─┬─ objections   rejections and revocations of this content, or of the most similar version
@@ -49,7 +47,7 @@ use crate::{
 
 pub use decisions::{fills_one_role, missing};
 
-/// The name of the decision under review, which has no `Approval` yet. No object can have this name.
+/// The name of the decision under review, which has no `Approval` yet. Names of objects have no spaces.
 pub const UNRECORDED: &str = "this one";
 
 /// The decision that a person is about to make.
@@ -66,13 +64,13 @@ pub struct Review<'a> {
     /// The value of `--until`.
     pub until: Option<Timestamp>,
     pub reason: Option<&'a str>,
-    /// Whether to show the content that the review otherwise only counts.
+    /// Whether to show all requirements, controls and fields, instead of only their number.
     pub full: bool,
     pub now: Timestamp,
 }
 
 impl<'a> Review<'a> {
-    /// The text of the review. The text for a rejection or a revocation is shorter.
+    /// The review of a rejection or a revocation is shorter than the review of an approval.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.title(&mut page);
@@ -103,7 +101,7 @@ impl<'a> Review<'a> {
         page.finish()
     }
 
-    /// The decision as it will be recorded, for the policy core.
+    /// The new decision as if it were recorded now, for the policy core.
     pub fn statement(&self) -> RecordedDecision<'a> {
         RecordedDecision {
             name: UNRECORDED,
@@ -177,7 +175,7 @@ impl<'a> Review<'a> {
         if let Some(reason) = self.reason {
             page.prose("reason", reason);
         }
-        // The section on the effect already shows the end of the approval, so only the full review repeats it.
+        // The section IF YOU APPROVE already shows the end of the approval, so only the full review repeats it.
         if let Some(until) = self.until.filter(|_| self.full) {
             page.field("until", &in_words(until, self.now));
         }

@@ -24,7 +24,6 @@ use crate::{
     policy::{self, free_fields},
 };
 
-/// Shows the containers and volumes.
 pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     let Runtime {
         containers,
@@ -319,7 +318,6 @@ fn projected_source(source: &ProjectedSource) -> String {
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// The keys and the names of their files, in words.
 fn keys(items: &[KeyToPath]) -> String {
     let each = items.iter().map(|KeyToPath { key, path }| format!(", key {key} as file {path}"));
     each.collect::<Vec<_>>().concat()
@@ -335,7 +333,6 @@ fn files(volume: &DownwardApiVolume) -> String {
     format!("fields of the pod{}", each.collect::<Vec<_>>().concat())
 }
 
-/// Shows the provenance of the model.
 pub fn provenance(page: &mut Page, provenance: &Provenance, full: bool) {
     let Provenance { data, base_model, architecture, rationale, tests, sbom } = provenance;
     page.heading("PROVENANCE");

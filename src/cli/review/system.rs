@@ -157,7 +157,6 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     page.field("on loss", &on_loss(level));
 }
 
-/// A monitor of the system, with its state.
 fn monitor(monitor: &Monitor) -> String {
     let MonitorSpec { metric, breach, on_breach, .. } = &monitor.spec;
     let state = monitor.status.as_ref().and_then(|status| status.state);
@@ -187,7 +186,6 @@ fn review_rule(rule: &RequiredReview) -> String {
     format!("{age}, {overdue}")
 }
 
-/// The effect of a lost clearance according to the risk level.
 fn on_loss(level: &RiskLevelSpec) -> String {
     let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
     match level.on_loss.mode {

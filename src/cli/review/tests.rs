@@ -234,8 +234,8 @@ fn outside() -> serde_json::Value {
     })
 }
 
-/// Appends the texts and numbers of a JSON value, and the keys with a `-`. Names of fields have no `-`, so
-/// only the names in maps have one.
+/// Appends the texts and numbers of a JSON value, and the keys of its maps. The keys in the test data have a `-`. Names
+/// of fields have none, so the function leaves them out.
 fn texts(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),
@@ -331,7 +331,6 @@ fn review_shows_risks_and_hosted_models() {
     );
 }
 
-/// An approver sees which values can differ, and which of them can load code or redirect traffic.
 #[test]
 fn review_shows_each_placeholder_and_warns_about_variables_that_redirect_traffic() {
     let mut record = record();

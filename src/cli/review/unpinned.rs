@@ -20,12 +20,10 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
-/// The limits of every review of a manifest. Each review states them, because a short list of findings could
-/// seem complete.
+/// What no review can see. Each review states it, because a reader could take a short list of findings for complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
-/// Shows the found content that can change without a new approval, and the limits of the review.
 pub fn attention(page: &mut Page, review: &Review<'_>) {
     page.heading("LOOK AT THIS: these can change after you sign, without a new approval");
     let unpinned = unpinned(review);
@@ -93,7 +91,7 @@ fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     claim.chain(map).chain(secret).chain(fields).chain(projected).chain(outside(volume)).collect()
 }
 
-/// The other sources: on the node, at a server, at a driver, or in a new claim for each pod.
+/// The sources outside the namespace: on the node, at a server or a driver. Also the new claims for each pod.
 fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     let node = volume.host_path.iter().map(|source| {
         (
@@ -159,7 +157,6 @@ fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
     map.chain(secret).chain(fields).chain(bundle).chain(certificate).collect()
 }
 
-/// The persons who can change the content of a config map or a secret, and the effect of a change.
 const EDIT: &str = "anyone who can edit it can change what the container reads";
 
 fn config_map(name: &str) -> (String, &'static str) {
@@ -219,7 +216,7 @@ fn words(container: &Container, placeholders: Placeholders<'_>) -> impl Iterator
         .map(move |word| format!("container {name} may have any argument of the form {word}"))
 }
 
-/// The source of the value of a variable. `None` if no user can change the value in the source.
+/// The source of the value of a variable. `None` if no user can change the value there.
 fn changeable(var: &EnvVar) -> Option<String> {
     let from = var.value_from.as_ref()?;
     let map = from.config_map_key_ref.as_ref().map(|r| format!("config map {}", r.name));

@@ -1,5 +1,5 @@
-//! Describes volume sources whose fields all belong to a runtime. The text contains every field that has
-//! another value than the default.
+//! Describes the volume sources of which an approver signs every field. The text contains each field that differs from
+//! its default.
 //!
 //! ```text
 //!  csi { driver, readOnly, volumeAttributes }
@@ -158,7 +158,6 @@ fn named(label: &str, text: Option<&Text>) -> String {
     text.map(|text| format!(", {label} {text}")).unwrap_or_default()
 }
 
-/// The names and values of a map, each after `label`.
 fn pairs(label: &str, map: &BTreeMap<Text, Text>) -> String {
     map.iter().map(|(name, value)| format!(", {label} {name}={value}")).collect::<Vec<_>>().concat()
 }

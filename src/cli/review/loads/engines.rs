@@ -135,7 +135,6 @@ pub const RULES: &[Rule] = &[
     flag(Ray, &["head"], Later(&[], "anyone who can reach its dashboard can run other code")),
 ];
 
-/// The commands that download content.
 pub const DOWNLOADS: &[&[&str]] = &[
     &["pip", "install"],
     &["pip3", "install"],

@@ -7,7 +7,7 @@
 //!                                   └─ any other word: address, org/name, latest, download ──► finding
 //! ```
 //!
-//! The scan also checks the words for which no rule exists. So it warns even if the engine is unknown.
+//! The scan also checks words for which no rule exists. So the review warns even if the engine is unknown.
 
 mod engines;
 mod place;
@@ -82,7 +82,6 @@ impl<'a> Scan<'a> {
         self.engines.contains(&rule.engine)
     }
 
-    /// Scans the words of a command line.
     fn list(&self, list: &str, words: &[String], texts: &mut Vec<String>) {
         let mut taken = 0;
         for (at, word) in words.iter().enumerate() {

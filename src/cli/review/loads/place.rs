@@ -1,18 +1,16 @@
 //! Recognises addresses, names in a model hub, paths and commits.
 
-/// Whether the text is a full Git commit of 40 hexadecimal digits.
 pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Whether the text is a path in the container. The content of a path comes from an image or a volume, which
-/// other parts of the review check.
+/// Whether the text is a path in the container. Other parts of the review check the image or volume with this path.
 pub fn is_path(text: &str) -> bool {
     text.starts_with(['/', '.', '~']) || text.starts_with("file://") || text.starts_with("pvc://")
 }
 
-/// Whether the text names a model in a hub, in the form `organisation/model`. The name may have a tag or a
-/// branch. A name with a commit or a digest is pinned, so it does not count.
+/// Whether the text can name a model in a hub, in the form `organisation/model`, and the name is not pinned. A tag or a
+/// branch does not pin a name. A commit or a digest does.
 pub fn is_hub_name(text: &str) -> bool {
     const NOT_A_NAME: [&str; 8] =
         ["application", "text", "image", "audio", "video", "multipart", "tcp", "udp"];

@@ -97,7 +97,7 @@ pub fn names(value: &str) -> impl Iterator<Item = &str> {
     listed.chain(is_json.then(|| pieces(value).filter(|piece| is_hub_name(piece))).into_iter().flatten())
 }
 
-/// A flag with its dashes, or the name of a variable.
+/// A flag with its dashes, or a variable. Names of variables have capital letters.
 pub fn as_typed(name: &str) -> String {
     if name.chars().any(char::is_uppercase) { name.to_owned() } else { format!("--{name}") }
 }
