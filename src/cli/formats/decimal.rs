@@ -8,9 +8,9 @@
 
 use std::fmt;
 
-/// The number of decimals that a value keeps.
+/// The maximum number of decimals. More decimals are rounded.
 const DECIMALS: usize = 12;
-/// The number of digits before the decimal point that a value can have.
+/// The maximum number of digits before the decimal point.
 const INTEGER_DIGITS: i64 = 12;
 /// The number 1, in units of the last decimal place.
 const ONE: i128 = 1_000_000_000_000;
@@ -19,16 +19,13 @@ const ONE: i128 = 1_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(i128);
 
-/// The reason why a text is not a valid [`Decimal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
-    /// The text is `NaN` or an infinity.
     #[error("is not a finite number")]
     NotFinite,
     /// The text does not follow the grammar of JSON numbers.
     #[error("is not a decimal number")]
     Syntax,
-    /// The number has more than 12 digits before the decimal point.
     #[error("has more than 12 digits before the decimal point")]
     TooLarge,
 }
@@ -37,8 +34,7 @@ impl Decimal {
     pub const ZERO: Self = Self(0);
     pub const ONE: Self = Self(ONE);
 
-    /// Reads a number with the grammar of JSON. A number with more than 12 decimals is rounded half to even, in one
-    /// step from all its digits.
+    /// Reads a number in the grammar of JSON. A number with more than 12 decimals is rounded half to even, in one step.
     pub fn parse(text: &str) -> Result<Self, DecimalError> {
         if ["NaN", "Infinity", "-Infinity", "nan", ".nan", ".inf", "-.inf", "inf", "-inf"].contains(&text) {
             return Err(DecimalError::NotFinite);
@@ -70,7 +66,7 @@ impl Decimal {
         (divisor != 0).then(|| Self(divide(self.0, i128::from(divisor))))
     }
 
-    /// Converts a number of seconds to nanoseconds.
+    /// Converts seconds to nanoseconds.
     pub(super) fn nanoseconds(self) -> i128 {
         divide(self.0, 1_000)
     }
@@ -106,7 +102,6 @@ impl fmt::Display for Decimal {
     }
 }
 
-/// The parts of a number in the grammar of JSON.
 struct Parts<'a> {
     negative: bool,
     integer: &'a str,
@@ -150,8 +145,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether to round up `units`, which is the number from the digits before `kept`. The digits from `kept` on
-/// decide this. A half is rounded to even.
+/// Whether to round up `units`, the number that the digits before `kept` form. A half is rounded to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))

@@ -29,7 +29,7 @@ pub(super) fn content(root: &Node<'_>) -> Result<Content, Problem> {
     })
 }
 
-/// The metrics that a test case marks as flaky.
+/// The metrics that at least one test case marks as flaky.
 fn flaky<'a>(run: &Node<'a>) -> Result<BTreeSet<&'a str>, Problem> {
     let mut flaky = BTreeSet::new();
     for key in ["testCases", "conversationalTestCases"] {

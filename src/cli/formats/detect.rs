@@ -1,9 +1,8 @@
 //! Finds the format of a file from its content.
 //!
-//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. JSON is a garak
-//! report if each value has an `entry_type`. Every other JSON format has marks: keys that must exist, or
-//! fields with a certain type or prefix. A file with the marks of two formats is refused. Otherwise the
-//! reader of one format would skip the results of the other format.
+//! XML is read as `JUnit`, and text that is neither XML nor JSON as native YAML. JSON is a garak report if each value
+//! has an `entry_type`. Every other JSON format has marks: keys, or fields with a certain type or prefix. A file with the
+//! marks of two formats is refused, because the reader of one format would skip the results of the other.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,
@@ -96,8 +95,8 @@ fn formats(root: &Node<'_>) -> Vec<Format> {
     marks.into_iter().filter_map(|(format, found)| found.then_some(format)).collect()
 }
 
-/// The error for a JSON file without the marks of a supported format. If the file looks like the output of a
-/// known tool, the error names the tool and the reason why its format is not supported.
+/// The error for a JSON file without the marks of a supported format. If a known tool wrote the file, the error names
+/// the tool.
 fn unknown(root: &Node<'_>) -> Problem {
     let has = |keys: &[&str]| keys.iter().all(|key| root.get(key).is_some());
     let (tool, why) = if has(&["run_uid", "scores"]) {

@@ -16,8 +16,7 @@ use super::{
     text::shown,
 };
 
-/// DSSE allows both alphabets of base64. The decoder also accepts text without padding, because some files
-/// have none.
+/// Accepts base64 with and without padding, because some signers write none. DSSE allows both alphabets of base64.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
@@ -59,7 +58,7 @@ fn envelope_of_bundle<'a>(root: &Node<'a>) -> Result<Node<'a>, Problem> {
     })
 }
 
-/// Reports whether a media type is `application/vnd.in-toto+json` or `application/vnd.in-toto.PREDICATE+json`.
+/// Whether a media type is `application/vnd.in-toto+json` or `application/vnd.in-toto.PREDICATE+json`.
 fn is_in_toto(payload_type: &str) -> bool {
     let rest =
         payload_type.strip_prefix("application/vnd.in-toto").and_then(|rest| rest.strip_suffix("+json"));
@@ -101,7 +100,7 @@ mod tests {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64(&der))
     }
 
-    /// A key pair on P-256: its public key in PEM, and a function that signs.
+    /// The public key of a new key pair in PEM, and a function that signs with the private key.
     fn p256() -> (String, impl Fn(&[u8]) -> Vec<u8>) {
         const SPKI: [u8; 26] = [
             0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,

@@ -6,9 +6,8 @@
 //!  card: results.status.state, results.benchmarks[]: id, status, metrics{}; context.benchmarks[]
 //! ```
 //!
-//! The reader ignores `test`, `pass` and `pass_criteria`: their default threshold is 0.5, and they average
-//! over benchmarks. `EvalHub` omits `lower_is_better` if the field is false, and also if nobody set it. So
-//! only the value `true` counts.
+//! The reader ignores `test`, `pass` and `pass_criteria`: their default threshold is 0.5, and they average over
+//! benchmarks. `EvalHub` omits `lower_is_better` if it is false or if nobody set it. So only the value `true` counts.
 
 use super::{
     Direction, NotTaken, Tool,
@@ -35,8 +34,8 @@ pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads an evaluation card. The times in the card are those of the creation or change of the job object, not
-/// the end of the evaluation. So the reader ignores them.
+/// Reads an evaluation card. The reader ignores its times, because they are not the end of the evaluation. They state when
+/// the job object was created or changed.
 pub(super) fn card(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["results", "status", "state"])?, "the job")?;
     let benchmarks = root.need_path(&["results", "benchmarks"])?;

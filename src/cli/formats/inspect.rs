@@ -1,4 +1,4 @@
-//! The log of Inspect AI in JSON, version 2.
+//! The log of Inspect AI in JSON, in version 2 of the log format.
 //!
 //! ```text
 //!  status, invalidated, error                     a run that did not finish does not count

@@ -18,10 +18,8 @@ const MAX_DEPTH: usize = 128;
 /// The maximum number of values in a file, so that a hostile file cannot fill the memory.
 const MAX_VALUES: usize = 8_000_000;
 
-/// An object. The keys are unique.
 pub(super) type Object<'a> = BTreeMap<Cow<'a, str>, Value<'a>>;
 
-/// A JSON value that borrows from the text of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
@@ -33,19 +31,16 @@ pub(super) enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// The reason why a text is not acceptable JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {why}")]
 pub struct JsonError {
-    /// The line number. The first line is 1.
+    /// The first line is 1.
     pub line: usize,
-    /// The column in bytes. The first column is 1.
+    /// In bytes. The first column is 1.
     pub column: usize,
-    /// The reason, as a clause.
     pub why: String,
 }
 
-/// Reads one JSON value.
 pub(super) fn parse(text: &str) -> Result<Value<'_>, JsonError> {
     let mut parser = Parser::new(text);
     let value = parser.value(0)?;

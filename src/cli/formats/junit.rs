@@ -23,7 +23,6 @@ use super::{
 /// The maximum depth of nested elements. Suites can contain suites.
 const MAX_DEPTH: usize = 64;
 
-/// The result of one test case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Passed,
@@ -39,8 +38,7 @@ struct Counts {
     skipped: u64,
     failed: u64,
     errors: u64,
-    /// The earliest start of a suite. A suite without a readable time is ignored. `None` if no suite has a
-    /// readable time.
+    /// The earliest start of a suite. `None` if no suite has a time with a UTC offset.
     started: Option<Timestamp>,
 }
 

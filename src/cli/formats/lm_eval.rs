@@ -1,9 +1,9 @@
-//! The results file of lm-evaluation-harness from version 0.4.
+//! The results file of lm-evaluation-harness, version 0.4 and later.
 //!
 //! ```text
 //!  results: {arc: {"acc,none": 0.6, "acc_stderr,none": 0.2}}     metric arc/acc
 //!  higher_is_better: {arc: {acc: true}}                          whether a higher value is better
-//!  n-samples: {arc: {original: 5, effective: 5}}                 samples; if fewer than original, only a part ran
+//!  n-samples: {arc: {original: 5, effective: 5}}                 samples; effective < original: only a part ran
 //! ```
 
 use std::collections::BTreeSet;
@@ -41,7 +41,6 @@ fn too_old() -> Problem {
     }
 }
 
-/// The root of the file, and its member `n-samples`.
 struct File<'a> {
     root: Node<'a>,
     samples: Node<'a>,
@@ -66,8 +65,8 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of
-    /// another metric. If this other metric is missing, the standard error is listed as not taken.
+    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another metric.
+    /// If this other metric is missing, `not_taken` lists the standard error.
     fn task(&self, task: &str, results: &Node<'a>, content: &mut Content) -> Result<(), Problem> {
         let members = results.members()?;
         let leaves = self.leaves(task)?;
@@ -103,9 +102,8 @@ impl<'a> File<'a> {
         Ok(Some(if higher.bool()? { Direction::HigherIsBetter } else { Direction::LowerIsBetter }))
     }
 
-    /// The number of samples of a metric, or `None` if the file does not state this number. For a group, the
-    /// number is the sum over the tasks of the group. The inner error states why the value of a group does
-    /// not count.
+    /// The number of samples of a metric. `None` if the file does not state it. For a group, the sum over the tasks of the
+    /// group. The inner error states why the value of a group does not count.
     fn count(
         &self,
         task: &str,

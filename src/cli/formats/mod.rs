@@ -8,15 +8,13 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * If the file names a test, a metric is named `TEST/METRIC`. Otherwise the value of an easier test could
-//!   count for another test.
+//! * If the file names a test, a metric is named `TEST/METRIC`. So the value of an easy test cannot count for a hard test.
 //! * The reader ignores thresholds, grades and overall verdicts, because thresholds belong to the risk level.
 //!   It does read counts of passed and failed tests, from `JUnit`, in-toto, promptfoo and garak.
 //! * The reader does not guess. If the file does not state the direction of a metric or the number of
 //!   samples, the user states it with an option.
-//! * A metric becomes a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The
-//!   reader drops only the standard errors of lm-evaluation-harness, because they state the uncertainty of
-//!   other metrics.
+//! * Each metric is a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The exception is a
+//!   standard error of lm-evaluation-harness, which only states the uncertainty of another metric.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
@@ -73,36 +71,22 @@ pub const MAX_METRIC: usize = 128;
 /// The maximum length of a slice, in characters.
 pub const MAX_SLICE: usize = 63;
 
-/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// The fields of an `Assessment` as JSON or YAML.
     Native,
-    /// The results file of lm-evaluation-harness.
     LmEval,
-    /// The JSON log of Inspect AI.
     Inspect,
-    /// The report of garak.
     Garak,
-    /// The JSON output of promptfoo.
     Promptfoo,
-    /// The test run of deepeval.
     DeepEval,
-    /// The evaluation job of `EvalHub`.
     EvalHubJob,
-    /// The evaluation card of `EvalHub`.
     EvalHubCard,
-    /// A record of Every Eval Ever.
     EveryEvalEver,
-    /// A `JUnit` XML report.
     JUnit,
-    /// An in-toto statement.
     Statement,
-    /// A DSSE envelope.
     Dsse,
-    /// A sigstore bundle.
     SigstoreBundle,
-    /// A `CycloneDX` bill of materials.
     CycloneDx,
 }
 
@@ -142,7 +126,7 @@ pub struct Tool {
 pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// The digest of the report, as `sha256:HEX`.
+    /// As `sha256:HEX`.
     pub digest: String,
 }
 
@@ -163,12 +147,11 @@ pub struct Measured {
     pub metric: String,
     /// The value, with at most 12 decimals. Longer values are rounded half to even.
     pub value: Decimal,
-    /// The direction: whether a higher or a lower value is better.
     pub direction: Direction,
     /// The group of samples to which the value applies, with at most 63 characters. `None` if it applies to
     /// all samples.
     pub slice: Option<String>,
-    /// The number of samples from which the value is computed.
+    /// The number of samples with a score.
     pub samples: u64,
     /// The number of samples in the test that have no score.
     pub errors: u64,
@@ -177,12 +160,11 @@ pub struct Measured {
     pub interval: Option<Interval>,
 }
 
-/// A metric or another part of the file that is not taken, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotTaken {
-    /// The name of the metric or of the other part.
+    /// The name of the metric, or of another part of the file.
     pub metric: String,
-    /// The reason, as a clause that continues the name of the metric.
+    /// Why the part is not taken, as a clause that continues the name, such as `is not a finite number`.
     pub reason: String,
 }
 
@@ -192,7 +174,7 @@ impl NotTaken {
     }
 }
 
-/// The proof of origin of a file.
+/// Who signed a file, according to a verified signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provenance {
     /// The file has no signature, or the options do not ask to verify it.
@@ -206,11 +188,10 @@ pub enum Provenance {
     },
     /// The signature is valid, and its certificate names the identity and the issuer from the command line.
     Identity {
-        /// The identity, such as an e-mail address or the URI of a workflow.
+        /// An e-mail address or the URI of a workflow, for example.
         identity: String,
-        /// The issuer of the identity.
         issuer: String,
-        /// The verified time of the signature.
+        /// The time in the transparency log or in a verified timestamp. `None` if the bundle has neither.
         signed_at: Option<Timestamp>,
     },
 }
@@ -219,28 +200,22 @@ pub enum Provenance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     pub format: Format,
-    /// The kind of the assessment, such as `Fairness`.
     pub kind: Option<Kind>,
-    /// The results. There is at least one.
+    /// Never empty.
     pub results: Vec<Measured>,
     /// The method, in the words of the author.
     pub method: Option<String>,
-    /// The tool that made the measurement.
     pub tool: Option<Tool>,
-    /// The start or the end of the run, depending on the format. `None` if the file states no time with an
-    /// offset. Nothing proves this time.
+    /// The start or the end of the run, depending on the format. `None` if the file states no time with a UTC offset. The
+    /// reader cannot verify this time.
     pub performed_at: Option<Timestamp>,
-    /// The name of the model that the file is about.
     pub model: Option<String>,
     /// The digest of the model in the file, as `sha256:HEX`.
     pub model_digest: Option<String>,
     /// The relationship between the assessor and the provider.
     pub relationship: Option<Relationship>,
-    /// The report that the file refers to.
     pub report: Option<Report>,
-    /// The metrics that are not among the results, each with a reason.
     pub not_taken: Vec<NotTaken>,
-    /// The proof of origin of the content.
     pub provenance: Provenance,
     /// The digest of the file, as `sha256:HEX`.
     pub file_digest: String,
@@ -249,7 +224,7 @@ pub struct Reading {
 /// The options of the command line that affect how a file is read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The metrics to take. If empty, all metrics are taken.
+    /// The metrics that the user picks. If empty, the reader takes all metrics.
     pub metrics: Vec<String>,
     /// The direction of each metric, by name. A name is the full name of a metric, or the part after the last
     /// `/`, such as `accuracy`.
@@ -264,14 +239,14 @@ pub struct Options {
     pub allow_errors: bool,
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
-    /// The digests by which a file can name the version, as `sha256:HEX`. Empty if a file may name any
-    /// digest.
+    /// The digests in the version, as `sha256:HEX`. A file about a model with another digest is refused. If the set is empty,
+    /// each digest is allowed.
     pub version_digests: BTreeSet<String>,
     /// The key or the identity that must have signed the file. By default, the file needs no signature.
     pub trust: Trust,
 }
 
-/// Reads a result file. The content determines the format. `name` is used only in error messages.
+/// Reads a result file. The content determines the format. Only error messages use `name`.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })
@@ -290,7 +265,6 @@ fn read_content(bytes: &[u8], options: &Options) -> Result<Reading, Problem> {
     select::reading(format, content, provenance, options, sha256(bytes))
 }
 
-/// The SHA-256 digest as `sha256:HEX`.
 fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }

@@ -1,8 +1,8 @@
 //! The native format: the fields of an `Assessment` as JSON or YAML, without the system, the version and the subject
 //! digest.
 //!
-//! Scripts write this format if they use a library without a file format, such as fairlearn. Unknown fields
-//! are refused, so that a misspelt `errors` or `slice` is not ignored.
+//! A script writes this format if its library has no file format, such as fairlearn. Unknown fields are refused, so that
+//! the reader does not ignore a misspelt `errors` or `slice`.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,7 +16,6 @@ use super::{
     text::{shortened, shown},
 };
 
-/// A file in the native format.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {

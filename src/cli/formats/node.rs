@@ -1,10 +1,9 @@
-//! A JSON value together with its path in the file, so that each error names the field.
+//! A JSON value together with its path in the file, such as `results.scores[0].metrics`. So each error names the field.
 
 use jiff::Timestamp;
 
 use super::{decimal::Decimal, json::Value, refusal::Problem, text::shown};
 
-/// A value and its path, such as `results.scores[0].metrics`.
 #[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
     pub(super) value: &'a Value<'a>,
@@ -68,7 +67,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A non-negative integer with at most 12 digits. So it fits the `int64` of a Kubernetes schema.
+    /// A non-negative integer. It has at most 12 digits, so it fits the `int64` of a Kubernetes schema.
     pub(super) fn count(&self) -> Result<u64, Problem> {
         let count = match self.value {
             Value::Number(text) => Decimal::parse(text).ok().and_then(Decimal::whole),
@@ -88,7 +87,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number that must exist and be finite, such as a bound of an interval.
+    /// A number without which the whole file is refused, such as a bound of an interval.
     pub(super) fn decimal(&self) -> Result<Decimal, Problem> {
         self.measured().map_err(|why| Problem::field(&self.at, why))
     }
@@ -112,7 +111,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A SHA-256 digest in hex.
+    /// A SHA-256 digest in lower-case hex.
     pub(super) fn sha256(&self) -> Result<String, Problem> {
         let text = self.text()?;
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -16,7 +16,7 @@ static RING: Ring = Ring;
 
 /// Makes ring the default provider of cryptography in this process. A second call changes nothing.
 pub(super) fn install() {
-    // The error means that a provider is installed already.
+    // An error means that the process has a provider already.
     let _ = install_default_provider(&RING);
 }
 

@@ -1,5 +1,4 @@
-//! Turns the content of a file into results: picks metrics, adds the values of the options, and refuses
-//! ambiguous files.
+//! Turns the content of a file into results: applies the options, and refuses ambiguous files.
 
 use std::collections::BTreeSet;
 
@@ -31,11 +30,11 @@ pub(super) struct Candidate {
     pub(super) samples: Option<u64>,
     pub(super) errors: u64,
     pub(super) interval: Option<Interval>,
-    /// The range that the file declares for the metric.
+    /// The range of possible values, as the file declares it.
     pub(super) range: Range,
 }
 
-/// A range of values. `None` means that there is no bound.
+/// `None` means that there is no bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Range {
     pub(super) min: Option<Decimal>,
@@ -68,7 +67,6 @@ impl Candidate {
 /// The content of a file before the options apply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    /// The kind that the file states.
     pub(super) kind: Option<Kind>,
     /// The kind if neither the file nor the user states one.
     pub(super) default_kind: Option<Kind>,
@@ -167,7 +165,7 @@ fn model_digest(digests: &[String], options: &Options) -> Result<Option<String>,
     }
 }
 
-/// The candidates that `--metric` picks. Moves the others to `content.not_taken`.
+/// The candidates that `--metric` names. Moves the others to `content.not_taken`. Without `--metric`, all candidates.
 fn pick(content: &mut Content, options: &Options) -> Result<Vec<Candidate>, Problem> {
     let candidates = std::mem::take(&mut content.candidates);
     if options.metrics.is_empty() {

@@ -23,12 +23,11 @@ use super::{Provenance, hex, refusal::Problem, ring_provider, text::shortened};
 pub struct Trust {
     /// A public key in PEM: ECDSA P-256 or P-384, Ed25519, or RSA.
     pub key: Option<String>,
-    /// The trusted root of sigstore in JSON. Without this file, signatures of identities are verified with
-    /// the root of the public instance, as it was when this program was built.
+    /// The trusted root of sigstore in JSON. By default, the reader uses the root of the public instance, as it was when this
+    /// program was built.
     pub trusted_root: Option<String>,
-    /// The identity in the certificate.
+    /// The identity in the certificate, such as an e-mail address.
     pub identity: Option<String>,
-    /// The issuer of the identity.
     pub issuer: Option<String>,
 }
 
@@ -45,7 +44,6 @@ impl Trust {
     }
 }
 
-/// An envelope with its decoded payload.
 pub(super) struct Envelope<'a> {
     pub(super) payload_type: &'a str,
     pub(super) payload: &'a [u8],
@@ -117,7 +115,6 @@ fn public_key(pem: &str) -> Result<DerPublicKey, Problem> {
         .map_err(|error| wrong_option("--key", shortened(&error.to_string(), 256)))
 }
 
-/// Checks that one of the signatures is valid for the key.
 fn verify_key(key: &DerPublicKey, envelope: &Envelope<'_>) -> Result<(), Problem> {
     let unusable = |error: crypto::Error| wrong_option("--key", shortened(&error.to_string(), 256));
     let signed = envelope.signed_bytes();

@@ -53,7 +53,7 @@ fn check_type(statement: &Node<'_>) -> Result<(), Problem> {
     }
 }
 
-/// The SHA-256 digests of the subjects in hex.
+/// The SHA-256 digests of the subjects, in hex.
 pub(super) fn sha256_subjects(statement: &Node<'_>) -> Result<Vec<String>, Problem> {
     let mut digests = Vec::new();
     for subject in statement.need("subject")?.items()? {

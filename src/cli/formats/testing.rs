@@ -10,7 +10,6 @@ pub(super) fn read_with(bytes: &[u8], options: &Options) -> Result<Reading, Refu
     super::read("results", bytes, options)
 }
 
-/// The problem of a file that is read without options.
 pub(super) fn problem(text: &str) -> String {
     problem_with(text, &Options::default())
 }
@@ -22,7 +21,6 @@ pub(super) fn problem_with(text: &str, options: &Options) -> String {
     }
 }
 
-/// A result on one line.
 pub(super) fn row(measured: &Measured) -> String {
     let Measured { metric, value, direction, slice, samples, errors, interval } = measured;
     let slice = slice.as_ref().map_or_else(String::new, |slice| format!("[{slice}]"));
@@ -32,7 +30,7 @@ pub(super) fn row(measured: &Measured) -> String {
     format!("{metric}{slice} = {value} {direction}, {samples} samples, {errors} errors{interval}")
 }
 
-/// A sample with one replacement, which must occur.
+/// Replaces the first `from` in a sample by `to`. Panics if the sample has no `from`.
 pub(super) fn edited(sample: &[u8], from: &str, to: &str) -> String {
     let text = std::str::from_utf8(sample).unwrap();
     assert!(text.contains(from), "the sample has no {from}");
