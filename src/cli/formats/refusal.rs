@@ -20,10 +20,7 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error("the file has {bytes} bytes, and the limit is {limit}")]
-    TooBig {
-        bytes: usize,
-        limit: usize,
-    },
+    TooBig { bytes: usize, limit: usize },
     #[error("the file is not UTF-8 text")]
     NotText,
     #[error("the file is a zip archive, such as an .eval log of Inspect, and only JSON logs can be read")]
@@ -55,31 +52,16 @@ pub enum Problem {
     #[error("only a part of the data set was evaluated: {0}")]
     Subset(String),
     #[error("{metric}: samples without a score: {errors}, with a score: {samples}")]
-    Errors {
-        metric: String,
-        errors: u64,
-        samples: u64,
-    },
+    Errors { metric: String, errors: u64, samples: u64 },
     #[error("{metric}: the file does not state the number of samples")]
-    NoSamples {
-        metric: String,
-    },
+    NoSamples { metric: String },
     #[error("{}: the file does not state whether a higher value is better", .metrics.join(", "))]
-    NoDirection {
-        metrics: Vec<String>,
-    },
+    NoDirection { metrics: Vec<String> },
     #[error("{metric}: --direction states {option}, but the file states {file}")]
-    OtherDirection {
-        metric: String,
-        option: super::Direction,
-        file: super::Direction,
-    },
+    OtherDirection { metric: String, option: super::Direction, file: super::Direction },
     /// A value that `--metric` names cannot be taken, or the interval of a value is not valid.
     #[error("{metric}: {why}")]
-    Value {
-        metric: String,
-        why: String,
-    },
+    Value { metric: String, why: String },
     #[error("{metric}: the value {value} is outside the declared range {range}")]
     OutOfRange {
         metric: String,
@@ -88,22 +70,13 @@ pub enum Problem {
         range: String,
     },
     #[error("{metric}: the file has several values{}", in_slice(.slice.as_deref()))]
-    SeveralValues {
-        metric: String,
-        slice: Option<String>,
-    },
+    SeveralValues { metric: String, slice: Option<String> },
     #[error("the file has results of several models: {}", .0.join(", "))]
     SeveralModels(Vec<String>),
     #[error("the file has no results of model {model}{}", only_of(.known))]
-    OtherModel {
-        model: String,
-        known: Vec<String>,
-    },
+    OtherModel { model: String, known: Vec<String> },
     #[error("the file is about a model with digest {found}, and the version names only {expected}")]
-    OtherDigest {
-        expected: String,
-        found: String,
-    },
+    OtherDigest { expected: String, found: String },
     #[error("{option} {metric}: the file has no such metric, only {}", .known.join(", "))]
     NoSuchMetric {
         option: &'static str,
@@ -112,22 +85,13 @@ pub enum Problem {
         known: Vec<String>,
     },
     #[error("--kind {option}: the file states {file}")]
-    OtherKind {
-        option: super::Kind,
-        file: super::Kind,
-    },
+    OtherKind { option: super::Kind, file: super::Kind },
     #[error("the file has {found} results, and an assessment holds {limit}")]
-    TooMany {
-        found: usize,
-        limit: usize,
-    },
+    TooMany { found: usize, limit: usize },
     #[error("the file has no value that can be taken{}", because(.0))]
     NoResults(Vec<super::NotTaken>),
     #[error("the predicate type {found} is not read: {why}")]
-    Predicate {
-        found: String,
-        why: &'static str,
-    },
+    Predicate { found: String, why: &'static str },
     #[error("the file is not signed, but {0} requires a signature")]
     NotSigned(&'static str),
     #[error("the signature is not valid: {0}")]
