@@ -1,5 +1,5 @@
-//! Runs a real Prometheus and a real Alertmanager with the rules and the routes of `examples/alerting`. A server
-//! receives the alerts. The path of each webhook names the receiver of the route.
+//! Runs a real Prometheus and a real Alertmanager with the rules and the routes of `examples/alerting`. A server of the
+//! test receives the alerts. In the webhook of each route, the path of the URL is the name of the receiver.
 //!
 //! ```text
 //!  operator (/metrics) ◄── Prometheus ── alerts ──► Alertmanager ── webhook ──► Receiver
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::prometheus::{Additions, Prometheus};
 use crate::{Assent, ControlPlane, Process, SOON, binaries, installation::root, ports, until};
 
-/// The received alerts. The key is the receiver of the route, such as `on-call`.
+/// The received alerts, by the name of the receiver, such as `on-call`.
 type Received = Arc<Mutex<BTreeMap<String, Vec<Value>>>>;
 
 /// A Prometheus, an Alertmanager and a receiver.
@@ -61,7 +61,7 @@ impl Alerting {
         Ok(Self { prometheus, _alertmanager: alertmanager, collected, receiving })
     }
 
-    /// The Prometheus, which also has the series of the tests.
+    /// The Prometheus, for queries and for series of the test.
     pub fn prometheus(&self) -> &Prometheus {
         &self.prometheus
     }
@@ -83,14 +83,13 @@ impl Drop for Alerting {
     }
 }
 
-/// Starts the server that receives the alerts. Returns the received alerts, its address and its task.
+/// Starts the server that receives the alerts. Returns the alerts, the address and the task of the server.
 async fn receiver() -> Result<(Received, String, JoinHandle<()>)> {
     let received = Received::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let router = Router::new().route("/{receiver}", post(receive)).with_state(Arc::clone(&received));
     let receiving = tokio::spawn(async move {
-        // The server ends when the task is aborted.
         let _ = axum::serve(listener, router).await;
     });
     Ok((received, address, receiving))
@@ -106,7 +105,7 @@ async fn receive(
     collected.lock().unwrap_or_else(PoisonError::into_inner).entry(receiver).or_default().extend(firing);
 }
 
-/// Writes the routes of the example with the address of the server, and with shorter waits.
+/// Writes the routes of the example, with the address of the server and shorter waits.
 fn write_routes(to: &Path, receiver: &str) -> Result<()> {
     let example = std::fs::read_to_string(root().join("examples/alerting/alertmanager.yaml"))?;
     let own = example.replace("https://alerts.example.org", &format!("http://{receiver}"));

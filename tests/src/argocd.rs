@@ -1,7 +1,5 @@
 //! Runs the real controllers and repository server of Argo CD, with an in-memory Redis.
 //!
-//! Argo CD compares the cluster with Git, reports the health of objects and corrects differences.
-//!
 //! ```text
 //!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API servers
 //!                               └──────── redis ────────┘        ▲ Applications
@@ -20,8 +18,7 @@ use crate::{Account, ControlPlane, Person, Process, SOON, binaries, ports, root,
 
 const NAMESPACE: &str = "argocd";
 
-/// The name of the controller that applies the manifests from Git, and of its service account. The
-/// installation manifests of Argo CD use the same name.
+/// The name of the controller and of its service account, as in the installation manifests of Argo CD.
 const NAME: &str = "argocd-application-controller";
 
 /// Argo CD on a control plane. Its processes stop when this value is dropped.
@@ -55,7 +52,7 @@ impl<'a> ArgoCd<'a> {
         let repository = format!("127.0.0.1:{}", free()?);
         let at = |flag: &str| free().map(|port| format!("--{flag}{port}"));
         let path = std::env::join_paths(
-            // The first directory has kustomize, the second has helm.
+            // `built` has kustomize, and the directory of the control plane has helm.
             [built.clone(), binaries::directory().await?]
                 .into_iter()
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
@@ -140,7 +137,7 @@ impl<'a> ArgoCd<'a> {
         self.cluster.run(self.cluster.account(Person::Admin), &program, &args, None).await?.ok()
     }
 
-    /// Reads an `Application` as JSON.
+    /// An `Application` as JSON.
     pub async fn application(&self, name: &str) -> Result<Value> {
         self.cluster.reader().get("applications.argoproj.io", NAMESPACE, name).await
     }

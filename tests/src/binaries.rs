@@ -1,6 +1,6 @@
 //! Builds the programs of the control plane with `tests/controlplane/build`.
 //!
-//! The programs are built from Go modules, because a module proxy may be the only reachable network service.
+//! The build uses only Go modules, because a module proxy may be the only network service that it can reach.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,7 +8,6 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// The path of a file in `tests/controlplane`.
 pub fn controlplane(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane").join(file)
 }

@@ -12,11 +12,10 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 
-/// The host names for which the certificate of the API server is valid.
+/// The names in the certificate of the API server.
 const NAMES: [&str; 5] =
     ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 
-/// The paths of the key and certificate files.
 pub struct Certificates {
     pub ca: PathBuf,
     pub server: PathBuf,

@@ -1,5 +1,5 @@
-/* A library to preload into a process. It shifts the wall clock of the process by CHAOS_CLOCK_OFFSET seconds.
- * CLOCK_MONOTONIC measures durations and does not change. */
+/* A library for LD_PRELOAD. It shifts the wall clock of a process by CHAOS_CLOCK_OFFSET seconds. It does not change
+ * CLOCK_MONOTONIC, with which programs measure durations. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

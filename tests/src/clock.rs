@@ -1,5 +1,5 @@
-//! Runs a program with a wrong clock. A preloaded library replaces the time functions of the C library, so the operator
-//! needs no option for such tests.
+//! Runs a program with a wrong clock. A preloaded library replaces the time functions of the C library. So the operator
+//! needs no option for these tests.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Clock {
         [("LD_PRELOAD", self.0.clone().into()), ("CHAOS_CLOCK_OFFSET", seconds.to_string().into())]
     }
 
-    /// Checks the library with `date`, which reads the time from the C library as Rust programs do.
+    /// Checks the library with `date`. Like Rust programs, `date` gets the time from the C library.
     fn check(&self) -> Result<()> {
         let now = jiff::Timestamp::now().as_second();
         let output = Command::new("date").arg("+%s").envs(self.off_by(-3600)).output()?;

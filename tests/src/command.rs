@@ -1,4 +1,4 @@
-//! Runs the real kubectl, helm and other programs, without the configuration and caches of the user who runs the tests.
+//! Runs kubectl, helm and other programs, without the configuration and caches of the user who runs the tests.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// A bash script that runs its argument on a pseudo-terminal. The program `script` starts the shell that
-/// `SHELL` names, so this line sets `SHELL` to bash.
+/// A bash script that runs its argument on a pseudo-terminal. `script` runs the argument with the shell in `SHELL`, so
+/// this line sets `SHELL` to bash.
 pub const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
 
 /// The result of a command.
@@ -20,9 +20,9 @@ pub struct Output {
     pub command: String,
     /// The exit status.
     pub status: ExitStatus,
-    /// The text that the command wrote to standard output.
+    /// The standard output.
     pub stdout: String,
-    /// The text that the command wrote to standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
@@ -31,7 +31,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// Fails with all output if the command failed.
+    /// Fails if the command failed. The error contains all output.
     pub fn ok(self) -> Result<String> {
         let Self { command, status, stdout, stderr } = self;
         if !status.success() {
@@ -44,7 +44,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// Fails with all output if the command succeeded.
+    /// Fails if the command succeeded. The error contains all output.
     pub fn denied(self) -> Result<String> {
         let Self { command, status, stdout, stderr } = self;
         if status.success() {
@@ -54,12 +54,11 @@ impl Output {
     }
 }
 
-/// The search path of the programs, and the directory of their caches.
 pub struct Programs {
-    /// The directories that are searched before `PATH`.
+    /// The directories before `PATH` in the search for programs.
     pub path: Vec<PathBuf>,
-    /// The directory of the caches. Each cluster has its own directory, because kubectl names its caches by the address
-    /// of the API server. A later cluster may use the same address.
+    /// The directory of the caches. Each cluster has its own directory: kubectl names its caches by the address of the API
+    /// server, and a later cluster may use the same address.
     pub home: PathBuf,
 }
 
@@ -83,7 +82,6 @@ impl Programs {
         Ok(command)
     }
 
-    /// Runs `program`, and waits until it ends.
     pub async fn run(
         &self,
         kubeconfig: &Path,
@@ -97,7 +95,7 @@ impl Programs {
         let mut child = command.spawn().with_context(|| format!("starting {shown}"))?;
         let mut input = child.stdin.take().context("no stdin")?;
         let write = async move {
-            // Ignore the error: a program may end before it has read its input.
+            // The write fails if the program ends before it has read its input. Such a program may still succeed.
             let _ = input.write_all(stdin.unwrap_or_default().as_bytes()).await;
         };
         let ((), output) = tokio::join!(write, child.wait_with_output());

@@ -37,8 +37,7 @@ impl Component {
         }
     }
 
-    /// Whether the component is part of a Kubernetes release. `Options::kubernetes` sets the version of these
-    /// components.
+    /// Whether the component is part of a Kubernetes release. `Options::kubernetes` sets its version.
     pub const fn is_kubernetes(self) -> bool {
         matches!(self, Self::ApiServer | Self::ControllerManager | Self::Scheduler)
     }

@@ -33,7 +33,6 @@ use crate::process::Process;
 use crate::reader::Reader;
 use crate::start::{self, Processes};
 
-/// The file name of the audit log.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
 /// The options of a new control plane.
@@ -41,15 +40,15 @@ pub const AUDIT_LOG: &str = "audit.jsonl";
 pub struct Options {
     /// The number of simulated nodes. Each has 128 CPUs, 1 TiB of memory and 8 GPUs.
     pub nodes: u32,
-    /// Components that are not started. Without `Kwok` there are no nodes.
+    /// Components that do not start. Without `Kwok`, there are no nodes.
     pub without: Vec<Component>,
-    /// More arguments for components, such as `(ApiServer, "--runtime-config=api/all=true")`.
+    /// Additional arguments of components, such as `(ApiServer, "--runtime-config=api/all=true")`.
     pub extra_args: Vec<(Component, String)>,
     /// Whether the API server writes an audit log, with the requests and the audit annotations of its policies.
     pub audit: bool,
     /// The number of requests per second that the controller manager and the scheduler may each make.
     pub qps: u32,
-    /// Directories that are searched first for programs and for kubectl plugins.
+    /// Directories before `PATH` in the search for programs and kubectl plugins.
     pub path: Vec<PathBuf>,
     /// The minor version of Kubernetes, such as `1.30`. `tests/controlplane` must have a module for it. The default is
     /// the newest version.
@@ -95,7 +94,7 @@ impl Options {
 
 /// A cluster and its users. On drop, its processes end and its files are removed.
 pub struct ControlPlane {
-    // Fields are dropped in this order. The processes must end before the directory is removed.
+    // Rust drops the fields in this order. The processes must end before the directory is removed.
     processes: Processes,
     cluster: Cluster,
     people: BTreeMap<Person, Account>,
@@ -105,12 +104,12 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts a control plane with the default options. Returns when pods can be created and run.
+    /// Starts a control plane with the default options. Returns when a new pod can run.
     pub async fn start() -> Result<Self> {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts a control plane. Returns when pods can be created and, if there are nodes, run.
+    /// Starts a control plane. Returns when users can create pods. If there are nodes, pods can also run.
     pub async fn start_with(options: Options) -> Result<Self> {
         let start::Started { processes, cluster, people, binaries, directory } =
             start::start(&options).await?;
@@ -120,9 +119,8 @@ impl ControlPlane {
         Ok(Self { processes, cluster, people, reader, programs, directory })
     }
 
-    /// Uses the existing cluster of the current context of `kubeconfig`. The user of this context must be allowed to
-    /// impersonate the people, because the test acts as them by impersonation. kubectl and helm come from `path` and
-    /// `PATH`.
+    /// Uses the cluster in the current context of `kubeconfig`. The tests impersonate the people, so the user of this context
+    /// needs the permission to impersonate. kubectl and helm come from `path` and `PATH`.
     pub async fn existing(kubeconfig: Kubeconfig, path: Vec<PathBuf>) -> Result<Self> {
         let (cluster, auth) = kubeconfig::current(kubeconfig)?;
         let directory = Directory::create()?;
@@ -152,7 +150,7 @@ impl ControlPlane {
         self.directory.path()
     }
 
-    /// The directory of the logs, for processes that belong to this cluster.
+    /// The directory of the logs.
     pub fn log_dir(&self) -> PathBuf {
         self.directory.join("log")
     }
@@ -167,13 +165,12 @@ impl ControlPlane {
         self.cluster.server.as_deref().unwrap_or_default()
     }
 
-    /// Whether this is an existing cluster. The test did not start its processes, so the test cannot kill them.
+    /// Whether this is an existing cluster. The test cannot kill its processes, because the test did not start them.
     pub fn is_existing(&self) -> bool {
         self.processes.is_empty()
     }
 }
 
-/// Users of the cluster.
 impl ControlPlane {
     /// The account of `person`.
     pub fn account(&self, person: Person) -> &Account {
@@ -211,8 +208,8 @@ impl ControlPlane {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The account of an existing service account. It connects to the API server through the URL `server`,
-    /// such as the URL of a proxy. `user` is the name of the kubeconfig file, without its extension.
+    /// The account of an existing service account. It connects to the API server at the URL `server`, for example through a
+    /// proxy. `user` is the name of the kubeconfig file, without its extension.
     pub async fn service_account_via(
         &self,
         namespace: &str,
@@ -230,13 +227,12 @@ impl ControlPlane {
         Account::create(self.directory.kubeconfig(user), &cluster, kubeconfig::with_token(&token)).await
     }
 
-    /// An account without credentials, for a client that must not add credentials to its requests.
+    /// An account whose clients send no credentials.
     pub async fn anonymous(&self) -> Result<Account> {
         Account::create(self.directory.kubeconfig("anonymous"), &self.cluster, AuthInfo::default()).await
     }
 }
 
-/// Programs that people use.
 impl ControlPlane {
     /// Runs kubectl as `person`.
     pub async fn kubectl(&self, person: Person, args: &[&str]) -> Result<Output> {
@@ -248,14 +244,14 @@ impl ControlPlane {
         self.run(self.account(person), "kubectl", args, Some(stdin)).await
     }
 
-    /// Creates an object as `person`, with the request that kubectl sends as the field manager `manager`. Returns the
-    /// object. A kubectl process costs a quarter of a second of CPU time.
+    /// Creates an object as `person` and the field manager `manager`. Returns the object. A kubectl process for this request
+    /// would cost a quarter of a second of CPU time.
     pub async fn create(&self, person: Person, manifest: &Value, manager: &str) -> Result<Value> {
         let created = self.post(person, manifest, &format!("fieldManager={manager}")).await?;
         created.with_context(|| format!("creating {} as {}", manifest["kind"], person.name()))
     }
 
-    /// The object that the API server would create for `person`, or the message of its refusal.
+    /// The object that the API server would create for `person`, or the message with which it refuses the request.
     pub async fn dry_run(&self, person: Person, manifest: &Value) -> Result<Result<Value, String>> {
         match self.post(person, manifest, "dryRun=All").await? {
             Ok(object) => Ok(Ok(object)),
@@ -294,7 +290,7 @@ impl ControlPlane {
     }
 }
 
-/// Faults. These methods fail on an existing cluster, and for components that were not started.
+/// Faults. The methods fail for components that this control plane did not start.
 impl ControlPlane {
     /// Sends SIGKILL, and returns when the process is gone.
     pub fn kill(&self, component: Component) -> Result<()> {
@@ -311,9 +307,8 @@ impl ControlPlane {
         self.process(component)?.resume()
     }
 
-    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs.
-    /// Then waits until the API server is ready. Does not wait if a test killed the API server and this call
-    /// restarts another component.
+    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs. Then waits until
+    /// the API server is ready, unless the API server is down.
     pub async fn restart(&self, component: Component) -> Result<()> {
         self.process(component)?.restart()?;
         if self.process(Component::ApiServer)?.is_running() {

@@ -20,14 +20,13 @@ use anyhow::{Context, Result};
 
 use crate::binaries::controlplane;
 
-/// A temporary directory, which is removed on drop. `ASSENT_KEEP=1` keeps it.
+/// A temporary directory. Drop removes it, unless `ASSENT_KEEP=1`.
 pub struct Directory {
     path: PathBuf,
     sweeper: Option<Child>,
 }
 
 impl Directory {
-    /// Creates the directory and its subdirectories.
     pub fn create() -> Result<Self> {
         let keep = env::var_os("ASSENT_KEEP").is_some_and(|value| value != "0" && !value.is_empty());
         let path = tempfile::Builder::new().prefix("assent-").tempdir()?.keep();
@@ -46,7 +45,6 @@ impl Directory {
         self.path.join(part)
     }
 
-    /// The path of the kubeconfig of `user`.
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.path.join("kubeconfig").join(format!("{user}.yaml"))
     }

@@ -25,10 +25,8 @@ use crate::{ControlPlane, Person, Scenario, container, digest};
 /// The time between two changes, for 5,500 changes per minute.
 const PERIOD: Duration = Duration::from_micros(10_900);
 
-/// The largest number of concurrent changes.
 const CONCURRENCY: usize = 32;
 
-/// The number of clients that make the changes.
 const CLIENTS: usize = 4;
 
 /// The wait after a failed change.
@@ -72,8 +70,8 @@ impl<'a> Flood<'a> {
         }
     }
 
-    /// Makes one change: a new version, an approval with an invalid signature, an edit of a system, a new system, an
-    /// Event, or an assessment.
+    /// Makes one change. Most kinds of changes are new objects. One kind edits the system. The approvals have an invalid
+    /// signature.
     async fn change(&self, number: u32) -> Result<()> {
         let (scene, name) = (&self.scene, format!("flood-{number}"));
         match number % 6 {

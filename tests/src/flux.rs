@@ -1,5 +1,5 @@
-//! Runs the real kustomize-controller of Flux. In place of the source-controller, the test serves the files of a
-//! directory as the artifact of a `GitRepository`.
+//! Runs the real kustomize-controller of Flux. The test takes the place of the source-controller: it serves the files of
+//! a directory as the artifact of a `GitRepository`.
 //!
 //! ```text
 //!  directory ── tar ──► http://127.0.0.1/ARTIFACT ◄── kustomize-controller ──► API server
@@ -64,7 +64,6 @@ impl<'a> Flux<'a> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let server = tokio::spawn(async move {
-            // The task ends only when it is aborted.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { cluster, _controller: controller, address, artifacts, server, _permit: permit })
@@ -122,7 +121,7 @@ impl<'a> Flux<'a> {
         .await
     }
 
-    /// Reads a `Kustomization` as JSON.
+    /// A `Kustomization` as JSON.
     pub async fn kustomization(&self, name: &str) -> Result<Value> {
         self.cluster.reader().get("kustomizations.kustomize.toolkit.fluxcd.io", NAMESPACE, name).await
     }

@@ -1,7 +1,7 @@
-//! The account of a GitOps controller, and the repositories that the controller applies.
+//! The account of a GitOps controller, and the Git repositories that the controller applies.
 //!
-//! The account is `cluster-admin`, as usual for such controllers, so RBAC permits all its requests. Assent refuses some
-//! of them, because the account is not a person.
+//! The account is `cluster-admin`, as usual for GitOps controllers, so RBAC permits all its requests. But Assent refuses its
+//! approvals without a signature, because the account is not a person.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,10 @@ use crate::wait::until;
 /// The namespace of the controller. Flux uses this name too.
 pub const NAMESPACE: &str = "flux-system";
 
-/// The service account of the controller.
+/// The name of the controller and of its service account.
 pub const NAME: &str = "kustomize-controller";
 
-/// The number of clusters in a test run that may have a GitOps controller at the same time. Each controller uses much
-/// CPU.
+/// Limits how many clusters of a test run have a GitOps controller at the same time, because a controller uses much CPU.
 pub static PERMITS: Semaphore = Semaphore::const_new(2);
 
 impl ControlPlane {
@@ -43,13 +42,13 @@ impl ControlPlane {
         .map(drop)
     }
 
-    /// The account of Flux's kustomize-controller, bound to `cluster-admin`.
+    /// The account of Flux's kustomize-controller, with the role `cluster-admin`.
     pub async fn gitops(&self) -> Result<Account> {
         self.applier(NAMESPACE, NAME).await
     }
 
-    /// The account of a service account that is bound to `cluster-admin`. Creates the namespace, the service account
-    /// and the binding if they do not exist.
+    /// The account of a service account with the role `cluster-admin`. Creates the namespace, the service account and the
+    /// binding if they do not exist.
     pub async fn applier(&self, namespace: &str, name: &str) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
@@ -83,7 +82,7 @@ impl Layout {
         Ok(())
     }
 
-    /// The path of a file in the copy.
+    /// The path of a file of the layout.
     pub fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }

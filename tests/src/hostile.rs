@@ -1,4 +1,4 @@
-//! Hostile objects: the API server stores them, and most clients cannot parse them.
+//! Hostile objects. The API server stores them, but most clients cannot parse them.
 //!
 //! ```text
 //!  Specimen: one object of each watched kind ─► create ─► make_odd: each hostile patch
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, Person, Scenario, container, digest, pod_spec};
 
-/// The value of an environment variable in the hostile objects. No log may contain this value.
+/// The value of a variable in the hostile objects. No log may contain this value.
 pub const SECRET: &str = "hunter2-of-the-test";
 
 /// A time that the API server stores, but most clients cannot represent.
@@ -23,13 +23,13 @@ pub const FAR: &str = "9999-12-31T23:59:59Z";
 /// A time with more fractional digits than most clients can read.
 pub const FINE: &str = "2030-01-01T00:00:00.123456789123Z";
 
-/// The latest time that an Approval may have as `notAfter`.
+/// The latest time that `notAfter` of an Approval may have.
 const LAST: &str = "8999-12-31T23:59:59Z";
 
 /// The label of cluster-scoped hostile objects.
 pub const HOSTILE: &str = "assent.test/hostile";
 
-/// One object of a kind that the operator watches or lists.
+/// A hostile object of a kind that the operator watches or lists.
 pub struct Specimen {
     /// The kind of the object.
     pub kind: &'static str,
@@ -61,7 +61,7 @@ impl Specimen {
         created.map(drop).with_context(|| format!("creating the {}", self.kind))
     }
 
-    /// Applies each hostile patch to the object. Returns the description and the result of each patch.
+    /// Applies each hostile patch to the object. Returns a description and the result of each patch.
     pub async fn make_odd(&self, cluster: &ControlPlane) -> Result<Vec<(&'static str, Result<()>)>> {
         // The roles of the chart do not permit updates of Approvals, so an administrator makes the update.
         let who = if self.kind == "Approval" { Person::Admin } else { self.who };
@@ -104,7 +104,6 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!({}), |inner, _| json!({ "f:a": inner }))
 }
 
-/// A specimen in the namespace of the scenario.
 fn namespaced(
     scene: &Scenario<'_>,
     kind: &'static str,
@@ -116,7 +115,7 @@ fn namespaced(
     Specimen { kind, path, who: Person::Dev, object }
 }
 
-/// An assessment, a system, a version and a decision.
+/// An assessment, a system, a version and an Approval.
 fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let custom = |kind, plural, object| namespaced(scene, kind, "/apis/assent.dev/v1alpha1", plural, object);
     let mut ended = scene.system("limited");
@@ -139,8 +138,8 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     ]
 }
 
-/// A pod, controllers of pods, and a `ControllerRevision` with a label of the operator and deeply nested data. Clients
-/// with ordinary time types cannot parse the metadata of the pod templates.
+/// A pod, controllers of pods with [`FAR`] in their pod templates, and a `ControllerRevision` with deeply nested data. The
+/// operator's label on the `ControllerRevision` makes the operator read it.
 fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     let spec = pod_spec(&odd_container());
     let made =
@@ -173,7 +172,7 @@ fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     ])
 }
 
-/// Cluster-scoped objects with content that an administrator may write by mistake.
+/// Cluster-scoped objects, some of them empty, as an administrator may write them by mistake.
 fn of_the_cluster(scene: &Scenario<'_>) -> Vec<Specimen> {
     let metadata = json!({ "name": format!("{}-odd", scene.namespace), "labels": { HOSTILE: "true" } });
     let object = |kind: &'static str, api_version: &str, path: &str| Specimen {
@@ -206,8 +205,7 @@ fn field_set(time: &str, api_version: &Value, fields: &Value) -> Value {
         "fieldsType": "FieldsV1", "fieldsV1": fields }])
 }
 
-/// The hostile patches: description, subresource and patch. They change the status, the annotations and the managed
-/// fields.
+/// The description, the subresource and the content of each hostile patch.
 fn mutations(api_version: &Value) -> Vec<(&'static str, Option<&'static str>, Value)> {
     let fields = |time: &str, fields: &Value| json!({ "metadata": { "managedFields": field_set(time, api_version, fields) } });
     let condition =

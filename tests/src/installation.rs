@@ -1,7 +1,7 @@
-//! Installs Assent as users do: Helm installs the chart, and the operator uses the service account of the chart.
+//! Installs Assent as users do: with Helm. The operator uses the service account of the chart.
 //!
-//! The operator is a process on this machine, because simulated nodes run no containers. The operator has only the
-//! permissions that the RBAC of the chart gives to its service account.
+//! The operator is a process on this machine, because simulated nodes run no containers. It has only the permissions
+//! that the RBAC of the chart gives to the service account.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,7 @@ use crate::{Account, ControlPlane, Person, Process, Prometheus, SOON, ports, unt
 /// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
 
-/// The values of the chart: the groups of each approver role, the users of each risk level, and one custom workload
-/// kind.
+/// The values of the chart: who holds each approver role, who may use each risk level, and one custom workload kind.
 const VALUES: &str = "
 replicas: 0
 approverRoles:
@@ -68,7 +67,7 @@ impl Assent {
         Ok(assent)
     }
 
-    /// Installs only the chart. Returns the output of Helm.
+    /// Installs the chart without risk levels and without an operator. Returns the output of Helm.
     pub async fn release(cluster: &ControlPlane) -> Result<String> {
         Self::release_with(cluster, &root().join("charts/assent"), &[VALUES, NEW_VALUES].concat()).await
     }
@@ -148,8 +147,8 @@ impl Assent {
         Ok(Self { operator: Arc::new(operator), address })
     }
 
-    /// Restarts the operator when it exits, as the kubelet does in a cluster. On a busy machine, an operator can lose
-    /// its Lease and exit. After a panic, the operator stays down, so that the test fails.
+    /// Restarts the operator when it exits, as a kubelet does. On a busy machine, an operator can lose its Lease and exit.
+    /// After a panic, the operator stays down, so that the test fails.
     fn restart_like_a_kubelet(&self) {
         let operator = Arc::downgrade(&self.operator);
         thread::spawn(move || {
@@ -164,11 +163,11 @@ impl Assent {
         });
     }
 
-    /// Removes the objects of a test, so that another test can use the cluster. No operator may run. Risk levels and
-    /// other cluster-scoped objects stay. So a test must not change the risk levels of the examples.
+    /// Deletes all namespaces of a test, so that another test can use the cluster. No operator may run. Cluster-scoped objects
+    /// stay, so a test must not change the example risk levels.
     pub async fn forget(cluster: &ControlPlane) -> Result<()> {
         let client = cluster.client(Person::Admin)?;
-        // The next operator need not wait until the Lease expires.
+        // Otherwise, the next operator would wait until the Lease expires.
         let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
         leases.delete("assent", &DeleteParams::default()).await.context("deleting the Lease")?;
         let namespaces: Api<Namespace> = Api::all(client);
@@ -189,10 +188,10 @@ impl Assent {
         .await
     }
 
-    /// Waits until the API server enforces the new policies, which takes a moment.
+    /// Waits until the API server enforces the admission policies.
     ///
-    /// The API server must hold an uncleared pod, or refuse the pod if this version of Kubernetes cannot hold pods. It
-    /// must add the approver to an unsigned approval, or refuse the approval.
+    /// The API server must hold an uncleared pod, and add the approver to an unsigned approval. A Kubernetes version that
+    /// cannot change these objects must refuse them.
     pub async fn governed(cluster: &ControlPlane) -> Result<()> {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": "probe", "labels": { "assent.dev/mode": "enforce" } } });
@@ -251,8 +250,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// The directory of the programs under test. This is `ASSENT_BINARIES`, if the variable is set. Otherwise,
-/// builds the programs with the profile of this program and returns the target directory.
+/// The directory of the programs under test: `ASSENT_BINARIES`, if this variable is set. Otherwise, builds the programs
+/// with the profile of this program and returns the target directory.
 pub fn binaries() -> Result<PathBuf> {
     if let Some(built) = std::env::var_os("ASSENT_BINARIES") {
         return Ok(built.into());

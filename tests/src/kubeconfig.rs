@@ -29,7 +29,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Creates an account and writes its kubeconfig to `path`.
+    /// Writes the kubeconfig of a new account to `path`.
     pub async fn create(path: PathBuf, cluster: &Cluster, auth: AuthInfo) -> Result<Self> {
         let kubeconfig = kubeconfig(NAME, cluster, auth);
         let yaml = serde_saphyr::to_string(&kubeconfig).context("writing a kubeconfig as YAML")?;
@@ -54,8 +54,7 @@ impl Account {
     }
 }
 
-/// Writes a kubeconfig with one context for each account. `accounts` gives the name of each context. The
-/// first context is the current one.
+/// Writes a kubeconfig with one context for each pair of context name and account. The first context is the current one.
 pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, &'a Account)>) -> Result<()> {
     let mut merged = Kubeconfig::default();
     for (name, account) in accounts {
@@ -66,7 +65,6 @@ pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, 
     write(path, &yaml).with_context(|| format!("writing {}", path.display()))
 }
 
-/// The credentials of a user with `token`.
 pub fn with_token(token: &str) -> AuthInfo {
     AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() }
 }
@@ -100,7 +98,6 @@ pub fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo)> {
     Ok((cluster, user))
 }
 
-/// A kubeconfig whose only cluster, user and context have this name.
 fn kubeconfig(name: &str, cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
     let context = Context { cluster: name.into(), user: Some(name.into()), ..Context::default() };
     Kubeconfig {

@@ -1,6 +1,6 @@
-//! The test harness: it runs real Kubernetes control planes on this machine, with Assent and its users.
+//! The test harness. It runs real Kubernetes control planes on this machine, with Assent and its users.
 //!
-//! Assent is admission control, so only tests against a real API server are meaningful.
+//! Assent relies on the admission control of the API server, so most tests need a real API server.
 //!
 //! ```text
 //!            ControlPlane ── Options
@@ -13,7 +13,7 @@
 //!                                                          └─ Node, which runs containers, if a test starts it
 //! ```
 //!
-//! All processes end and all files are removed when the test process ends, see [`Process`].
+//! When the test process ends, all other processes end and all files are removed, see [`Process`].
 
 mod alerting;
 mod argocd;

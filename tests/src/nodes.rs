@@ -1,4 +1,4 @@
-//! Creates the nodes that KWOK simulates. The nodes are so large that the pods of ordinary tests always fit.
+//! Creates the nodes that KWOK simulates. The pods of ordinary tests always fit on these large nodes.
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;

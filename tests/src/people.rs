@@ -27,10 +27,10 @@ pub enum Person {
 }
 
 impl Person {
-    /// All people.
+    /// Every person.
     pub const ALL: [Self; 5] = [Self::Admin, Self::Alice, Self::Bob, Self::Carol, Self::Dev];
 
-    /// The user name that the API server sees.
+    /// The user name at the API server.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -41,7 +41,7 @@ impl Person {
         }
     }
 
-    /// The groups that the API server sees.
+    /// The groups at the API server.
     pub const fn groups(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &["system:masters"],
@@ -53,7 +53,7 @@ impl Person {
     }
 }
 
-/// A user of the token file: a person, a component or the kubelet.
+/// A user in the token file: a person, a component or the kubelet.
 pub struct User {
     pub name: String,
     pub groups: &'static [&'static str],
@@ -61,7 +61,6 @@ pub struct User {
 }
 
 impl User {
-    /// A user with a new random token.
     pub fn new(name: &str, groups: &'static [&'static str]) -> Result<Self> {
         let mut secret = [0u8; 16];
         File::open("/dev/urandom")

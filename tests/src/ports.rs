@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 
-/// The ports of one control plane.
 pub struct Ports {
     pub etcd: u16,
     pub etcd_peer: u16,
@@ -18,15 +17,14 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Picks ports that are free now.
     pub fn pick() -> Result<Self> {
         let port = || free_port().context("no free port on 127.0.0.1 between 20000 and 30000");
         Ok(Self { etcd: port()?, etcd_peer: port()?, api_server: port()? })
     }
 }
 
-/// A port that is free now. No earlier call in this process returned the same port. The search starts at a
-/// number that depends on the process, so that processes that start at the same time try different ports.
+/// A port that is free now. Earlier calls in this process returned other ports, up to 10,000 calls. The process id sets
+/// the first candidate, so processes that start at the same time try different ports.
 pub fn free_port() -> Option<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(37);

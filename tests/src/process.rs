@@ -1,7 +1,7 @@
 //! Child processes that end with the test, even if the test is killed and runs no destructor.
 //!
-//! Each process runs under `tests/controlplane/supervise`. The stdin of this script is a pipe, and the test holds its
-//! writing end. When the test or the kernel closes the writing end, the script ends the process.
+//! Each process runs under the script `tests/controlplane/supervise`, whose stdin is a pipe from the test. If the test
+//! closes the pipe or dies, the script ends the process.
 //!
 //! ```text
 //! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
@@ -44,8 +44,8 @@ struct Run {
 }
 
 impl Process {
-    /// Runs `program` with the environment of this process plus `envs`. The output of `program` goes to
-    /// `<log_dir>/<name>.log`. An earlier process of this name must have ended, and its log is removed.
+    /// Runs `program` with the environment of this process plus `envs`. The output goes to the new file
+    /// `<log_dir>/<name>.log`. An earlier process of this name must have ended.
     pub fn spawn<Arg, Key, Value>(
         name: &str,
         program: impl AsRef<Path>,
@@ -124,7 +124,7 @@ impl Process {
         !self.is_running() && !self.run().is_ending
     }
 
-    /// The exit status, if the process has ended. After a signal, the code is 128 plus the number of the signal.
+    /// The exit status, or `None` if the process runs. After a signal, the code is 128 plus the number of the signal.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.run().supervisor.try_wait().ok().flatten()
     }
@@ -169,7 +169,7 @@ impl Run {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C stops only the test process. The supervisor ends when that process ends.
+            // Ctrl-C does not reach the supervisor. The supervisor ends when the test process ends.
             .process_group(0)
             .spawn()
             .context("starting tests/controlplane/supervise")?;
@@ -200,7 +200,7 @@ fn reply(replies: &mut BufReader<ChildStdout>) -> Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// The last `lines` lines of `file`, or nothing if it cannot be read.
+/// The last `lines` lines of `file`. Empty if the file cannot be read.
 pub fn tail(file: &Path, lines: usize) -> String {
     let content = fs::read(file).unwrap_or_default();
     let content = String::from_utf8_lossy(&content);

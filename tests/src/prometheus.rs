@@ -1,4 +1,4 @@
-//! Runs a real Prometheus, which reads the series of the test each second.
+//! Runs a real Prometheus, which scrapes the series of a test each second.
 //!
 //! ```text
 //!  test ── set ──► exporter (/metrics) ◄── each second ── Prometheus ◄── instant queries ── operator
@@ -20,21 +20,18 @@ use tokio::task::JoinHandle;
 
 use crate::{ControlPlane, Process, binaries, ports, until};
 
-/// The name of the file with the port of Prometheus, in the directory of a control plane. The port is chosen
-/// early, because the operator gets the address before a test starts the server.
+/// The file with the port of Prometheus, in the directory of a control plane. The operator needs the port when it starts,
+/// and a test can start Prometheus later.
 const PORT_FILE: &str = "prometheus-port";
 
-/// The value of each series. The key is the text of the series, such as `spd{namespace="a"}`.
+/// The value of each series, by the text of the series, such as `spd{namespace="a"}`.
 type Series = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// The additions of a test to the configuration of Prometheus.
 #[derive(Default)]
 pub struct Additions {
-    /// The address of another server whose metrics Prometheus reads. The name of the job is `assent`.
+    /// The address of another server that Prometheus scrapes, in the job `assent`.
     pub scraped: Option<String>,
-    /// A file with rules.
     pub rules: Option<PathBuf>,
-    /// The address of the Alertmanager.
     pub alertmanager: Option<String>,
 }
 
@@ -47,7 +44,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// The address of the Prometheus of a control plane. The server need not run yet.
+    /// The address that the Prometheus of a control plane has or will have.
     pub fn address(cluster: &ControlPlane) -> Result<String> {
         let file = cluster.directory().join(PORT_FILE);
         let port = if let Ok(port) = std::fs::read_to_string(&file) {
@@ -66,7 +63,7 @@ impl Prometheus {
         Ok(json!([{ "name": "default", "url": format!("http://{address}") }]).to_string())
     }
 
-    /// The server that all tests of the shared control plane use. The first call starts it.
+    /// The server for all tests on the shared control plane. The first call starts it.
     pub async fn shared(cluster: &ControlPlane) -> Result<&'static Self> {
         static SHARED: OnceCell<Prometheus> = OnceCell::const_new();
         SHARED.get_or_try_init(|| Self::start(cluster)).await
@@ -77,7 +74,7 @@ impl Prometheus {
         Self::start_with(cluster, &Additions::default()).await
     }
 
-    /// Starts the server of a control plane with more rules, targets or receivers.
+    /// Starts the server of a control plane with additional rules, targets or receivers.
     pub async fn start_with(cluster: &ControlPlane, additions: &Additions) -> Result<Self> {
         let built = binaries::built(&["prometheus"]).await?;
         let (series, address) = (Series::default(), Self::address(cluster)?);
@@ -87,7 +84,6 @@ impl Prometheus {
             .route("/metrics", axum::routing::get(metrics))
             .with_state(Arc::clone(&series));
         let exporting = tokio::spawn(async move {
-            // The task ends with the test process.
             let _ = axum::serve(listener, router).await;
         });
         let directory = cluster.directory().join("prometheus");
@@ -119,12 +115,12 @@ impl Prometheus {
         self.lock().insert(series.to_owned(), value.to_owned());
     }
 
-    /// Removes a series. Prometheus then marks it as gone.
+    /// Removes a series. Prometheus marks it as stale at its next scrape.
     pub fn remove(&self, series: &str) {
         self.lock().remove(series);
     }
 
-    /// Waits until a query gives this number of series.
+    /// Waits until a query returns this number of series.
     pub async fn has(&self, query: &str, count: usize) -> Result<()> {
         until(Duration::from_secs(30), &format!("Prometheus to have {count} series of {query}"), async || {
             let answer = self.query(query).await?;
@@ -138,7 +134,6 @@ impl Prometheus {
     /// The answer to an instant query. Unlike the operator, this function adds no matcher for the namespace.
     pub async fn query(&self, query: &str) -> Result<serde_json::Value> {
         let encoded: String = query.bytes().fold(String::new(), |mut text, byte| {
-            // A write to a `String` does not fail.
             let _ = write!(text, "%{byte:02X}");
             text
         });

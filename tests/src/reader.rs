@@ -1,5 +1,5 @@
-//! Reads objects as JSON without kubectl. Tests poll often, and each kubectl process costs a quarter of a second of CPU
-//! time. Callers name a kind as they do for kubectl.
+//! Reads objects as JSON without kubectl, because tests poll often and each kubectl process costs a quarter of a second
+//! of CPU time. The names of kinds are those of kubectl.
 
 use std::sync::Mutex;
 
@@ -19,12 +19,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader with the rights of `client`.
     pub fn new(client: Client) -> Self {
         Self { client, kinds: Mutex::default() }
     }
 
-    /// Reads one object. `namespace` is not used for cluster-scoped kinds.
+    /// Reads one object. Ignores `namespace` for cluster-scoped kinds.
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
         let (api, resource) = self.api(kind, namespace).await?;
         let object = self.request(&api.get(name, &GetParams::default())?).await;
@@ -53,7 +52,7 @@ impl Reader {
         }
     }
 
-    /// The path of the collection that has the object of a manifest.
+    /// The API path of the collection that contains the object of a manifest.
     pub async fn collection(&self, manifest: &Value) -> Result<String> {
         let (version, kind) = (&manifest["apiVersion"], &manifest["kind"]);
         let is_same = |resource: &ApiResource| {
@@ -65,18 +64,17 @@ impl Reader {
         Ok(DynamicObject::url_path(&resource, namespace))
     }
 
-    /// The answer as JSON. Typed metadata cannot hold some times that the API server stores, such as the year 9999.
+    /// Returns untyped JSON, because typed metadata cannot represent each time that the API server stores.
     async fn request(&self, request: &http::Request<Vec<u8>>) -> kube::Result<Value> {
         match self.client.request(request.clone()).await {
-            // The API server may have closed the idle connection, for example because it restarted. So the read is
-            // tried again.
+            // The idle connection may be closed, for example after a restart of the API server. So the reader tries once more.
             Err(error) if !matches!(error, kube::Error::Api(_)) => self.client.request(request.clone()).await,
             answer => answer,
         }
     }
 
-    /// The builder of requests for `kind`, and the API resource of the kind. The name is, for example, `pod`,
-    /// `Pod`, `pods`, `deployments.apps` or `events.v1.events.k8s.io`.
+    /// The builder of requests for `kind`, and the API resource. `kind` is, for example, `pod`, `Pod`, `pods`,
+    /// `deployments.apps` or `events.v1.events.k8s.io`.
     async fn api(&self, kind: &str, namespace: &str) -> Result<(Request, ApiResource)> {
         let name = kind.to_lowercase();
         let is_named = |resource: &ApiResource| {
@@ -91,7 +89,7 @@ impl Reader {
         Ok((Request::new(DynamicObject::url_path(&resource, namespace)), resource))
     }
 
-    /// The first kind that `is_wanted` accepts. `name` is for the message of the error.
+    /// The first kind that `is_wanted` accepts. Only the error message uses `name`.
     async fn discovered(
         &self,
         name: &str,

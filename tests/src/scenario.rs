@@ -1,5 +1,4 @@
-//! A scenario for a test: one namespace with an AI system, its versions and workloads, and the people who use
-//! the namespace.
+//! A scenario for a test: one namespace with an AI system, its versions and workloads.
 //!
 //! ```text
 //!  Scenario ── namespace (enforced, and dev may do everything in it)
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, Output, Person, SOON, binaries, until};
 
-/// The annotation from which `kubectl apply` reads the fields that it set before.
+/// The annotation in which `kubectl apply` keeps the last applied manifest.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The name of the only system of a scenario.
@@ -90,8 +89,8 @@ impl<'a> Scenario<'a> {
         Ok(scenario)
     }
 
-    /// Waits until the Clearance of the namespace has this mode. Before that, the API server refuses pods and does not
-    /// hold them.
+    /// Waits until the Clearance of the namespace has this mode. Until then, the API server refuses pods instead of holding
+    /// them.
     pub async fn has_mode(&self, mode: &Value) -> Result<()> {
         let clearance =
             async || Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["mode"] == *mode));
@@ -111,12 +110,12 @@ impl<'a> Scenario<'a> {
             "spec": { "policyName": name, "validationActions": ["Deny"] } });
         self.apply(Person::Admin, &policy).await?;
         self.apply(Person::Admin, &binding).await?;
-        // The API server reads its policies once per second.
+        // The API server reads new policies about once per second.
         tokio::time::sleep(Duration::from_secs(3)).await;
         Ok(())
     }
 
-    /// Ends the effect of `refuse_clearances_unless`.
+    /// Ends the effect of [`Scenario::refuse_clearances_unless`].
     pub async fn accept_clearances(&self) -> Result<()> {
         let policy = self.refusing_policy();
         for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
@@ -205,8 +204,8 @@ impl<'a> Scenario<'a> {
         self.cluster.run(self.cluster.account(person), &plugin, &args, None).await
     }
 
-    /// Applies a manifest as `person`. For a new object, sends the request of `kubectl apply` without its process. An
-    /// existing object and a `List` need kubectl, which computes the patch.
+    /// Applies a manifest as `person`. A new object needs only one request, which does not need kubectl. For an existing
+    /// object or a `List`, kubectl computes the patch.
     pub async fn apply(&self, person: Person, manifest: &Value) -> Result<()> {
         let text = manifest.to_string();
         if manifest["kind"] == "List" || self.cluster.reader().has(manifest).await? {
@@ -217,7 +216,7 @@ impl<'a> Scenario<'a> {
         self.cluster.create(person, &created, "kubectl-client-side-apply").await.map(drop)
     }
 
-    /// Applies a manifest as `person`. The API server must refuse the manifest. Returns the message of the refusal.
+    /// Applies a manifest as `person`. The API server must refuse it. Returns the message of the refusal.
     pub async fn refused(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.denied()
     }
@@ -244,7 +243,7 @@ impl<'a> Scenario<'a> {
         .await
     }
 
-    /// The manifest of a decision.
+    /// The manifest of a decision, an `Approval`.
     pub fn decision(&self, decision: &str, version: &str, digest: &Digest, role: &str) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
             "metadata": { "generateName": format!("{version}-"), "namespace": self.namespace },
@@ -273,7 +272,7 @@ impl<'a> Scenario<'a> {
         incident
     }
 
-    /// The manifest of an override of a version for an hour, which waives the approval of the ethics board.
+    /// The manifest of an override of a version. It waives the approval of the ethics board for an hour.
     pub fn override_(&self, version: &str, name: &str, digest: &Digest) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Override",
             "metadata": { "name": name, "namespace": self.namespace },
@@ -281,8 +280,8 @@ impl<'a> Scenario<'a> {
                 "waives": [{ "type": "Approval", "name": "ethics-board" }], "notAfter": from_now(3600) } })
     }
 
-    /// The manifest of a monitor of the system. A breach holds the system. The interval is the shortest that
-    /// is allowed. The fields of `spec` are added, or replace these values.
+    /// The manifest of a monitor of the system. A breach holds the system. The interval is the shortest valid one. The fields
+    /// of `spec` are added, or replace these values.
     pub fn monitor(&self, name: &str, spec: &Value) -> Value {
         let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",
             "metadata": { "name": name, "namespace": self.namespace },
@@ -308,12 +307,12 @@ impl<'a> Scenario<'a> {
         Ok(created["metadata"]["name"].as_str().context("a decision without a name")?.to_owned())
     }
 
-    /// Creates a decision as `person`. The API server must refuse the decision. Returns the message of the refusal.
+    /// Creates a decision as `person`. The API server must refuse it. Returns the message of the refusal.
     pub async fn undecided(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["create", "-f", "-"], &manifest.to_string()).await?.denied()
     }
 
-    /// Approves a version of level high as Alice and as Bob. Waits until the version is cleared.
+    /// Approves a version of the level `high` as Alice and as Bob. Waits until the version is cleared.
     pub async fn approve(&self, version: &str) -> Result<()> {
         self.approve_without_waiting(version).await?;
         self.is_cleared(version).await

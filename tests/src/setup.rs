@@ -16,7 +16,6 @@ use crate::directory::Directory;
 use crate::ports::Ports;
 use crate::process::Process;
 
-/// The directories, keys, ports and options from which the command lines are built.
 pub struct Setup<'a> {
     pub binaries: &'a Path,
     /// The directory of the programs of Kubernetes: API server, controller manager and scheduler.
@@ -28,7 +27,6 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Starts the process of `component`. Its output goes to the log directory.
     pub fn spawn(&self, component: Component) -> Result<Process> {
         let name = component.program();
         // Without this variable, kwok also reads ~/.kwok/kwok.yaml.
@@ -38,7 +36,7 @@ impl Setup<'_> {
         Process::spawn(name, directory.join(name), self.args(component), envs, &log)
     }
 
-    /// The arguments of `component`. `extra_args` of the options come last, so that they override the others.
+    /// The arguments of `component`. `extra_args` of the options come last, so that they override earlier arguments.
     fn args(&self, component: Component) -> Vec<String> {
         let mut args = match component {
             Component::Etcd => self.etcd(),
@@ -62,8 +60,7 @@ impl Setup<'_> {
             format!("--listen-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-cluster=default=http://127.0.0.1:{etcd_peer}"),
-            // etcd does not flush its writes to disk. The data must survive the end of the process, but not a
-            // crash of the machine.
+            // The data must survive the end of etcd, but not a crash of the machine.
             "--unsafe-no-fsync".into(),
             // A single member needs no long election timeout.
             "--heartbeat-interval=20".into(),
@@ -80,7 +77,7 @@ impl Setup<'_> {
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={api_server}"),
-            // No client uses this address. The API server needs this flag to start on a machine that has no default
+            // No client uses this address. Without this flag, the API server does not start on a machine without a default
             // route.
             "--advertise-address=192.0.2.1".into(),
             format!("--tls-cert-file={}", keys.server.display()),
@@ -116,8 +113,7 @@ impl Setup<'_> {
             // On a busy machine, late heartbeats must not make a node `NotReady`.
             "--node-monitor-grace-period=10m".into(),
         ]);
-        // Each built-in controller works on up to 20 objects at the same time, so that the controllers do not
-        // limit a benchmark.
+        // The built-in controllers must not limit a benchmark.
         let syncs = ["deployment", "replicaset", "statefulset", "job", "cron-job", "namespace", "gc"];
         args.extend(syncs.map(|controller| format!("--concurrent-{controller}-syncs=20")));
         args
@@ -127,8 +123,7 @@ impl Setup<'_> {
         self.client(Component::Scheduler)
     }
 
-    /// The common arguments of the controller manager and the scheduler: kubeconfig and rate limit, no leader
-    /// election and no server port.
+    /// The common arguments of the controller manager and the scheduler.
     fn client(&self, component: Component) -> Vec<String> {
         let qps = self.options.qps;
         vec![

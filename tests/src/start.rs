@@ -1,6 +1,6 @@
-//! Starts a control plane and waits until a pod can be created and can run.
+//! Starts a control plane and waits until a new pod can run.
 //!
-//! If a process ends in the meantime, the error contains the last lines of its log.
+//! If a process ends during the start, the error contains the last lines of its log.
 //!
 //! ```text
 //! keys, tokens ──> etcd, API server ──> /readyz ──> the rest, nodes ──> nodes ready, default service account exists
@@ -30,7 +30,7 @@ use crate::process::Process;
 use crate::setup::Setup;
 use crate::wait::until;
 
-/// The timeout of each step. It is several times longer than a busy machine needs.
+/// The timeout of each step. A busy machine needs much less.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 pub type Processes = BTreeMap<Component, Process>;
@@ -70,7 +70,6 @@ pub async fn start(options: &Options) -> Result<Started> {
     Ok(Started { processes, cluster, people, binaries, directory })
 }
 
-/// Starts etcd and the API server together. Starts the other components after the API server is ready.
 async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
     let mut processes = Processes::new();
     for component in [Component::Etcd, Component::ApiServer] {
@@ -90,7 +89,7 @@ async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
 /// Waits until the API server is ready. Fails if a process of the control plane ends.
 pub async fn api_server_ready(client: &Client, processes: &Processes) -> Result<()> {
     let ready = async || {
-        // /readyz may report an old state of etcd. A read of an object proves that etcd responds.
+        // `/readyz` may report an old state of etcd. A read of an object proves that etcd responds.
         for path in ["/readyz", "/api/v1/namespaces/default"] {
             client.request_text(http::Request::get(path).body(Vec::new())?).await?;
         }

@@ -1,4 +1,4 @@
-//! Polls for a condition with a timeout. Kubernetes is eventually consistent, so a fixed sleep is too short or too
+//! Polls for a condition with a timeout. Kubernetes is eventually consistent, so a fixed sleep would be too short or too
 //! long.
 
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::time::{sleep, timeout};
 
-/// The timeout for changes that usually happen at once. It is long, because the machine may be loaded. It is not a
-/// promise: tests of a promised time compare the measured time.
+/// The timeout for changes that usually happen at once. It is long, because the machine may be busy. A test of a promised
+/// time measures the time instead.
 pub const SOON: Duration = Duration::from_mins(1);
 
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 ///
-/// Fails after `patience`. The message names `what` and the last error of `probe`.
+/// Fails after `patience`. The message contains `what` and the last error of `probe`.
 pub async fn until<T>(
     patience: Duration,
     what: &str,

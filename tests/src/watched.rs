@@ -1,4 +1,4 @@
-//! Waits for changes with a watch instead of polling, so that a measured time does not contain a polling interval.
+//! Waits for changes with a watch, so that a measured time contains no polling interval.
 //!
 //! ```text
 //! API server ── watch ──> all objects of a kind ── until(probe) ──> its result, and the instant of success
@@ -18,8 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// The timeout for changes that usually happen at once. It is long, because pods on real nodes may take half
-/// a minute to end.
+/// The timeout of a wait. Pods on real nodes can take half a minute to end.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of a kind by namespace and name.
@@ -55,8 +54,7 @@ where
                         sender.send_modify(|all| drop(all.insert(key(&object), object)));
                     }
                     Ok(Event::Delete(object)) => sender.send_modify(|all| drop(all.remove(&key(&object)))),
-                    // The watcher retries. If the retries fail until the timeout, `start` (before the first
-                    // list) or `until` reports the timeout.
+                    // The watcher retries. If all retries fail, `start` or `until` reports a timeout.
                     Err(_) => {}
                 }
             }
@@ -70,8 +68,8 @@ where
         about(&self.objects.borrow())
     }
 
-    /// Waits until `probe` succeeds. Returns its result and the instant of the success. An error of `probe` describes
-    /// the current objects. The timeout message contains the last error.
+    /// Waits until `probe` succeeds. Returns its result and the instant of the success. The message of a timeout contains the
+    /// last error of `probe`, which describes the current objects.
     pub async fn until<T>(
         &self,
         what: &str,

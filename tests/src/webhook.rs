@@ -1,5 +1,5 @@
-//! A mutating webhook, as a service mesh or a secrets agent has. The webhook changes every new pod of a namespace,
-//! after the first evaluation of the admission policies.
+//! A mutating webhook like that of a service mesh or a secrets agent. It changes every new pod of a namespace after the
+//! API server has evaluated the admission policies once.
 //!
 //! ```text
 //!  CREATE pod ─► assent-gate ─► HTTPS: this webhook ─► assent-gate again, since the pod changed ─► …
@@ -47,7 +47,6 @@ impl Webhook {
         let injects: Injects = Arc::new(injects);
         let router = Router::new().route("/", post(review)).with_state(injects);
         let served = tokio::spawn(async move {
-            // The server ends when the task is aborted.
             let _ = axum::serve(listener, router).await;
         });
         register(cluster, namespace, address, &cert.pem()).await?;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{LABEL, PAUSE};
 
-/// Writes the configuration files of a node to `directory`. The control groups of its pods are below `group`. `port` is
-/// the port of the kubelet, and unique on this machine.
+/// Writes the configuration files of a node to `directory`. `group` is the parent of the control groups of its pods.
+/// `port` is the port of the kubelet, and must be unique on this machine.
 pub fn write(directory: &Path, programs: &Path, group: &str, port: u16) -> Result<()> {
     fs::write(directory.join("containerd.toml"), containerd(directory, programs))?;
     fs::write(directory.join("kubelet.yaml"), kubelet(directory, group, port).to_string())?;
@@ -42,8 +42,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
     )
 }
 
-/// The configuration of a kubelet that accepts cgroup v1, and needs neither iptables nor systemd. The kubelet never
-/// removes images, because no registry can deliver them again.
+/// This kubelet accepts cgroup v1, and needs neither iptables nor systemd. It never removes images, because no registry
+/// can deliver them again.
 fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -60,8 +60,8 @@ fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     })
 }
 
-/// The configuration of the pod network. Each pod has its own pair of network interfaces, which is removed with the
-/// pod. The subnet depends on the port, so two nodes on one machine have different subnets.
+/// The configuration of the pod network. The subnet depends on the port, so two nodes on one machine have different
+/// subnets.
 fn network(directory: &Path, port: u16) -> Value {
     let number = port - 20_000;
     let subnet = format!("10.{}.{}.0/24", 100 + number / 256, number % 256);

@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// An archive with an image, and the digest of the image.
 pub struct Image {
     pub archive: Vec<u8>,
     pub digest: String,
@@ -19,8 +18,8 @@ pub struct Image {
 /// A file of an image: its path without the leading slash, its mode and its content.
 pub type File<'a> = (&'a str, u32, &'a [u8]);
 
-/// Builds an image with `files` that starts `entrypoint`. containerd imports the image under `names`, and under each
-/// name with the digest instead of the tag.
+/// Builds an image with `files` that starts `entrypoint`. containerd knows the image by each of `names`, and by each name
+/// with the digest instead of the tag.
 pub fn image(names: &[&str], entrypoint: &[&str], files: &[File<'_>]) -> Image {
     let mut layer = Tar::default();
     for directory in ["etc", "tmp", "dev", "proc", "sys", "var"] {
@@ -116,7 +115,7 @@ impl Tar {
         put(116, "0000000");
         put(124, &format!("{:011o}", content.len()));
         put(136, "00000000000");
-        // The checksum is computed with spaces in its own field.
+        // While the checksum is computed, its own field contains spaces.
         put(148, "        ");
         put(257, "ustar\x0000");
         header[156] = kind;

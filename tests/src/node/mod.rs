@@ -1,6 +1,6 @@
 //! A node that runs containers with the real kubelet, containerd and runc, next to the simulated nodes.
 //!
-//! KWOK reports every requested state at once. Only a kubelet shows when a container has really ended.
+//! KWOK reports at once that a container runs or has ended. Only a real kubelet shows when the container really ends.
 //!
 //! ```text
 //! Node ── supervise ── unshare ── run-node ─┬─ containerd ── shims ── containers
@@ -27,22 +27,21 @@ use serde_json::{Value, json};
 use crate::binaries::{self, controlplane};
 use crate::{ControlPlane, Person, Process, ports, until};
 
-/// The name of the node. The API server first connects to the host name of a node, so the name must resolve.
+/// The name of the node. The API server connects to the kubelet by this name, so the name must resolve.
 pub const NAME: &str = "localhost";
 
 /// The port on which the modes `serve` and `stubborn` of tests/controlplane/node/app listen.
 pub const PORT: u16 = 8080;
 
-/// The key of the taint and of the label of the node. Only pods from [`Node::place`] tolerate the taint, so pods of
-/// other tests never run on the node.
+/// The key of the taint and of the label of the node. Only pods from [`Node::place`] tolerate the taint, so no other pods
+/// run on the node.
 const LABEL: &str = "assent.test/real";
 
-/// The repository of the test program.
 const APP: &str = "registry.example/app";
 const MODELS: &str = "registry.example/models";
 const PAUSE: &str = "registry.k8s.io/pause:3.10.2";
 
-/// The timeout for the node to become ready. It is several times longer than a busy machine needs.
+/// The timeout until the node is ready. A busy machine needs much less.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running node. On drop, all its processes and containers end.
@@ -50,9 +49,9 @@ pub struct Node {
     process: Process,
     ctr: PathBuf,
     directory: PathBuf,
-    /// The image of the test program, by its digest: `registry.example/app@sha256:…`.
+    /// The image of the test program with its digest: `registry.example/app@sha256:…`.
     pub image: String,
-    /// The image of the test program, by its tag: `registry.example/app:1`.
+    /// The image of the test program with its tag: `registry.example/app:1`.
     pub tag: String,
     /// An image for volumes, with the file `a/config.json`.
     pub models: String,
@@ -68,7 +67,7 @@ pub struct Running {
 }
 
 impl Node {
-    /// The reason why no node can run on this machine, or `None`.
+    /// The reason why no node can run on this machine. `None` if a node can run.
     pub fn unavailable() -> Option<String> {
         possible().err().map(|error| format!("{error:#}"))
     }
@@ -132,8 +131,8 @@ impl Node {
         spec["tolerations"] = json!([{ "key": LABEL, "operator": "Exists" }]);
     }
 
-    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Containers
-    /// with different revisions belong to different versions.
+    /// A container that listens on [`PORT`]. In the mode `serve`, it ends after SIGTERM. In the mode `stubborn`, it ignores
+    /// SIGTERM. Containers with different revisions belong to different versions.
     pub fn container(&self, mode: &str, revision: &str) -> Value {
         json!({ "name": "server", "image": self.image, "args": [mode, format!(":{PORT}"), revision] })
     }
@@ -159,7 +158,6 @@ impl Node {
         Ok(running)
     }
 
-    /// Runs `ctr ARGS` and returns its output.
     async fn ctr(&self, args: &[&str]) -> Result<String> {
         let output = tokio::process::Command::new(&self.ctr)
             .arg("--address")
@@ -173,7 +171,7 @@ impl Node {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Pauses the kubelet with SIGSTOP. Containers continue to run, and no component reports their state.
+    /// Pauses the kubelet with SIGSTOP. Containers continue to run, but nothing reports their state.
     pub fn pause_kubelet(&self) -> Result<()> {
         self.signal_kubelet("-STOP")
     }
@@ -206,8 +204,7 @@ fn possible() -> Result<()> {
         let found = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
         ensure!(found, "a node needs {program}, which is not in PATH");
     }
-    // containerd mounts images with overlayfs in the temporary directory, and the kubelet needs control
-    // groups. The script checks both.
+    // containerd needs overlayfs in the temporary directory, and the kubelet needs control groups. The script checks both.
     let scratch = tempfile::tempdir()?;
     let script = r#"cd "$0" && mkdir lower upper work merged &&
         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged &&
@@ -220,8 +217,7 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// The name of the control group of the node. It is the name of the cluster's directory, so `sweep` finds the group and
-/// removes it with the directory.
+/// The control group of the node. It has the name of the cluster's directory, so the script `sweep` can find and remove it.
 fn group(cluster: &ControlPlane) -> Result<String> {
     let name = cluster.directory().file_name().context("the directory has no name")?;
     Ok(name.to_string_lossy().into_owned())
