@@ -1,5 +1,5 @@
-//! Draws the terminal pictures of docs/approve.md and docs/troubleshoot.md from real commands about the example
-//! credit-scorer.
+//! Draws the pictures of terminals in `docs/approve.md` and `docs/troubleshoot.md`. It runs the commands on a cluster with
+//! the example credit-scorer.
 
 use std::fs;
 
@@ -10,13 +10,11 @@ use assent_tests::{Assent, ControlPlane, ON_A_TERMINAL, Options, Person, Scenari
 /// A picture of a command and its output.
 struct Picture {
     name: &'static str,
-    /// The person who runs the command.
     person: Person,
     command: &'static str,
-    /// The text that the person enters at the prompt of the command.
+    /// The text that the person types at the prompt of the command.
     answer: &'static str,
-    /// The headings around a long part that the picture omits. The part starts at the first heading and ends before the
-    /// second heading.
+    /// A part that the picture omits. It starts at the first heading and ends before the second heading.
     without: Option<(&'static str, &'static str)>,
 }
 

@@ -1,6 +1,6 @@
-//! The simulated users who work during the faults: they decide, roll out, scale and delete, and some of them attack.
+//! The simulated users who work during the faults. They decide, roll out, scale, delete and attack.
 //!
-//! They do not retry a request that is refused or gets no response.
+//! A user does not retry a request that is refused or gets no response.
 //!
 //! ```text
 //!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (risk-officer, ethics-board)
@@ -23,7 +23,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The timeout of a request.
+/// The timeout of one act of a user.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The grace period of the risk levels, in seconds.
@@ -32,22 +32,19 @@ pub const GRACE: u32 = 4;
 /// The number of ModelVersions. The users also roll out one revision that has no ModelVersion.
 const VERSIONS: u8 = 4;
 
-/// The workloads of each namespace.
+/// The Deployments of each namespace. A disruption budget protects `guarded`.
 const WORKLOADS: [&str; 2] = ["web", "guarded"];
 
-/// The namespaces, and the simulated users who work in them.
 pub struct Churn<'a> {
     scenes: Vec<Scenario<'a>>,
     digests: Vec<Vec<Digest>>,
     people: Vec<(Person, Client)>,
-    /// A client with the operator's credentials. It acts like an operator that lost the Lease and has not noticed the
-    /// loss.
+    /// A client with the operator's credentials. It acts like an operator that has lost the Lease without noticing.
     stale: Client,
     rng: Rng,
 }
 
 impl<'a> Churn<'a> {
-    /// Creates the risk levels and the namespaces with their objects.
     pub async fn start(cluster: &'a ControlPlane, seed: u64, namespaces: &[String]) -> Result<Self> {
         let people = Person::ALL.map(|person| cluster.client(person).map(|client| (person, client)));
         let mut churn = Self {
@@ -85,8 +82,7 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Lets the users work for `length`. Returns the number of acts that succeeded, and the number of refused or
-    /// unanswered acts.
+    /// Lets the users act for `length`. Returns the number of successful acts, and the number of refused or unanswered acts.
     pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);
@@ -104,7 +100,7 @@ impl<'a> Churn<'a> {
     /// Lets all approvers approve the final version of each Deployment `web`, without an expiry. Skips a
     /// Deployment whose revision has no ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
-        // Waits, because a decision against the version in the same second would take precedence.
+        // A rejection or revocation in the same second would take precedence over the approvals.
         sleep(Duration::from_secs(2)).await;
         for scene in 0..self.scenes.len() {
             let web =
@@ -161,7 +157,7 @@ impl<'a> Churn<'a> {
         Api::namespaced(self.client(Person::Dev), &self.scenes[scene].namespace)
     }
 
-    /// Records a decision in the role of the person.
+    /// Records a decision. `seconds` is the time until it expires, and `None` sets no expiry.
     async fn decide(
         &mut self,
         scene: usize,
@@ -205,7 +201,7 @@ impl<'a> Churn<'a> {
         Ok(pods.into_iter().nth(chosen))
     }
 
-    /// Deletes a pod. An annotation shows the witness that Assent did not delete the pod.
+    /// Deletes a pod. An annotation tells the witness that a user deleted the pod.
     async fn delete_a_pod(&mut self, scene: usize) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "").await? else { return Ok(()) };
         let note = Patch::Merge(json!({ "metadata": { "annotations": { "chaos/deleted": "by dev" } } }));
@@ -241,7 +237,7 @@ impl<'a> Churn<'a> {
         Ok(())
     }
 
-    /// Tries to remove the gate of a held pod, under the name of the operator's field manager.
+    /// Tries to remove the gate of a held pod, with the field manager of the operator.
     async fn remove_a_gate(&mut self, scene: usize, who: Client) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "assent.dev/held").await? else { return Ok(()) };
         let patch = json!({

@@ -14,13 +14,13 @@ use crate::plan::{Fault, Kind, OPERATORS, Plan, Target};
 use crate::proxy::{Proxy, Traffic};
 use crate::tenants::Tenants;
 
-/// The interval of the check that restarts exited processes, as a kubelet does.
+/// The interval in which exited processes are restarted, as a kubelet does.
 const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A period in which a component did not work, or worked badly.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outage {
-    /// The component: `operator-0`, `etcd`, …
+    /// The component, such as `operator-0` or `etcd`.
     pub who: String,
     /// The fault, such as `Kill`. `Exit` means that the process ended by itself.
     pub what: String,
@@ -32,12 +32,12 @@ pub struct Outage {
 pub struct Stage<'a> {
     pub cluster: &'a ControlPlane,
     pub operators: [Assent; OPERATORS],
-    /// The proxies between each operator and the API server.
+    /// For each operator, the proxy between this operator and the API server.
     pub proxies: [Proxy; OPERATORS],
     pub tenants: Tenants<'a>,
-    /// The finished outages. When the witness checks how fast Assent acts, it does not count the time of these outages.
+    /// The finished outages. When the witness measures how fast Assent acts, it subtracts the time of these outages.
     pub outages: Mutex<Vec<Outage>>,
-    /// The targets of current faults, which must not be restarted.
+    /// The targets of current faults. [`Stage::restart_exited`] does not restart them.
     pub broken: Mutex<Vec<Target>>,
 }
 
@@ -78,7 +78,7 @@ impl Stage<'_> {
 
     async fn run_fault(&self, fault: &Fault, begin: Instant) {
         sleep_until(begin + fault.at).await;
-        // The acts of another tenant are not an outage, so the witness makes no exception for them.
+        // The acts of another tenant must not slow down Assent, so they count as no outage.
         match fault.target {
             Target::Hostile(specimen) => return self.tenants.create_odd(specimen, fault).await,
             Target::Flood => return self.tenants.flood(fault.lasts).await,

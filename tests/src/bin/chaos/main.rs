@@ -1,5 +1,5 @@
-//! The chaos test breaks many components at once while simulated users work. A witness judges the result, see
-//! `docs/chaos.md`.
+//! The chaos test breaks many components while simulated users work. A separate process, the witness, judges whether
+//! Assent keeps its promises. See `docs/chaos.md`.
 //!
 //! ```text
 //!             ┌─ churn    people decide, roll out, scale, delete, attack ──────────┐
@@ -132,7 +132,7 @@ fn print(verdict: &Verdict) {
     verdict.story.iter().for_each(|line| println!("    {line}"));
 }
 
-/// A control plane with Assent, on which the seeds run one after the other.
+/// A control plane with Assent. The seeds use it one after the other.
 pub struct TestBed {
     cluster: ControlPlane,
     clock: Clock,
@@ -206,8 +206,8 @@ impl TestBed {
         })
     }
 
-    /// Restarts the scheduler, waits until pods are governed again, and restarts the controllers. After many refusals,
-    /// the back-off of these components is minutes long. A restart resets the back-off.
+    /// Restarts the scheduler, waits until pods are governed again, and restarts the controllers. A restart resets the
+    /// back-off of these components, which can be minutes after many refused requests.
     async fn heal(&self) -> Result<()> {
         self.cluster.restart(Component::Scheduler).await?;
         Assent::governed(&self.cluster).await?;
@@ -250,7 +250,6 @@ impl TestBed {
     }
 }
 
-/// The process of the witness.
 struct Witness {
     _process: Child,
     stdin: ChildStdin,

@@ -1,4 +1,4 @@
-//! The plan of faults. The seed determines the complete plan, so the same seed gives the same faults again.
+//! The plan of faults. The seed determines the complete plan, so a run can be repeated with the same faults.
 //!
 //! ```text
 //!  seed ──► Plan ─┬─ skew: the error of each operator's clock, in seconds
@@ -15,23 +15,20 @@ use fastrand::Rng;
 /// The number of operators that run at the same time.
 pub const OPERATORS: usize = 2;
 
-/// The number of hostile objects that are created together.
+/// The number of hostile objects that the tenants create at the same time.
 const TOGETHER: usize = 3;
 
-/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// An operator, by its number.
+    /// The number of an operator.
     Operator(usize),
-    /// A component of the control plane.
     Component(Component),
-    /// A hostile object of another tenant, by the number of its specimen.
+    /// The number of the specimen that another tenant creates.
     Hostile(usize),
     /// The namespace in which another tenant makes many changes.
     Flood,
 }
 
-/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// SIGKILL, and a later start.
@@ -40,18 +37,19 @@ pub enum Kind {
     Terminate,
     /// SIGSTOP, and a later SIGCONT.
     Pause,
-    /// All open watches are closed.
+    /// The proxy closes all open watches.
     Cut,
     /// This percentage of requests fails or is late.
     Storm(u8),
     /// No data passes between the operator and the API server.
     Partition,
-    /// A hostile object is created and gets unusual content. Later it is deleted, or it stays until the end.
+    /// A tenant creates a hostile object and applies hostile patches. The tenant deletes the object at the end of the fault,
+    /// unless it stays.
     Odd {
         /// Whether the object stays until the end of the run.
         stays: bool,
     },
-    /// Thousands of changes by one user.
+    /// One user makes thousands of changes per minute.
     Flood,
 }
 
@@ -99,7 +97,7 @@ impl Plan {
     }
 }
 
-/// The next fault. If all operators are killed together, or hostile objects are created, the result has several faults.
+/// The next random fault. Returns several faults if it kills all operators together, or creates hostile objects.
 fn one(rng: &mut Rng, at: Duration) -> Vec<Fault> {
     use Component::{ApiServer, ControllerManager, Etcd, Scheduler};
     let operator = Target::Operator(rng.usize(0..OPERATORS));

@@ -1,5 +1,5 @@
-//! An unreliable proxy between an operator and the API server. The proxy loses responses, returns errors, closes
-//! watches, and sometimes passes no data.
+//! An unreliable proxy between an operator and the API server. It delays requests, loses responses, returns errors,
+//! closes watches, and can stop all traffic.
 //!
 //! ```text
 //!  operator ──http──► Proxy ──https──► API server          Traffic
@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The largest size of a request.
+/// The maximum size of the body of a request.
 const REQUEST_BYTES: usize = 4 << 20;
 
 /// The current treatment of all requests.
@@ -50,9 +50,7 @@ enum Outcome {
     Answer(StatusCode, Option<u8>),
 }
 
-/// A proxy that runs until it is dropped.
 pub struct Proxy {
-    /// The URL of the proxy.
     pub server: String,
     traffic: watch::Sender<Traffic>,
     cuts: watch::Sender<u32>,
@@ -86,7 +84,6 @@ impl Proxy {
         Ok(Self { server, traffic, cuts, task })
     }
 
-    /// Changes the treatment of all requests from now on.
     pub fn set(&self, traffic: Traffic) {
         self.traffic.send_replace(traffic);
     }
@@ -125,7 +122,7 @@ async fn handle(State(mut relay): State<Relay>, request: Request) -> Response {
 
 impl Relay {
     async fn connected(&mut self) {
-        // An error means that the proxy was dropped.
+        // `wait_for` fails only if the proxy was dropped.
         let _ = self.traffic.wait_for(|traffic| *traffic != Traffic::Blocked).await;
     }
 
@@ -166,8 +163,8 @@ impl Relay {
         }
     }
 
-    /// The body of a watch. The body stops while traffic is blocked. It ends with an error when the watches are cut or
-    /// the API server ends the watch.
+    /// The body of a watch. It delivers nothing while traffic is blocked. It ends with an error when [`Proxy::cut`] is called
+    /// or the API server ends the watch.
     fn watched(&self, body: Body) -> Body {
         let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();

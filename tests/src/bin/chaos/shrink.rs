@@ -1,6 +1,6 @@
-//! Finds the faults that cause a violation. Runs the seed again with fewer and fewer faults.
+//! Finds the faults that cause a violation: runs the seed again and again, with fewer faults.
 //!
-//! The seed does not determine the timing, so a violation may not occur again.
+//! The seed does not determine the timing of the processes. So a violation may not occur again.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Other tenants, who create hostile objects and make thousands of changes outside the namespaces that the witness
-//! judges.
+//! Other tenants. They create hostile objects and make thousands of changes. The witness does not judge their namespaces.
 //!
 //! ```text
 //!  Tenants ─┬─ tenant-7-1-odd, -free   hostile objects: in an enforced namespace, in an ungoverned one, cluster-scoped
@@ -19,11 +18,10 @@ use crate::plan::{Fault, Kind};
 /// The timeout for the requests about one hostile object.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The other tenants of one round.
 pub struct Tenants<'a> {
     cluster: &'a ControlPlane,
     namespaces: Vec<String>,
-    /// The specimens of each namespace.
+    /// For each namespace with hostile objects, one specimen of each kind.
     specimens: Vec<Vec<Specimen>>,
     flood: Flood<'a>,
     stored: AtomicUsize,
@@ -50,7 +48,7 @@ impl<'a> Tenants<'a> {
         let all = self.specimens.iter().map(|specimens| &specimens[number]);
         for specimen in all.clone() {
             let storing = async {
-                // The object may still exist from an earlier fault. So an error does not matter.
+                // The creation fails if the object still exists from an earlier fault.
                 let created = specimen.create(self.cluster).await.is_ok();
                 let answers = specimen.make_odd(self.cluster).await.unwrap_or_default();
                 answers.iter().filter(|(_, answer)| answer.is_ok()).count() + usize::from(created)
@@ -66,12 +64,10 @@ impl<'a> Tenants<'a> {
         }
     }
 
-    /// Makes changes in the flooded namespace for the duration `lasts`.
     pub async fn flood(&self, lasts: Duration) {
         let _ = timeout(lasts, self.flood.rise()).await;
     }
 
-    /// A sentence for the output, with the numbers of stored objects and changes.
     pub fn summary(&self) -> String {
         let (stored, changes) = (self.stored.load(Relaxed), self.flood.changes());
         format!(

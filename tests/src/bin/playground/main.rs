@@ -1,4 +1,4 @@
-//! A cluster with Assent to try by hand. It stays until somebody stops it.
+//! A cluster with Assent, for users who want to try it by hand. It runs until somebody stops it.
 //!
 //! ```text
 //!  playground start ── spawns ──► playground serve ── ControlPlane, Assent, two examples
@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use place::{Place, State};
 
-/// The longest time until the cluster is ready, on a busy machine.
+/// The longest time from the start until the cluster is ready. It allows for a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The longest time from SIGTERM to the end of all processes.
@@ -53,7 +53,6 @@ enum Task {
     },
 }
 
-/// The nodes of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Nodes {
     /// KWOK simulates the nodes. No container runs.

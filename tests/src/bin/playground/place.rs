@@ -15,24 +15,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The directory of the playground of a user.
 pub struct Place(PathBuf);
 
-/// Whether a server uses the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// No server runs.
     Free,
-    /// A server runs.
-    Running {
-        /// The id of its process.
-        pid: u32,
-    },
+    Running { pid: u32 },
 }
 
 impl Place {
-    /// The directory that `ASSENT_PLAYGROUND` names. Without this variable, a directory below the user's directory for
-    /// the state of programs.
+    /// The directory in `ASSENT_PLAYGROUND`. Without this variable, `assent/playground` in `XDG_STATE_HOME` or
+    /// `~/.local/state`.
     pub fn find() -> Result<Self> {
         let chosen = env::var_os("ASSENT_PLAYGROUND").map(PathBuf::from);
         let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
@@ -43,7 +36,6 @@ impl Place {
         Ok(Self(path))
     }
 
-    /// Whether a server runs.
     pub fn state(&self) -> Result<State> {
         let mut lock = self.open_lock()?;
         match lock.try_lock() {
@@ -58,7 +50,7 @@ impl Place {
         }
     }
 
-    /// Locks the directory for this process until the returned file is dropped.
+    /// Locks the directory for this process. The lock ends when the returned file is dropped.
     pub fn lock(&self) -> Result<File> {
         let mut lock = self.open_lock()?;
         if lock.try_lock().is_err() {
@@ -86,17 +78,14 @@ impl Place {
         Ok(())
     }
 
-    /// The kubeconfig with a context for each person.
     pub fn kubeconfig(&self) -> PathBuf {
         self.0.join("kubeconfig")
     }
 
-    /// The output of the server.
     pub fn log(&self) -> PathBuf {
         self.0.join("log")
     }
 
-    /// The last lines of the output of the server.
     pub fn log_tail(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
@@ -107,12 +96,11 @@ impl Place {
         self.0.join("env")
     }
 
-    /// Whether the cluster can be used.
     pub fn is_ready(&self) -> bool {
         self.env().exists()
     }
 
-    /// Writes the file that a shell sources to use the cluster.
+    /// Writes the file that a shell sources to use the cluster. The rename makes the complete file appear at once.
     pub fn set_ready(&self, programs: &[&Path]) -> Result<()> {
         let programs: Vec<_> = programs.iter().map(|path| path.display().to_string()).collect();
         let env = format!(
@@ -125,7 +113,6 @@ impl Place {
         Ok(fs::rename(new, self.env())?)
     }
 
-    /// The text that `playground start` prints.
     pub fn welcome(&self) -> Result<String> {
         let env = self.env().canonicalize().context("the playground is not ready yet: try again")?;
         Ok(include_str!("welcome.txt").replace("{env}", &env.display().to_string()))

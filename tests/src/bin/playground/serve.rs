@@ -1,4 +1,4 @@
-//! The server of the playground: it runs the cluster until SIGTERM.
+//! The server of the playground.
 
 use anyhow::{Context as _, Result};
 use assent_tests::{Assent, ControlPlane, Node, Options, Person, binaries, root};
@@ -7,15 +7,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::Nodes;
 use crate::place::Place;
 
-/// The examples, with the namespaces in which dev may do everything.
+/// The examples and their namespaces, in which dev may do everything.
 const EXAMPLES: [(&str, &str); 2] = [("credit-scorer", "lending"), ("chatbot", "helpdesk")];
 
-/// Runs the cluster until SIGTERM or SIGINT. All its processes end with this process, also after SIGKILL.
+/// Runs the cluster until SIGTERM or SIGINT. All its processes end with this process, even after SIGKILL.
 pub async fn serve(nodes: Nodes) -> Result<()> {
     let place = Place::find()?;
     let _lock = place.lock()?;
     let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // The end of the terminal must not end the cluster.
+    // When the terminal closes, this process gets SIGHUP. The cluster must continue to run.
     let _ignored = signal(SignalKind::hangup())?;
     let run = async {
         let programs = tokio::task::spawn_blocking(binaries).await.context("building")??;

@@ -1,8 +1,8 @@
-//! The recorded changes in the order of their arrival. The history of each object follows from these changes.
+//! Derives the history of each object from the recorded changes.
 //!
 //! ```text
 //!  Line ── at ── change ── object      history.jsonl
-//!   └──► History ─┬─ pods by uid       created, released, bound, gone: the API server's time, if it records one
+//!   └──► History ─┬─ pods by uid       created, released, bound, gone: by the clock of the API server, if it records one
 //!                 ├─ clearances        by namespace, each with the period in which it was current
 //!                 ├─ record            the decisions of people
 //!                 └─ leaders           the holders of the Lease, each with its start
@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use super::record::{Record, Subject, time};
 
-/// The kind of a recorded change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The object was created or updated.
@@ -25,13 +24,13 @@ pub enum Change {
     Gone,
 }
 
-/// A recorded change.
+/// A recorded change: one line of `history.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// The time at which the witness received the change.
     pub at: Timestamp,
     pub change: Change,
-    /// The object, or its last known state if it is gone.
+    /// The object. If it is gone, its last known state.
     pub object: Value,
 }
 
@@ -44,21 +43,17 @@ impl Line {
         &self.object["metadata"]
     }
 
-    /// A text field of the metadata.
     pub fn text(&self, field: &str) -> String {
         self.meta()[field].as_str().unwrap_or_default().to_owned()
     }
 }
 
-/// The history of a pod.
 #[derive(Clone, Debug)]
 pub struct Life {
     /// Namespace and name.
     pub name: (String, String),
-    /// The namespace, and the name of the version to which the revision of the pod belongs. There may be no
-    /// version with this name.
+    /// The namespace, and the name of the version for the revision in the arguments of the pod. The version may not exist.
     pub subject: Subject,
-    /// The last known state of the pod.
     pub last: Value,
     /// The time at which the API server admitted the pod.
     pub created: Timestamp,
@@ -68,53 +63,49 @@ pub struct Life {
     pub released: Option<Timestamp>,
     /// The time at which the pod got a node.
     pub bound: Option<Timestamp>,
-    /// The time at which the deletion of the pod began, or at which the pod ended without a deletion.
+    /// The start of the deletion, or the end of a pod that was not deleted.
     pub ending: Option<Timestamp>,
-    /// The first time at which the pod had succeeded, had failed or was gone.
+    /// The time at which the pod succeeded, failed or disappeared, whichever was first.
     pub gone: Option<Timestamp>,
 }
 
-/// A Clearance, and the period in which it was current.
+/// A spec of the Clearance, and the period in which it was current.
 #[derive(Clone, Debug)]
 pub struct ClearancePeriod {
     /// The start, according to the clock of the API server.
     pub from: Timestamp,
     /// The end, or `None` if the Clearance is still current.
     pub to: Option<Timestamp>,
-    /// The spec, or `None` if the watch missed it. The watch missed a spec if the generation increases by more than
-    /// one.
+    /// The spec. `None` if the watch missed it: then the generation increased by more than one.
     pub spec: Option<Value>,
 }
 
-/// The history of all objects.
 #[derive(Debug, Default)]
 pub struct History {
     /// The pods by uid.
     pub pods: BTreeMap<String, Life>,
     /// The Clearances by namespace.
     pub clearances: BTreeMap<String, Vec<ClearancePeriod>>,
-    /// The last known generation of each Clearance, and the time at which the witness received it.
+    /// For the Clearance of each namespace: the last known generation, and the time at which the witness received it.
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
-    /// The decisions of people.
     pub record: Record,
     /// The holders of the Lease, each with the time at which it became the holder.
     pub leaders: Vec<(Timestamp, String)>,
-    /// The first known spec of each Approval, by namespace and name.
+    /// The first spec of each Approval, by namespace and name.
     pub approvals: BTreeMap<(String, String), Value>,
-    /// Approvals that were changed or deleted.
+    /// Approvals that somebody changed or deleted: the time, namespace and name, and what happened.
     pub altered_approvals: Vec<(Timestamp, (String, String), &'static str)>,
-    /// The current Deployments, each with the times of its changes.
+    /// The existing Deployments, each with the times at which its spec changed.
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
-    /// The Events: uid of the object, reason and time.
+    /// Uid of the object, reason and time of each Event.
     pub events: Vec<(String, String, Timestamp)>,
-    /// The names of the pods that a controller deleted, according to the Events of the controller.
+    /// The names of the pods that a ReplicaSet deleted, according to its Events.
     pub scaled_down: BTreeSet<String>,
     /// The time of the last line.
     pub end: Timestamp,
 }
 
 impl History {
-    /// Builds the history from all lines.
     pub fn new(lines: &[Line]) -> Self {
         let mut history = Self::default();
         history.read_rules(lines);
@@ -147,7 +138,7 @@ impl History {
         self.events.iter().any(|(of, why, _)| of == uid && why == reason)
     }
 
-    /// Reads the levels, systems, digests and decisions. Levels, systems and digests do not change during a run.
+    /// Reads the decisions, and the levels, systems and digests, which do not change during a run.
     fn read_rules(&mut self, lines: &[Line]) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let of = |kind: &'static str| lines.iter().filter(move |line| line.kind() == kind);
@@ -217,7 +208,7 @@ impl History {
         let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
         let written = entries.filter_map(|entry| time(&entry["time"])).max();
         let from = written.or_else(|| time(&line.meta()["creationTimestamp"])).unwrap_or(line.at);
-        // The API server records whole seconds, so it may have written the object up to a second after `from`.
+        // The API server records times without fractions of a second. So the write may be up to a second after `from`.
         let to = if line.change == Change::Present { from + SignedDuration::from_secs(1) } else { line.at };
         let generation = line.meta()["generation"].as_i64();
         let before = self.seen.insert(line.text("namespace"), (generation, line.at));

@@ -1,8 +1,8 @@
-//! Judges whether each promise was kept for each pod. The judge knows the recorded changes, the outages and the errors
-//! of the operators' clocks. It knows nothing else about the operators.
+//! Judges whether Assent kept each promise for each pod. The judge knows only the recorded changes, the outages and the
+//! errors of the operators' clocks.
 //!
 //! ```text
-//!  I1  admitted or released     a Clearance, current then or at most LAG earlier, matched the pod and had not expired,
+//!  I1  admitted or released     a Clearance, current then or at most LAG earlier, contained the pod and had not expired,
 //!                               and the people's decisions also cleared the pod
 //!  I2  clearance lost           gone within the grace period and SLACK, or deleted in time with an Event StopOverdue
 //!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped
@@ -11,14 +11,15 @@
 //!                               and a pod that is not held got a node
 //! ```
 //!
-//! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API
-//! server require the API server and etcd. The work of the operator also requires a leading operator.
+//! LAG, grace period and SLACK are measured in [`Uptime`]: only the time counts in which the required components were up.
+//! Decisions of the API server require the API server and etcd. Work of the operator also requires a leader.
 //!
-//! The API server ends an approval in the exact second of its own clock. If an operator's clock is fast, the
-//! operator removes the version from the Clearance earlier. Then the approval ends earlier, for new pods too.
-//! A slow clock never extends an approval for new pods. The stop of running pods depends on the operator's
-//! clock: it is late if the clock is slow, and early if the clock is fast. One operator may start a grace
-//! period and another may end it. Then the grace period is wrong by the difference between their clocks.
+//! Wrong clocks of operators have these effects:
+//!
+//! * A fast clock ends an approval early, because the operator removes the version from the Clearance early.
+//! * A slow clock does not extend an approval for new pods, because the API server checks the end with its own clock.
+//! * A slow clock stops running pods late.
+//! * If one operator starts a grace period and another operator ends it, it is wrong by the difference of their clocks.
 
 use std::time::Duration;
 
@@ -31,20 +32,20 @@ use super::record::time;
 use super::uptime::Uptime;
 use crate::faults::Outage;
 
-/// The longest time from the write of an object until every component knows the object.
+/// The longest time from the write of an object until every component has received it.
 const LAG: Duration = Duration::from_secs(5);
 
-/// The longest time that a stop may take beyond the grace period, on a busy machine.
+/// The longest time that a stop may take beyond the grace period. It allows for a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The longest time that a pod without the gate may wait for a node.
+/// The longest time that a pod that is not held may wait for a node.
 const UNSCHEDULED: Duration = Duration::from_secs(15);
 
-/// The information that the test gives to the witness.
+/// The facts that the test gives to the witness.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Testimony {
     pub outages: Vec<Outage>,
-    /// The error of each operator's clock in seconds. The error is positive if the clock is fast.
+    /// The error of each operator's clock in seconds. Positive if the clock is fast.
     pub skew: Vec<i64>,
     /// The grace period of all risk levels in seconds.
     pub grace: u32,
@@ -63,30 +64,26 @@ pub struct Violation {
     pub from: Timestamp,
     /// The end of the period that the story covers.
     pub to: Timestamp,
-    /// The description of the violation, for the output.
     pub says: String,
 }
 
-/// The numbers of judged objects, and the slowest stop.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
-    /// The number of all pods.
     pub pods: usize,
-    /// The number of pods that got a node.
+    /// The pods that got a node.
     pub bound: usize,
-    /// The number of pods that were held.
+    /// The pods that were held.
     pub held: usize,
-    /// The number of times that a running pod lost its clearance.
+    /// The number of losses of clearance while a pod ran.
     pub losses: usize,
-    /// The longest time that a pod ran after a loss, in milliseconds of uptime beyond the grace period.
+    /// The longest time that a pod ran beyond its grace period, in milliseconds of [`Uptime`].
     pub slowest_stop: u64,
-    /// The number of Approvals with any decision: Approve, Reject or Revoke.
+    /// The number of Approvals, with any decision.
     pub decisions: usize,
-    /// The number of periods of leadership, including the first.
+    /// The number of changes of the leader, including the first leader.
     pub leaders: usize,
 }
 
-/// Judges the complete history.
 pub fn judge(history: &History, testimony: &Testimony) -> (Vec<Violation>, Figures) {
     let mut judge = Judge::new(history, testimony);
     for (uid, life) in &history.pods {
@@ -179,7 +176,7 @@ impl<'a> Judge<'a> {
         self.history.record.may_have_been_cleared(&life.subject, known, at)
     }
 
-    /// The Clearances that the API server may have used for a decision at an instant.
+    /// The Clearances that the API server may have used at the instant `at`.
     fn known_clearances(
         &self,
         life: &Life,
@@ -243,7 +240,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks I4: a pod that was stopped because it lost its clearance has an Event.
+    /// Checks I4: a pod that Assent stopped after a loss of clearance has an Event.
     fn event(&mut self, uid: &str, life: &Life) {
         let (Some(_), Some(ending)) = (life.bound, life.ending) else { return };
         let second = SignedDuration::from_secs(1);
@@ -280,8 +277,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The largest error of a slow clock, the largest error of a fast clock, and the largest difference
-    /// between two clocks.
+    /// How far the slowest clock is slow, how far the fastest clock is fast, and the difference between these two clocks.
     fn clocks(&self) -> (Duration, Duration, Duration) {
         let skew = || self.testimony.skew.iter().copied();
         let (slowest, fastest) = (skew().min().unwrap_or(0), skew().max().unwrap_or(0));
@@ -303,7 +299,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The times at which the holder of the Lease could work.
+/// The times at which a leader existed and could work.
 fn led(history: &History, testimony: &Testimony) -> Uptime {
     let begin = history.leaders.first().map_or(history.end, |(at, _)| *at);
     let mut down = vec![(Timestamp::UNIX_EPOCH, begin)];
@@ -312,22 +308,21 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
         if leader.is_empty() {
             down.push((*from, to));
         }
-        // An outage of a leader does not count after the end of its leadership. Then only the recovery time of the next
-        // leader counts.
+        // An outage of a leader ends at the latest when the next operator becomes the leader.
         let outages = testimony.outages.iter().filter(|outage| outage.who == *leader);
         for outage in outages.filter(|outage| outage.from < to && *from <= outage.to) {
             let hindered = matches!(outage.what.split('(').next(), Some("Storm" | "Partition"));
             let rest = if hindered { outage.to.duration_since(outage.from) } else { SignedDuration::ZERO };
             down.push((outage.from.max(*from), (outage.to + rest).min(to)));
         }
-        // A new leader needs time to recover, so its start counts as an outage without duration. `recovering`
-        // extends this outage by the time to recover.
+        // A new leader needs time before it works. `recovering` adds this time to an outage, so the start of the leader is
+        // an outage without duration.
         down.push((*from, *from));
     }
     Uptime::recovering(down)
 }
 
-/// The differences between the current state and the expected final state.
+/// The differences between the current state and the state that Assent must reach after the faults.
 pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     let cleared = |life: &Life| {
         let clearance = history
@@ -371,13 +366,13 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// Whether a pod had to end before `by`, and an Event states that its node does not confirm the end.
+/// Whether the deletion of the pod gave it time only until `by`, and an Event states that its node does not confirm its end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
         && history.has_event(uid, "StopOverdue")
 }
 
-/// Whether a Clearance clears a pod at an instant. Compares only the fields that this test varies.
+/// Whether a Clearance clears a pod at `now`. Compares only the fields that the chaos test varies.
 fn clears(clearance: &Value, pod: &Value, now: Timestamp) -> bool {
     let system = pod["metadata"]["labels"]["assent.dev/system"].as_str().unwrap_or_default();
     let cleared = clearance["systems"][system]["cleared"].as_array().into_iter().flatten();

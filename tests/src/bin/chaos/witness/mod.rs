@@ -1,5 +1,4 @@
-//! The witness is a separate process with its own client, which connects only to the API server. It records all
-//! changes, and judges the changes at the end.
+//! The witness: a separate process that only watches the API server. It records all changes, and judges them at the end.
 //!
 //! ```text
 //!  API server ── watches ──► Line ──► history.jsonl         chaos ── stdin: Testimony ──► judge
@@ -37,13 +36,13 @@ use self::history::{Change, History, Line};
 use self::judge::{Figures, judge, unsettled};
 pub use self::judge::{Testimony, Violation};
 
-/// The timeout for the expected final state, from the end of the faults. The largest clock error is added.
+/// The longest time from the end of the faults to the expected final state. [`Watches::settle`] adds the largest clock
+/// error.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The wait after an error of a watch, so that retries cause little load on the API server.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The options of the witness.
 #[derive(Args)]
 pub struct Options {
     /// The kubeconfig of the witness.
@@ -57,12 +56,9 @@ pub struct Options {
     history: PathBuf,
 }
 
-/// The result of the judgement, which the witness prints as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The broken promises.
     pub violations: Vec<Violation>,
-    /// The numbers of judged objects.
     pub figures: Figures,
     /// The history of the first violation.
     pub story: Vec<String>,
@@ -104,7 +100,7 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// The watches of the witness, and the changes that they delivered.
+/// The watches of the witness, and the changes that they delivered. A source is one kind in one namespace.
 struct Watches {
     events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
     file: BufWriter<File>,
@@ -113,7 +109,7 @@ struct Watches {
     there: Vec<BTreeMap<String, DynamicObject>>,
     /// For each source, the objects of a list that is not complete yet.
     listed: Vec<Option<BTreeMap<String, DynamicObject>>>,
-    /// The sources that have not finished their first list.
+    /// The sources whose first list is not complete.
     unlisted: Vec<usize>,
 }
 
@@ -169,7 +165,7 @@ impl Watches {
         future::pending::<()>().await;
     }
 
-    /// Waits until the state has been as expected for 2 s. Returns the differences that remain at the timeout.
+    /// Waits until the state has been as expected for two seconds. Returns the differences that remain at the timeout.
     async fn settle(&mut self, testimony: &Testimony) -> Vec<String> {
         let wrong_clocks = testimony.skew.iter().map(|skew| skew.unsigned_abs()).max().unwrap_or(0);
         let end = Instant::now() + TIMEOUT + Duration::from_secs(wrong_clocks);
@@ -240,7 +236,7 @@ impl Watches {
     }
 }
 
-/// The sources for objects of `kind`. The sources exclude the objects of other tenants, which the witness cannot parse.
+/// The sources for objects of `kind`. They exclude the objects of other tenants, which the witness cannot parse.
 fn sources(
     client: &Client,
     kind: &ApiResource,

@@ -1,15 +1,13 @@
-//! Computes the times at which each version was cleared, from the decisions. The code shares nothing with the operator.
+//! Computes from the decisions when each version was cleared. It shares no code with the operator.
 //!
 //! ```text
 //!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by its person in its role
 //!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
 //! ```
 //!
-//! The API server records whole seconds. Of two decisions in one second, the decision against the version
-//! counts. But an operator may act when it knows only the first of the two. Then only the first one counts.
-//! An operator learns decisions in the order in which the witness receives them. So
-//! [`Record::may_have_been_cleared`] tries each possible number of known decisions, beginning with the oldest
-//! decision.
+//! The API server records whole seconds. If two decisions have the same second, the decision against the version takes
+//! precedence. But an operator can act after it received the first decision and before it received the second. So
+//! [`Record::may_have_been_cleared`] judges with the oldest n decisions, for each possible n.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +17,12 @@ use serde_json::Value;
 /// A decision of a person: the content of one Approval.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The time at which the API server recorded the decision.
     pub at: Timestamp,
-    /// The user name of the person.
     pub who: String,
-    /// The role in which the person decided.
     pub role: String,
     /// `Approve`, `Reject` or `Revoke`.
     pub what: String,
-    /// The expiry (`notAfter`), if the decision has one.
+    /// `notAfter` of the Approval.
     pub end: Option<Timestamp>,
 }
 
@@ -42,8 +37,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Adds an Approval after all earlier Approvals. An Approve is ignored if its digest is not `digest`, the digest of
-    /// the version.
+    /// Adds an Approval after all earlier Approvals. Ignores an Approve for another digest than `digest`, the digest of the
+    /// version.
     pub fn add(&mut self, approval: &Value, digest: Option<&str>) {
         let (meta, spec) = (&approval["metadata"], &approval["spec"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -61,24 +56,22 @@ impl Record {
         });
     }
 
-    /// Sets the roles that the level of a namespace's system requires.
+    /// Sets the roles that the risk level in `namespace` requires.
     pub fn set_roles(&mut self, namespace: &str, roles: Vec<String>) {
         self.roles.insert(namespace.to_owned(), roles);
     }
 
-    /// The decisions about a version.
     pub fn about(&self, subject: &Subject) -> &[Decision] {
         self.decisions.get(subject).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version is cleared at `now`, with all decisions up to `now`.
+    /// Whether a version is cleared at `now` by the decisions up to `now`.
     pub fn cleared(&self, subject: &Subject, now: Timestamp) -> bool {
         let known: Vec<_> = self.about(subject).iter().filter(|decision| decision.at <= now).collect();
         self.cleared_by(&known, subject, now)
     }
 
-    /// Whether the version is cleared at `now` for an operator that knows all decisions up to some instant between
-    /// `from` and `to`.
+    /// Whether the version is cleared at `now`, judged with all decisions up to any instant between `from` and `to`.
     pub fn may_have_been_cleared(
         &self,
         subject: &Subject,
@@ -86,7 +79,7 @@ impl Record {
         now: Timestamp,
     ) -> bool {
         let all: Vec<_> = self.about(subject).iter().collect();
-        // The API server records whole seconds, so a decision may be up to a second later than its time.
+        // The API server records times without fractions of a second. So a decision may be up to a second later than its time.
         let least = all.iter().position(|decision| decision.at + SignedDuration::from_secs(1) >= from);
         let most = all.iter().rposition(|decision| decision.at <= to).map_or(0, |last| last + 1);
         (least.unwrap_or(all.len()).min(most)..=most)
@@ -111,7 +104,7 @@ impl Record {
         !rejected && roles.iter().all(|role| decisions().any(|s| s.role == *role && counts(s)))
     }
 
-    /// All instants from `from` to `to` at which the clearance of a version may change.
+    /// `from`, `to`, and all instants between them at which a version can become cleared or withheld.
     pub fn instants(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let each = self
             .about(subject)
@@ -140,7 +133,6 @@ impl Record {
     }
 }
 
-/// Parses an instant in the format of the API server.
 pub fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }

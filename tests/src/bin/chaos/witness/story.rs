@@ -1,4 +1,4 @@
-//! The history of a violation: the changes of the affected objects, and the outages at that time, in order.
+//! Tells what led to a violation: the changes of the affected objects and the outages, in order of time.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::history::{Change, Line, is_held};
 use super::judge::{Testimony, Violation};
 
-/// The duration of the history before the violation.
+/// How long before the violation the story begins.
 const BEFORE: SignedDuration = SignedDuration::from_secs(20);
 
-/// The history of `violation`, one line of text per change.
 pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<String> {
     let (from, to) = (violation.from - BEFORE, violation.to + SignedDuration::from_secs(2));
     let mut story: Vec<(Timestamp, String)> = Vec::new();
@@ -28,7 +27,7 @@ pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<S
             "Event" => line.object["regarding"]["uid"] == violation.object,
             _ => false,
         };
-        // All earlier decisions are relevant.
+        // Old decisions matter, because they can still be in effect.
         if !concerns || line.at > to || (line.at < from && line.kind() != "Approval") {
             continue;
         }

@@ -1,16 +1,16 @@
-//! Measures lags and grace periods in uptime. Uptime is the time in which all required components were up and
-//! recovered.
+//! Measures durations in uptime: only the time counts in which all required components were up and had recovered.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The time that a component needs to recover after an outage.
+/// The time that a component needs after an outage until it works again.
 const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// The times at which all required components were up. `down` has all other periods, in order and without overlap.
+/// The times at which all required components were up.
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
+    /// All other periods, in order and without overlap.
     down: Vec<(Timestamp, Timestamp)>,
 }
 
@@ -29,13 +29,13 @@ impl Uptime {
         Self { down }
     }
 
-    /// As [`Uptime::new`], but each outage is extended by the time to recover.
+    /// The uptime outside `outages`, if each outage lasts until its component has recovered.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// As [`Uptime::recovering`], but each outage is also extended by the back-off of clients. The back-off
-    /// may be as long as the outage.
+    /// As [`Uptime::recovering`], but each outage also lasts for the back-off of the clients. The back-off can be as long as
+    /// the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
