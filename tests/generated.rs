@@ -1,5 +1,4 @@
-//! Checks the files that are generated from the source. `make generate` writes them, and these tests fail if a file is
-//! stale or edited by hand.
+//! Checks the generated files. `make generate` writes them. These tests fail if a file is stale or edited by hand.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
@@ -38,8 +37,7 @@ fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The kinds of signs that a pod uses an accelerator, each with the chart value that adds names to the list
-/// of this kind.
+/// The kinds of signs that a pod uses an accelerator. For each kind, the chart value that adds names to its list.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),
@@ -47,13 +45,13 @@ const LISTS: [(&str, &str); 4] = [
     ("annotation", "annotations"),
 ];
 
-/// The prefix of a placeholder name. A Helm template for the chart value replaces the placeholder in the policies.
+/// The prefix of a made-up name in each list. In the generated policies, a Helm template for the chart value replaces the
+/// made-up name.
 const PLACEHOLDER: &str = "added-";
 
 #[test]
 fn the_policies_of_the_chart_are_current() {
-    // Helm evaluates these templates before it parses the YAML. The templates quote text with back quotes,
-    // because YAML would escape double quotes.
+    // The YAML serializer would escape double quotes in these Helm templates, so they have back quotes.
     let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACEHOLDER}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),
@@ -94,7 +92,7 @@ fn the_policy_names_of_the_chart_are_current() {
     is_current("charts/assent/templates/_policies.tpl", &file);
 }
 
-/// The table combines the descriptions of the schema with the defaults of `values.yaml`.
+/// The table has the descriptions of `values.schema.json` and the defaults of `values.yaml`.
 #[test]
 fn the_values_table_of_the_chart_is_current() {
     const FILE: &str = "charts/assent/README.md";
@@ -131,7 +129,6 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
     }
 }
 
-/// The page shows each part of the CEL expression that compares a pod with a cleared version.
 #[test]
 fn the_page_on_pod_matching_is_current() {
     let mut page = "# How the API server compares a pod\n\n\
@@ -151,7 +148,7 @@ fn the_page_on_pod_matching_is_current() {
     is_current("docs/pod-match.md", &page);
 }
 
-/// The tables come from `policy::FIELDS`. Another test compares `policy::FIELDS` with the `OpenAPI` of the API server.
+/// Another test compares `policy::FIELDS` with the `OpenAPI` of the API server.
 #[test]
 fn the_page_on_pod_fields_is_current() {
     const FILE: &str = "docs/fields.md";
@@ -184,7 +181,6 @@ fn the_page_on_pod_fields_is_current() {
     is_current(FILE, &format!("{before}{BEGIN}{tables}"));
 }
 
-/// The page has the help text of `kubectl assent` and of each command.
 #[test]
 fn the_plugin_reference_is_current() {
     const COLUMNS: usize = 100;
@@ -207,7 +203,7 @@ fn the_plugin_reference_is_current() {
     is_current("docs/kubectl-assent.md", &page);
 }
 
-/// The examples for the fuzz seeds, each with the file of its first version.
+/// The examples that become fuzz seeds, each with the file of its first version.
 const EXAMPLES: [(&str, &str); 4] = [
     ("credit-scorer", "modelversion-v1.yaml"),
     ("kserve-storage-initializer", "modelversion.yaml"),
@@ -220,7 +216,7 @@ fn example(file: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).expect(file)).expect(file)
 }
 
-/// The seeds are the examples, converted to the input format of each fuzz target.
+/// The seeds are the examples in the input format of each fuzz target.
 #[test]
 fn the_fuzz_seeds_are_current() {
     let seed = |target: &str, name: &str, value: &Value| {
@@ -256,7 +252,7 @@ fn the_fuzz_seeds_are_current() {
     seed("signature", "credit-scorer", &signed(&approval));
 }
 
-/// An approval that is signed with a key, and the role that lists the key.
+/// `approval` with the signature of a key, and the role that lists this key.
 fn signed(approval: &Value) -> Value {
     let key = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/policy/tests/alice.key");
     let key = PrivateKey::from_openssh(fs::read_to_string(key).expect("a file")).expect("a key");

@@ -1,4 +1,4 @@
-//! The chart shows each measurement as a multiple of its goal, on a logarithmic scale.
+//! Draws each measurement as a multiple of its goal, on a logarithmic scale.
 //!
 //! ```text
 //!  measure   ▆▆▆▆▆▆▆▆▆▆━━   │    the median as a bar, the range of the rounds as a line
@@ -14,11 +14,10 @@ const WIDTH: f64 = 1180.0;
 const LINE: f64 = 22.0;
 const TOP: f64 = 54.0;
 
-/// The number of powers of two on each side of the goal. The scale is from an eighth of the goal to eight
-/// times the goal.
+/// The powers of two on each side of the goal. The scale goes from an eighth of the goal to eight times the goal.
 const POWERS: f64 = 3.0;
 
-/// The colours are distinct and readable on white and on black.
+/// The colours are readable on white and on black.
 const STYLE: &str = "<style>
   text { font: 13px system-ui, sans-serif; fill: #57606a }
   .title { font-weight: 600 } .end { text-anchor: end } .middle { text-anchor: middle }

@@ -1,16 +1,16 @@
-//! Measures the time that admission adds to the creation and the change of a pod. The baseline is the time of the same
+//! Measures how much time admission adds to the creation and the change of a pod. The baseline is the time of the same
 //! requests in an ungoverned namespace.
 //!
 //! ```text
-//! round ── request i ──┬─ ungoverned                   one after the other, so that a slow machine
-//!                      ├─ cleared, 1 system            affects all of them
+//! round ── request i ──┬─ ungoverned                   the cases take turns, so that a slow machine
+//!                      ├─ cleared, 1 system            affects all cases
 //!                      ├─ cleared, 50 systems x 2
 //!                      ├─ held
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two cases show the minimum cost of policies that read a Clearance. One mutating and one validating policy
-//! "only look": they read an equal Clearance, as the policies of Assent do, but check nothing.
+//! The last two cases show the minimum cost of policies that read a Clearance. Their two policies "only look": they read
+//! an equal Clearance, but compare nothing.
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ use crate::stats::{median, ms};
 use crate::world;
 use crate::{Scale, progress};
 
-/// The number of concurrent clients in a measurement of a rate.
+/// The number of clients that send requests at the same time in a measurement of a rate.
 const CLIENTS: usize = 8;
 
 /// The number of bursts per round for each case.
 const TURNS: usize = 8;
 
-/// The goal for the time that admission adds, in milliseconds.
+/// The goal: admission adds at most half a millisecond.
 const CREATE: Goal = Goal::Over(0.5);
 
 /// A case: a namespace, and the pod that is created in it.
@@ -47,13 +47,12 @@ struct Place {
 /// The namespaces of all cases. Two cases use `large`.
 const NAMESPACES: [&str; 5] = ["free", "small", "large", "looks-small", "looks-large"];
 
-/// Whether Assent governs a namespace. Only governed namespaces have goals.
+/// Only the governed namespaces have goals.
 fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
 
-/// The name of the policies that only read the Clearance, and the value of the label that selects their
-/// namespaces.
+/// The name of the policies that only look, and the value of the label `bench` on their namespaces.
 const LOOK: &str = "bench-look";
 
 /// A pod and the path at which it is created.
@@ -71,7 +70,6 @@ impl Creation {
 /// The measured values, in milliseconds or requests per second, by place and then by round.
 type Figures = Vec<Vec<f64>>;
 
-/// Measures the creation and the change of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
     let places = prepare(&rest).await?;
@@ -119,7 +117,7 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
         Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
     };
-    // The Clearance lists the newest version first, so admission compares v0 last.
+    // The Clearance lists the newest version first, so admission compares v0 last. This is the slowest case.
     let places = vec![
         place("ungoverned", "free", 0, 0, false),
         place("cleared, 1 system", "small", 0, 0, false),
@@ -134,8 +132,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Creates the policies that only read the Clearance, for `namespaces`. The policies admit every pod, except
-/// a pod of system `none`. The refusal of such a pod shows that the API server enforces the policies.
+/// Creates the policies that only look, for `namespaces`. They refuse only a pod of the system `none`. The refusal of
+/// such a pod shows that the API server uses the policies.
 async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });
@@ -194,7 +192,7 @@ async fn in_turn<T>(
         let mut round = vec![Vec::with_capacity(turns); places.len()];
         for turn in 0..turns {
             for index in 0..places.len() {
-                // The order changes, so that each turn begins with another place.
+                // Each turn begins with another place.
                 let place = (index + turn) % places.len();
                 round[place].push(measure(&places[place]).await?);
             }
@@ -204,17 +202,17 @@ async fn in_turn<T>(
     Ok(figures)
 }
 
-/// The median duration of a creation by place and round, in milliseconds.
+/// The median duration of a creation, in milliseconds.
 async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: usize) -> Result<Figures> {
     in_turn(creations, rounds, requests, async |creation| Ok(ms(rest.timed(creation.request()?).await?.1)))
         .await
 }
 
-/// The number of completed requests per second, with several clients.
+/// The completed requests per second with [`CLIENTS`] clients.
 async fn rates(cluster: &ControlPlane, creations: &[Creation], scale: &Scale) -> Result<Figures> {
     let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
     let measure = async |creation: &Creation| rate(&clients, creation, scale.burst).await;
-    // The first round is a warm-up, so its values are not used.
+    // This round is a warm-up.
     in_turn(creations, 1, 1, measure).await?;
     in_turn(creations, scale.rounds, TURNS, measure).await
 }
@@ -239,7 +237,7 @@ async fn rate(clients: &[Rest], creation: &Creation, burst: Duration) -> Result<
     Ok(counts as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// The duration of creations that are not dry runs. The pods are deleted after each round.
+/// The duration of creations without dry run. Deletes the pods after each round.
 async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let creations = creations(places, "");
     let mut figures = vec![Vec::new(); places.len()];
@@ -254,7 +252,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The duration of the change of a label on running pods. Assent does not use the label.
+/// The duration of a change of a label that Assent does not use, on running pods.
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let mut pods = Vec::new();
     for place in places {

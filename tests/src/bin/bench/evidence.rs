@@ -1,4 +1,4 @@
-//! Measures the operator with evidence: systems whose level has five assessment requirements and three expressions.
+//! Measures the operator with many systems whose level requires five assessments and three expressions.
 //!
 //! ```text
 //! namespace evidence-0 … ── 10 systems each ── a version, 5 assessments, 1 decision that signs all five
@@ -25,13 +25,12 @@ use crate::stats::{median, ms};
 use crate::world::{self, SYSTEMS_PER_NAMESPACE};
 use crate::{Scale, machine, progress};
 
-/// The risk level of all systems, and the prefix of their namespaces.
+/// The name of the risk level of all systems.
 const LEVEL: &str = "evidence";
 
-/// The number of assessments of a system. Each assessment is for a requirement of its own.
+/// The number of assessments of a system. Each is for another requirement.
 const ASSESSMENTS: usize = 5;
 
-/// Measures the operator with evidence. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     create(&admin, &alice, scale.systems).await?;
@@ -115,8 +114,7 @@ fn result_name(system: usize, number: usize, value: &str) -> String {
     format!("system-{system}-result-{number}-{value}")
 }
 
-/// The decision that signs these results of a system. Each entry of `results` has the name and the digest of
-/// an assessment.
+/// The decision that signs results. Each entry of `results` has the name and the digest of an assessment.
 fn attestation(system: usize, digest: &Value, results: &[Value]) -> Value {
     let version = world::version_name(system, 0);
     let mut attest = world::decision("Attest", &world::system_name(system), &version, digest);
@@ -201,17 +199,15 @@ async fn memory(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     Ok(memory)
 }
 
-/// For one system after the other, signs a failing result and then patches a label of the version. Returns
-/// two medians for each round, in ms: the time of a patch (the baseline), and the time until the Clearance
-/// withholds the system.
+/// For each system, signs a failing result and then patches a label of the version. Returns two medians for each round, in
+/// milliseconds: the time of the patch, which is the baseline, and the time until the Clearance withholds the system.
 async fn results(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut floor, mut judged) = (Vec::new(), Vec::new());
     let mut systems = 0..scale.systems;
     for round in 1..=scale.rounds {
         progress(&format!("new results, round {round} of {}", scale.rounds));
         let (mut patched, mut times) = (Vec::new(), Vec::new());
-        // Each system is in another namespace, so that the pause after each compile of a namespace does not
-        // affect the measurement.
+        // The operator pauses after each compile of a namespace. So each measured system is in another namespace.
         for system in systems.by_ref().step_by(SYSTEMS_PER_NAMESPACE).take(scale.releases) {
             times.push(ms(judge(admin, alice, system).await?));
             let version = world::version_name(system, 0);
@@ -240,8 +236,7 @@ async fn judge(admin: &Rest, alice: &Rest, system: usize) -> Result<Duration> {
         Ok(!digest.is_null())
     })
     .await?;
-    // The operator may still write Events and statuses for the new result. Without this wait, that work would
-    // affect the measurement.
+    // Writes of the operator about the new result must not affect the measurement.
     sleep(Duration::from_millis(700)).await;
     let attest = attestation(system, &subject, &[json!({ "name": name, "digest": digest })]);
     let withheld = pin!(withheld(admin, &namespace, &world::system_name(system)).await?);
@@ -253,8 +248,7 @@ async fn judge(admin: &Rest, alice: &Rest, system: usize) -> Result<Duration> {
     Ok(withheld.saturating_duration_since(signed))
 }
 
-/// Starts a watch of the Clearance. The returned future gives the instant at which the Clearance clears no version of
-/// the system.
+/// Starts a watch. The returned future gives the instant at which the Clearance clears no version of the system.
 async fn withheld(
     admin: &Rest,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! Measures a simultaneous expiry: in many namespaces, the only approval of a system expires in the same second.
+//! Measures many expiries at once: in each of many namespaces, the only approval of a system expires in the same second.
 //!
 //! The measured time is from that second until the last Clearance is rewritten. The baseline is the time in
 //! which a client writes the same number of objects.
@@ -30,20 +30,19 @@ use crate::{Scale, machine, progress};
 const SYSTEM: &str = "system-0";
 const VERSION: &str = "system-0-v0";
 
-/// The number of concurrent requests of the client.
+/// The number of concurrent requests.
 const CONCURRENCY: usize = 16;
 
 /// The number of namespaces in which a dry run creates a pod after the expiry.
 const SAMPLE: usize = 50;
 
-/// The validity of the approvals. Within this time, all approvals must be created and compiled. With fewer than 100
-/// namespaces, the validity is a ninth of this time.
+/// The validity of the approvals. Within this time, the benchmark creates all approvals and the operator compiles them.
+/// With fewer than 100 namespaces, the validity is a ninth of this time.
 const LEAD: Duration = Duration::from_secs(45);
 
 /// The timeout of each step.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Measures a simultaneous expiry. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     let count = scale.expiring;
@@ -135,7 +134,7 @@ async fn written(admin: &Rest, count: usize) -> Result<f64> {
     Ok(ms(begin.elapsed()))
 }
 
-/// A stream of all Clearances that exist, are created or are modified.
+/// A stream of all Clearances: first the existing ones, then each created or modified one.
 async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>>> {
     let api: Api<Clearance> = Api::all(admin.0.clone());
     let events = api.watch(&WatchParams::default(), "0").await?.map_err(Into::into);
@@ -148,8 +147,8 @@ async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>
     Ok(events.try_filter_map(clearance).boxed())
 }
 
-/// If `cleared`, waits until each of `count` Clearances clears a version. Otherwise, waits until each of them clears no
-/// version. Returns the time.
+/// Waits until `count` Clearances clear a version, or until `count` Clearances clear no version if `cleared` is false.
+/// Returns the time at which this is true.
 async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTime> {
     let mut clearances = clearances(admin).await?;
     let mut there = BTreeSet::new();
@@ -184,8 +183,8 @@ async fn last_rewritten(admin: &Rest, count: usize, end: Timestamp) -> Result<f6
     Ok(ms(until_all(admin, count, false).await?.duration_since(end)?))
 }
 
-/// Makes a dry run of the creation of one pod in each sampled namespace after `end`. Returns the number of pods that
-/// are admitted without a gate. The other pods are held, or they are refused while the expired Clearance still exists.
+/// After `end`, creates one pod in each sampled namespace, as a dry run. Returns the number of pods that are admitted
+/// without a gate. Other pods are held, or refused while the Clearance still contains the expired version.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
 async fn admitted_after(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let pod = world::pod(SYSTEM, VERSION);

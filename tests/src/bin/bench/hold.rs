@@ -1,5 +1,5 @@
-//! Measures two durations. The first is from the response to an incident that holds a system until the
-//! Clearance withholds the system. The second is from there until the first pod of the system is stopped.
+//! Measures how fast an incident stops a system: first until the Clearance withholds the system, then until the operator
+//! stops the first pod.
 //!
 //! ```text
 //! incident ── decided ──► Clearance without the version ── stopped ──► first pod
@@ -27,7 +27,6 @@ use crate::{Scale, progress};
 
 const HELD: &str = "hold";
 
-/// Measures holds. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     world::namespace(&admin, HELD, true).await?;
@@ -62,8 +61,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-/// Starts a watch of the Clearance. The returned future ends when the Clearance clears no version of
-/// `system`.
+/// Starts a watch. The returned future ends when the Clearance clears no version of `system`.
 async fn withheld(rest: &Rest, system: String) -> Result<impl Future<Output = Result<Instant>> + use<>> {
     let api: Api<Clearance> = Api::namespaced(rest.0.clone(), HELD);
     let mut events = watcher(api, Config::default()).default_backoff().boxed();

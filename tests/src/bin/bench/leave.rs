@@ -1,6 +1,6 @@
-//! Measures when the pods that a label selects are deleted or lose the label.
+//! Measures when the pods of a label selector are gone or lose the label.
 //!
-//! A separate task reads the watch, because the API server closes a watch that is read too slowly.
+//! A separate task reads the watch, because the API server closes the watch of a slow client.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::rest::Rest;
 
-/// The instants at which the first pod began to leave the selection, and the last pod had left it.
+/// When the first pod began to leave the selection, and when the last pod had left it.
 pub struct Left {
     pub first: Instant,
     pub last: Instant,

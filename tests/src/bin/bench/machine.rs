@@ -1,5 +1,4 @@
-//! Facts about the machine and about the versions of the programs, and the memory and processor time of
-//! processes.
+//! Facts about the machine and the programs, and the memory and processor time of processes.
 
 use std::fs;
 use std::process::Command;
@@ -15,10 +14,9 @@ use crate::rest::Rest;
 /// The clock ticks per second (`USER_HZ`). It is 100 on every Linux that Kubernetes supports.
 const TICKS: f64 = 100.0;
 
-/// The timeout of [`quiet`], which waits until the operator uses almost no processor time.
+/// The timeout of [`quiet`].
 const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// Collects the facts about the machine and the versions for the JSON file.
 pub async fn facts(rest: &Rest) -> Result<Value> {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -54,8 +52,7 @@ pub fn resident(process: &Process) -> Result<f64> {
 /// The processor time that a process has used.
 pub fn processor(process: &Process) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
-    // The name in brackets may contain spaces. User and system time are the 12th and 13th field after the
-    // name.
+    // Fields 12 and 13 after the name are the user and system time. The name is in brackets and may contain spaces.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =
         fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());

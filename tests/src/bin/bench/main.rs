@@ -1,5 +1,5 @@
-//! The benchmark measures the cost of Assent, and compares it with a baseline from the same rounds. See
-//! `docs/performance.md`. The code and the output call the baseline `floor`.
+//! The benchmark measures the cost of Assent, and compares it with a baseline, which the code and the output call `floor`.
+//! See `docs/performance.md`.
 //!
 //! ```text
 //! main ─┬─ create    the time that admission adds to a request for a pod  ┐
@@ -90,19 +90,19 @@ pub struct Scale {
     rounds: usize,
     /// The number of requests that one client sends per round.
     requests: usize,
-    /// The time in which eight clients send requests.
+    /// How long eight clients send requests in one measurement.
     burst: Duration,
-    /// The number of pods that are released one by one per round.
+    /// The number of pods that the operator releases one by one per round.
     releases: usize,
-    /// The number of pods that are released together.
+    /// The number of pods that the operator releases together.
     released: usize,
-    /// The number of pods that are stopped together.
+    /// The number of pods that the operator stops together.
     stopped: usize,
     /// The number of namespaces whose only approval expires in the same second.
     expiring: usize,
     systems: usize,
     pods: usize,
-    /// The time in which the idle operator is measured.
+    /// How long the benchmark measures the idle operator.
     quiet: Duration,
 }
 
@@ -145,7 +145,6 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Reads the rows of earlier runs.
 fn read(files: &[PathBuf]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for file in files {
@@ -169,13 +168,12 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let mut rows = Vec::new();
     for part in &arguments.only {
-        // Each part has its own control plane, so that the objects of other parts do not affect the
-        // measurement.
+        // Objects of other parts would affect the measurement, so each part has its own control plane.
         progress("starting a control plane and installing Assent");
         let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
         let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;
         rows.extend(measure(&cluster, *part, &scale).await?);
-        // The file is written after each part, so that a later failure does not lose these figures.
+        // After each part, the file is complete, so that a later failure loses no figures.
         let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
         std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     }

@@ -1,4 +1,4 @@
-//! Measures the operator with two monitors for each of many systems, and a real Prometheus.
+//! Measures the operator with many systems, each with two monitors, and a real Prometheus.
 //!
 //! ```text
 //! namespace monitors-0 … ── 10 systems ── 2 monitors each, every minute ── one series of the namespace
@@ -15,17 +15,15 @@ use crate::rest::Rest;
 use crate::world::{self, SYSTEMS_PER_NAMESPACE};
 use crate::{Scale, machine, progress};
 
-/// The timeout for the first measurement of all monitors.
+/// The longest time until every monitor has measured its metric once.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
-/// The number of seconds in which the queries are counted.
+/// The number of seconds for which the benchmark counts the queries.
 const SAMPLES: u32 = 30;
 
 /// The number of monitors of a system.
 const MONITORS: usize = 2;
 
-/// Measures the memory and the processor time of the operator, and the queries in each second. Returns the rows of the
-/// report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (rest, prometheus) = (Rest::of(cluster, Person::Admin)?, Prometheus::start(cluster).await?);
     let monitors = scale.systems * MONITORS;
@@ -71,7 +69,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-/// The number of queries in each of [`SAMPLES`] successive seconds.
+/// The number of queries in each of [`SAMPLES`] consecutive seconds.
 async fn each_second(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     progress(&format!("counting {} monitors for {SAMPLES} seconds", scale.systems * MONITORS));
     let (mut seconds, mut before) = (Vec::new(), queries(assent).await?);

@@ -1,10 +1,8 @@
-//! Measures the time from the response to the last Approval until a held pod has no gate. With many pods, the time ends
-//! when the last pod has no gate.
+//! Measures the time from the response to the last Approval until a held pod, or the last of many held pods, has no gate.
 //!
-//! The baseline is a lower bound that is measured without the work of Assent. For one release, the baseline is the time
-//! of one update of a pod. A release needs at least two writes, one after the other: the Clearance, then the pod. For
-//! many releases, a client removes the gates of the same number of ungoverned pods, with the concurrency of the
-//! operator.
+//! The baseline is a lower bound without Assent. For one release, it is the time of one update of a pod, although a release
+//! needs at least two writes: the Clearance, then the pod. For many releases, a client removes the gates of the same
+//! number of ungoverned pods, with the concurrency of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -25,14 +23,13 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "release-many";
 const FREE: &str = "release-floor";
 
-/// The gate of the pods that measure the baseline. The operator ignores this gate.
+/// The gate of the baseline pods. The operator ignores this gate.
 const FLOOR_GATE: &str = "bench.example/clearance";
 const FLOOR_LABEL: &str = "bench.example/held";
 
-/// The number of updates of each released pod. The median time of these updates is the baseline.
+/// The number of updates of each released pod. The median of all these updates is the baseline.
 const CHANGES: usize = 10;
 
-/// Measures the release of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     Ok(vec![one(&admin, &alice, scale).await?, many(&admin, &alice, assent, scale).await?])
@@ -45,7 +42,7 @@ async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
     for _ in 0..scale.rounds {
         let (mut patched, mut released) = (Vec::new(), Vec::new());
         for _ in 0..scale.releases {
-            // Each pod has its own namespace, so that the Clearance of the namespace contains no other versions.
+            // Each pod has its own namespace, so that the Clearance contains only one version.
             let namespace = format!("release-{system}");
             world::namespace(admin, &namespace, true).await?;
             let pod = held_pod(admin, &namespace, system).await?;
@@ -85,8 +82,7 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
         let removals = removals(admin).await?;
-        // The operator may still write Events and the pod counts of the status. This work would affect the
-        // measurement.
+        // Earlier work of the operator must not affect the measurement.
         machine::quiet(assent).await?;
         let approval = world::decision("Approve", &system, &version, &digest);
         for turn in 0..2 {
@@ -114,7 +110,7 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
     })
 }
 
-/// The requests that remove the gates of the baseline pods, in the form that the operator uses.
+/// The requests that remove the gates of the baseline pods, with the same patch as the operator.
 async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     let remove = |name: String| {
         let patch = json!({
@@ -126,8 +122,8 @@ async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     admin.names(&world::pods(FREE)).await?.into_iter().map(remove).collect()
 }
 
-/// Watches until all pods of a namespace have lost `label`, while `work` runs. Returns the time from the
-/// instant that `work` returns until the last pod has lost the label.
+/// Runs `work` and waits until all pods of a namespace have lost `label`. Returns the milliseconds from the instant that
+/// `work` returns until the last pod has lost the label.
 async fn until_released(
     admin: &Rest,
     namespace: &str,
@@ -151,8 +147,7 @@ pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instan
     work.await.map(|_| Instant::now())
 }
 
-/// Creates a new system that needs one approval, and a pod of this system. Then waits 0.7 s, so that the
-/// operator can become idle.
+/// Creates a system that needs one approval, and a held pod of this system. Returns the name of the pod.
 async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
     admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&name, "limited")).await?;
@@ -160,7 +155,7 @@ async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String
     world::judged(admin, namespace, &version).await?;
     let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
-    // The operator may still write Events and statuses. This work would affect the measurement.
+    // Later writes of the operator about the new objects must not affect the measurement.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }

@@ -1,5 +1,5 @@
-//! The report, as a table and as JSON. It shows the baseline next to Assent, because an absolute time mainly depends on
-//! the machine. In the table and in JSON, the baseline is called `floor`.
+//! The report, as a table and as JSON. Next to each value of Assent, it shows the baseline, because an absolute time mainly
+//! depends on the machine. The table and the JSON call the baseline `floor`.
 
 use std::fmt::Write as _;
 
@@ -51,12 +51,11 @@ pub enum Goal {
     Times(f64),
     /// At least this share of the baseline.
     Share(f64),
-    /// At most this value. The baseline has no effect on this goal.
+    /// At most this value, whatever the baseline is.
     Within(f64),
 }
 
-/// One measurement. It usually has one value per round for Assent. If there is a baseline, it also has one
-/// value per round for the baseline.
+/// One measurement. `assent` usually has one value per round, and so has `floor` if there is a baseline.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,
@@ -84,7 +83,7 @@ impl Row {
             Goal::Over(added) => self.added().map(|is| is / added),
             Goal::Times(times) => self.ratio()?.map(|is| is / times),
             Goal::Share(share) => self.ratio()?.map(|is| share / is),
-            // A goal of zero has no multiples. The result zero counts as half of the goal.
+            // Zero has no multiples. The chart shows a result of zero as half of the goal.
             Goal::Within(0.0) => Spread::of(&self.assent).map(|is| is + 0.5),
             Goal::Within(limit) => Spread::of(&self.assent).map(|is| is / limit),
         })
@@ -94,7 +93,7 @@ impl Row {
         self.floor.iter().copied().zip(self.assent.iter().copied())
     }
 
-    /// The ratios of the rounds. A slow machine affects both values of a ratio, so a ratio varies less than a time.
+    /// The ratios of the rounds. A slow machine affects both values of a round, so a ratio varies less than a time.
     fn ratio(&self) -> Option<Spread> {
         let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
         (!ratios.is_empty()).then(|| Spread::of(&ratios))
@@ -154,7 +153,6 @@ fn show(Spread { median, min, max }: Spread) -> String {
     format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
 }
 
-/// Formats all rows as a table.
 pub fn table(rows: &[Row]) -> String {
     let head = ["measure", "floor", "Assent", "ratio", "goal", "met?"].map(str::to_owned);
     let lines: Vec<[String; 6]> = [head].into_iter().chain(rows.iter().map(Row::cells)).collect();
@@ -167,7 +165,6 @@ pub fn table(rows: &[Row]) -> String {
     })
 }
 
-/// All rows with the values of every round, and the facts about the machine.
 pub fn json(machine: &Value, rows: &[Row]) -> Value {
     json!({ "machine": machine, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
 }

@@ -19,7 +19,6 @@ const CONCURRENCY: usize = 32;
 /// The maximum number of requests about pods that the operator sends at the same time.
 pub const OPERATOR_CONCURRENCY: usize = 64;
 
-/// A client of the API server.
 #[derive(Clone)]
 pub struct Rest(pub Client);
 
@@ -38,12 +37,10 @@ impl Rest {
         answer.map(|answer| (answer, took)).context(what)
     }
 
-    /// Reads an object or a list.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.json(Request::get(path).body(Vec::new())?).await
     }
 
-    /// The names of the objects in a list.
     pub async fn names(&self, path: &str) -> Result<Vec<String>> {
         let list = self.get(path).await?;
         let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
@@ -55,7 +52,7 @@ impl Rest {
         self.json(post(path, object)?).await
     }
 
-    /// Creates objects at their paths, several at a time.
+    /// Creates objects at their paths, [`CONCURRENCY`] at a time.
     pub async fn create_all(&self, objects: Vec<(String, Value)>) -> Result<()> {
         let requests = objects.iter().map(|(path, object)| post(path, object)).collect::<Result<_>>()?;
         self.all(requests, CONCURRENCY).await
@@ -67,7 +64,7 @@ impl Rest {
         stream::iter(requests).map(make).buffer_unordered(concurrency).try_collect().await
     }
 
-    /// Starts a watch of an object. The returned future gives the instant at which the object meets the condition.
+    /// Starts a watch of an object. The returned future gives the instant at which `meets` accepts the object.
     pub async fn until<K, F>(
         &self,
         namespace: &str,
@@ -108,14 +105,12 @@ impl Rest {
     }
 }
 
-/// A request to create `object`.
 pub fn post(path: &str, object: &Value) -> Result<Request<Vec<u8>>> {
     Ok(Request::post(path)
         .header("content-type", "application/json")
         .body(object.to_string().into_bytes())?)
 }
 
-/// A JSON merge patch.
 pub fn patch(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
     let request = Request::patch(path).header("content-type", "application/merge-patch+json");
     Ok(request.body(part.to_string().into_bytes())?)

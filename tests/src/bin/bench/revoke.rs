@@ -1,8 +1,7 @@
 //! Measures the time from the response to a revocation until the last pod is gone.
 //!
-//! The baseline is the time in which a client deletes the same number of equal pods, with the concurrency of the
-//! operator. The pods have a controller that does not replace them. Without a controller, Assent would store the
-//! manifests of the pods.
+//! The baseline is the time in which a client deletes the same number of equal pods, with the concurrency of the operator.
+//! The owner of the pods does not replace them. Without an owner, Assent would store the manifest of each pod.
 
 use std::time::Instant;
 
@@ -22,13 +21,12 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "revoke";
 const FREE: &str = "revoke-floor";
 
-/// The times in milliseconds until the deletion of the first pod began, and until the last pod was gone.
+/// The milliseconds until the deletion of the first pod began, and until the last pod was gone.
 struct Gone {
     first: f64,
     last: f64,
 }
 
-/// Measures the stop of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     world::namespace(&admin, GOVERNED, true).await?;
@@ -37,8 +35,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, GOVERNED, round).await?;
-        // The three measurements run one after the other, because each needs the whole machine. The order
-        // changes with the round.
+        // Each measurement needs the whole machine, so they run one after the other. Each round has another order.
         for turn in 0..3 {
             let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
             populate(&admin, assent, namespace, round, scale.stopped).await?;
@@ -61,7 +58,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     Ok(vec![
         row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
         row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
-        // With evictions as the baseline, this row shows how much of the time is due to evictions instead of deletions.
+        // The operator evicts pods, which takes longer than a deletion. This row has evictions as the baseline.
         row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
@@ -79,7 +76,7 @@ pub async fn clear(admin: &Rest, alice: &Rest, namespace: &str, round: usize) ->
     Ok(digest)
 }
 
-/// Measures the baseline: a client ends each pod with one request.
+/// Measures a baseline: a client ends each pod with one request.
 async fn ended(admin: &Rest, count: usize, request: fn(&str) -> Result<Request<Vec<u8>>>) -> Result<Gone> {
     let names = admin.names(&world::pods(FREE)).await?;
     let requests = names.iter().map(|name| request(name)).collect::<Result<_>>()?;
@@ -112,7 +109,7 @@ async fn revoke(
     until_gone(admin, GOVERNED, count, from_end(alice.create(&approvals, &revocation))).await
 }
 
-/// Creates `count` pods of the version, and waits until they run and the operator is quiet.
+/// Creates `count` pods of a version, and waits until they run and the operator is idle.
 pub async fn populate(
     admin: &Rest,
     assent: &Assent,
@@ -128,13 +125,11 @@ pub async fn populate(
         "name": controller["metadata"]["name"], "uid": controller["metadata"]["uid"] }]);
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
-    // The operator may still write Events and the pod counts of the status. This work would affect the
-    // measurement.
+    // Earlier work of the operator must not affect the measurement.
     machine::quiet(assent).await
 }
 
-/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end`
-/// returns.
+/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end` returns.
 async fn until_gone(
     admin: &Rest,
     namespace: &str,

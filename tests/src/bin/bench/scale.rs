@@ -1,7 +1,7 @@
 //! Measures the operator in a large cluster: its memory, its idle cost, and the time of a cold start.
 //!
-//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of growth is
-//! the same measurement with half the number of pods or systems.
+//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of a growth is the same
+//! measurement with half the pods or half the systems.
 //!
 //! ```text
 //! namespace scale-0 … ── 10 systems each, a version each ── cleared pods of all systems
@@ -10,8 +10,8 @@
 //!   memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
 //!
-//! The pods name a scheduler that does not exist. The operator treats these pods like all others. The scheduler and
-//! KWOK, which are not measured, ignore the pods.
+//! The pods name a scheduler that does not exist. So the scheduler and KWOK, which are not measured, ignore the pods. The
+//! operator treats them like all other pods.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -40,10 +40,9 @@ const TIMEOUT: Duration = Duration::from_mins(30);
 /// An ungoverned namespace, in which a pod waits for the start of the operator.
 const UNGOVERNED: &str = "scale-ungoverned";
 
-/// The `FlowSchema` with which the API server counts the requests of the operator.
+/// The name of the `FlowSchema` with which the API server counts the requests of the operator.
 const FLOW: &str = "assent-bench";
 
-/// The number of governed objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Size {
     systems: usize,
@@ -59,17 +58,16 @@ impl std::fmt::Display for Size {
 /// The measured values for one size of the cluster. Each list has one value per round.
 struct Figures {
     size: Size,
-    /// The time of one read of all objects, in ms.
+    /// The time of one read of all objects, in milliseconds.
     lists: Vec<f64>,
     /// The size of all objects as JSON, in MiB.
     bytes: f64,
-    /// The time from the start of the process until a pod was released and every namespace compiled, in ms.
+    /// The milliseconds from the start of the process until the operator has released a pod and compiled every namespace.
     starts: Vec<f64>,
     /// The memory of the idle operator, in MiB.
     memory: Vec<f64>,
 }
 
-/// Measures the operator at three sizes. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
     let full = Size { systems: scale.systems, pods: scale.pods };
@@ -154,8 +152,8 @@ fn namespace(system: usize) -> String {
     world::namespace_of("scale-", system)
 }
 
-/// Grows the cluster from `before` to `size`. The creation of the objects is not measured. During the creation, the
-/// operator is down and the new namespaces are ungoverned.
+/// Grows the cluster from `before` to `size`, which is not measured. While the objects are created, the operator is down
+/// and the new namespaces are ungoverned.
 async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
     assent.operator().kill();
     let systems = before.systems..size.systems;
@@ -196,7 +194,7 @@ async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<
     machine::quiet(assent).await
 }
 
-/// Waits until exactly this number of systems is cleared in the namespaces with the prefix.
+/// Waits until exactly `systems` systems are cleared in the namespaces with the prefix.
 pub async fn cleared(rest: &Rest, prefix: &str, systems: usize) -> Result<()> {
     slowly("all systems to be cleared", async || {
         let mut cleared = 0;
@@ -210,12 +208,12 @@ pub async fn cleared(rest: &Rest, prefix: &str, systems: usize) -> Result<()> {
         Ok(cleared == systems)
     })
     .await?;
-    // It takes a moment after the write until admission uses the last Clearance.
+    // The API server uses a new Clearance a moment after the write.
     sleep(Duration::from_secs(1)).await;
     Ok(())
 }
 
-/// Polls once per second, to add little load.
+/// Polls only once per second, to cause little load.
 pub async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     until(TIMEOUT, what, async || {
         sleep(Duration::from_secs(1)).await;
@@ -224,8 +222,7 @@ pub async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) ->
     .await
 }
 
-/// Measures the idle operator. Returns the rows of the report. Watches restart about every five minutes, so requests
-/// are counted over the whole time and not per round.
+/// Measures the idle operator. Counts its requests over all rounds, because watches restart only about every five minutes.
 async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
     progress(&format!("quiet operator, for {:.0?}", scale.quiet));
     machine::quiet(assent).await?;
@@ -251,7 +248,7 @@ async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result
     ])
 }
 
-/// Creates a `FlowSchema`, so that the API server counts the requests of the operator separately.
+/// Creates a `FlowSchema`. Then the API server counts the requests of the operator separately.
 async fn count_requests(rest: &Rest) -> Result<()> {
     let everything = json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true });
     let operator =
@@ -260,7 +257,7 @@ async fn count_requests(rest: &Rest) -> Result<()> {
         "spec": { "priorityLevelConfiguration": { "name": "workload-low" }, "matchingPrecedence": 500,
             "rules": [{ "subjects": [operator], "resourceRules": [everything] }] } });
     rest.create("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", &flow).await?;
-    // The operator renews its Lease every few seconds, so the count soon increases.
+    // The operator renews its Lease every few seconds, so the count soon exceeds zero.
     slowly("the operator's requests to be counted", async || Ok(requests(rest).await? > 0.0)).await
 }
 
@@ -302,7 +299,7 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
 /// Restarts the operator. Returns the time until the operator has released a pod and compiled every namespace.
 async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
-    // In an ungoverned namespace, the operator removes a gate that a user set.
+    // The operator removes a gate from the pods of an ungoverned namespace.
     let pod = world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0)));
     let pod = world::gated(pod, GATE);
     let name = world::start(rest, UNGOVERNED, &pod).await?;
@@ -330,8 +327,8 @@ async fn compiles(address: &str) -> Option<usize> {
     answer.lines().find(|line| line.starts_with("assent_compiles_total"))?.rsplit(' ').next()?.parse().ok()
 }
 
-/// Reads all objects of the main kinds that the operator reads. Reads the kinds at the same time. Returns the time and
-/// the size in MiB.
+/// Reads all objects of the main kinds that the operator reads, all kinds at the same time. Returns the time, and the size
+/// in MiB.
 async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     let ours = |plural: &str| format!("/apis/assent.dev/v1alpha1/{plural}");
     let begin = Instant::now();
@@ -349,8 +346,8 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     Ok((begin.elapsed(), bytes / 1024.0 / 1024.0))
 }
 
-/// Reads all objects of a kind in pages of 500. The operator reads pages of 100, so it needs more requests. Returns the
-/// size of the objects in bytes.
+/// Reads all objects of a kind in pages of 500. Returns their size in bytes. The operator reads pages of 100, so it needs
+/// more requests.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
 pub async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,

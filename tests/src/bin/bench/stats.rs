@@ -1,5 +1,4 @@
-//! Statistics of rounds. Each figure is the median of several rounds, with the minimum and maximum, because a busy
-//! machine affects single values.
+//! Statistics of rounds. A busy machine affects single values, so each figure is the median of several rounds.
 
 use std::time::Duration;
 
@@ -27,12 +26,11 @@ impl Spread {
     }
 }
 
-/// The median. Without values it is zero.
+/// The median. Zero if there are no values.
 pub fn median(values: &[f64]) -> f64 {
     middle(&sorted(values))
 }
 
-/// A duration in milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -43,7 +41,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// The median of sorted values. If the number of values is even, this is the mean of the two in the middle.
+/// The median of sorted values. For an even number of values, the mean of the two middle values.
 fn middle(sorted: &[f64]) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])

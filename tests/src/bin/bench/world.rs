@@ -13,18 +13,17 @@ use serde_json::{Value, json};
 
 use crate::rest::{Rest, patch, post};
 
-/// The timeout for the operator, on a loaded machine.
+/// The timeout of each wait. It allows for a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// A pod that does not run after this time counts as missed by KWOK.
+/// [`running`] assumes that KWOK has missed a pod if the pod does not run after this time.
 const MISSED: Duration = Duration::from_secs(30);
 
-/// The API path of a kind of Assent in a namespace.
+/// The API path of a kind of the group `assent.dev` in a namespace.
 pub fn ours(namespace: &str, plural: &str) -> String {
     format!("/apis/assent.dev/v1alpha1/namespaces/{namespace}/{plural}")
 }
 
-/// The API path of the pods in a namespace.
 pub fn pods(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
@@ -45,28 +44,26 @@ pub fn version_name(system: usize, version: usize) -> String {
     format!("system-{system}-v{version}")
 }
 
-/// Creates a namespace. Waits until the API server holds an uncleared pod in a governed namespace, or admits it in an
-/// ungoverned one.
+/// Creates a namespace. Waits until the API server holds an uncleared pod in it, or admits the pod if the namespace is
+/// ungoverned.
 pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
     let namespace = if governed { self::governed(name) } else { plain(name) };
     rest.create("/api/v1/namespaces", &namespace).await?;
     admitted(rest, name, &pod("none", "probe"), governed).await
 }
 
-/// A namespace that Assent does not govern.
 pub fn plain(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
 }
 
-/// A namespace that Assent governs.
 pub fn governed(name: &str) -> Value {
     let mut namespace = plain(name);
     namespace["metadata"]["labels"] = json!({ "assent.dev/mode": "enforce" });
     namespace
 }
 
-/// Waits until the API server holds a pod, or admits the pod unchanged. Each stage of admission has its own watch, so a
-/// new Clearance takes effect a moment after the write.
+/// Waits until the API server holds a pod, or admits the pod unchanged. The API server learns of a new Clearance by a
+/// watch, so a new Clearance takes effect a moment after the write.
 pub async fn admitted(rest: &Rest, namespace: &str, pod: &Value, held: bool) -> Result<()> {
     let how = if held { "held" } else { "admitted" };
     until(TIMEOUT, &format!("pods of {namespace} to be {how}"), async || {
@@ -104,10 +101,10 @@ pub fn ai_system(name: &str, level: &str) -> Value {
         "spec": { "intendedPurpose": "Answers.", "riskLevel": level, "owners": [{ "kind": "User", "name": "dev" }] } })
 }
 
-/// A version that permits [`pod`] with the name of the version as the revision.
+/// A version that matches [`pod`], if the name of the version is the revision of the pod.
 pub fn model_version(system: &str, name: &str) -> Value {
     let mut container = container(name);
-    // A Runtime does not have these fields.
+    // A version does not contain these fields of a container.
     for key in ["ports", "resources", "readinessProbe"] {
         container.as_object_mut().map(|fields| fields.remove(key));
     }
@@ -127,7 +124,7 @@ pub fn decision(decision: &str, system: &str, version: &str, digest: &Value) -> 
             "decision": decision, "reason": "for the benchmark" } })
 }
 
-/// A pod of a system that runs vLLM with the model of `revision`.
+/// A pod that runs vLLM. `revision` is its last argument, in which pods of different versions differ.
 pub fn pod(system: &str, revision: &str) -> Value {
     let memory = json!({ "name": "shm", "emptyDir": { "medium": "Memory", "sizeLimit": "2Gi" } });
     json!({ "apiVersion": "v1", "kind": "Pod",
@@ -169,12 +166,12 @@ fn models() -> Value {
     json!({ "name": "models", "image": { "reference": format!("registry.example/models/llama@{}", digest('b')) } })
 }
 
-/// Whether the pod in a response of the API server has the gate.
+/// Whether the pod in a response of the API server has a gate.
 pub fn is_held(answer: &str) -> bool {
     answer.contains("\"schedulingGates\"")
 }
 
-/// Creates a pod. Returns its name.
+/// Creates a pod and returns its name.
 pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> {
     let created = rest.create(&pods(namespace), pod).await?;
     match created["metadata"]["name"].as_str() {
@@ -183,8 +180,8 @@ pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> 
     }
 }
 
-/// Waits until exactly `count` pods of a namespace run. KWOK misses one pod in tens of thousands until the pod changes,
-/// so this function changes pods that do not run.
+/// Waits until exactly `count` pods of a namespace run. KWOK misses about one new pod in tens of thousands. It notices the
+/// pod after a change, so this function changes the pods that do not run.
 pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
     let pods = pods(namespace);
     let mut checked = Instant::now();

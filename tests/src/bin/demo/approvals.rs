@@ -69,7 +69,7 @@ pub async fn invalid_approvals(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the pod runs", stage.wait_for_pods(&CV_SCREENER, 1, 0)).await.map(drop)
 }
 
-/// Approvals that the API server or the plugin refuses.
+/// Approvals that the API server or `kubectl assent` refuses.
 async fn refusals<'a>(stage: &'a Stage<'_>, approve: &str) -> Result<Vec<Attempt<'a>>> {
     let Stage { dev, gitops, alice, .. } = stage;
     let create = "kubectl create -f -";
@@ -112,7 +112,7 @@ async fn refusals<'a>(stage: &'a Stage<'_>, approve: &str) -> Result<Vec<Attempt
     ])
 }
 
-/// Approves an unknown digest. The API server records the approval, but it counts only for content with that digest.
+/// Approves a digest that no version has. The API server records the approval, but the approval does not count.
 async fn outdated(stage: &Stage<'_>) -> Result<()> {
     let create = async {
         let create = "kubectl create -f - -o=jsonpath={.metadata.name}";

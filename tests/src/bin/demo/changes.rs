@@ -1,5 +1,5 @@
-//! Step: changes after the approval. An approval does not count for changed content. It counts again for restored
-//! content.
+//! Step: dev changes the content after the approval. The approval does not count for the changed content, and counts again
+//! for the restored content.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -61,7 +61,7 @@ fn edits<'a>(stage: &'a Stage<'_>) -> Result<Vec<Attempt<'a>>> {
     ])
 }
 
-/// Changes the risk level to one that dev may assign, and back.
+/// Changes the risk level to a level that dev may assign, and back.
 async fn lowered(stage: &Stage<'_>) -> Result<()> {
     let level = |level: &str| {
         let patch = format!(r#"{{"spec":{{"riskLevel":"{level}"}}}}"#);
@@ -87,7 +87,7 @@ async fn lowered(stage: &Stage<'_>) -> Result<()> {
         .map(drop)
 }
 
-/// Replaces an approved version with other content under its name, and restores it.
+/// Replaces an approved version by other content under the same name, and restores it.
 async fn replaced(stage: &Stage<'_>) -> Result<()> {
     let mut version = manifest("examples/oci-image-volume/modelversion.yaml")?;
     let reference = format!("registry.acme-people.example/models/cv-screener@sha256:{}", "b".repeat(64));

@@ -1,10 +1,10 @@
-//! Step: an override runs a version for seconds without its test results, and another person reviews it.
+//! Step: an override lets a version run for seconds without valid test results, and another person reviews the override.
 
 use anyhow::Result;
 
 use crate::stage::{CARD_SCORER, Stage, ensure_contains, milliseconds};
 
-/// The duration of the override in this demo.
+/// The duration of the override.
 const SECONDS: u64 = 6;
 
 /// Lets the version of card-scorer run for some seconds with an override, because its test results are too old.

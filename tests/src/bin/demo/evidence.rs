@@ -57,9 +57,9 @@ async fn deploy(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the pod of card-scorer is held", held).await.map(drop)
 }
 
-/// Records the results of a file as user dev, who acts for a CI pipeline. Returns the time of the test.
+/// Records the results in a file as dev, who stands for a CI pipeline. Returns the time of the test.
 async fn record(stage: &Stage<'_>, file: &str) -> Result<Timestamp> {
-    // Of two results of the same second, the worse one decides. So each test gets its own second.
+    // If two results have the same second, the worse one decides. So each test gets its own second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let performed = Timestamp::from_second(Timestamp::now().as_second())?;
     let command = format!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, manifest, remove_gate};
 
-/// Part of the message with which the API server refuses to remove the gate.
+/// A part of the message with which the API server refuses to remove the gate.
 const LIFTED_BY_ASSENT: &str = "only Assent lifts the gate";
 
 /// Tries to bypass the gate in three ways: on a held pod, on a running pod, and in the settings of the namespace.

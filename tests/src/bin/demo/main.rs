@@ -1,5 +1,5 @@
-//! The demo installs Assent on a real control plane, uses Assent and attacks it. The demo prints a result only after it
-//! has checked the result.
+//! The demo installs Assent on a real control plane, uses it and attacks it. The demo checks each result before it prints
+//! the result.
 //!
 //! ```text
 //! main ── Timeline ──> the output
@@ -87,7 +87,7 @@ async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     retirement::final_state(&stage).await
 }
 
-/// Copies the logs, because the directory of the cluster is removed at exit.
+/// Copies the logs, because the exit of the demo removes the directory of the cluster.
 fn copy_logs(cluster: &ControlPlane) -> Result<PathBuf> {
     let copy = tempfile::Builder::new().prefix("assent-demo-logs-").tempdir()?.keep();
     for file in fs::read_dir(cluster.log_dir()).context("reading the logs")? {

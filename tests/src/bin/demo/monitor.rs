@@ -1,5 +1,5 @@
-//! Steps: a real Prometheus shows that a metric drifts, and a monitor holds the system. The incident
-//! escalates, and two people resume the system after a review.
+//! Steps: a metric in a real Prometheus drifts, and a monitor holds the system. The incident escalates, and two people
+//! resume the system.
 
 use anyhow::{Context as _, Result};
 use assent_tests::Prometheus;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::stage::{CARD_SCORER, Stage, milliseconds};
 
-/// The rules of the risk level for incidents in this demo.
+/// The rules for incidents that this demo adds to the risk level.
 const RULES: &str = r#"{"escalation":[{"after":"1s","role":"risk-officer"},{"after":"2h","role":"ethics-board"}],"resume":[{"role":"risk-officer"},{"role":"ethics-board"}],"review":{"within":"336h","roles":[{"role":"risk-officer"}],"onMissed":"Hold"}}"#;
 
 /// The series that the monitor of this demo queries.
@@ -32,8 +32,7 @@ async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> R
         "The operator asks a Prometheus for one metric of the system. The query reads only the series of its own \
          namespace. A monitor never clears anything: only people let the system run again.",
     );
-    // An earlier step shortened `maxAge` in the risk level. The results of card-scorer are older than this
-    // limit, so the pod is held.
+    // An earlier step shortened `maxAge` in the risk level. So the results of card-scorer are too old, and its pod is held.
     let age =
         |n: usize| format!(r#"{{"op":"replace","path":"/spec/assessments/{n}/maxAge","value":"4320h"}}"#);
     let rules = format!(r#"{{"op":"add","path":"/spec/incidents","value":{RULES}}}"#);
@@ -69,7 +68,7 @@ async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> R
     Ok(incident)
 }
 
-/// Shows that the unacknowledged incident names the next role, and that two people resume the system after a review.
+/// Shows that an unacknowledged incident escalates to the next role, and that two people resume the system.
 async fn escalate_resume_and_review(
     stage: &Stage<'_>,
     prometheus: &Prometheus,

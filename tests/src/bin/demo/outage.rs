@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt as _};
 
 use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, remove_gate};
 
-/// The longest time that the new operator may need to get its Lease.
+/// The longest time until the restarted operator has renewed its Lease.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Kills the operator, scales an approved and an unapproved workload, and starts the operator again.

@@ -8,7 +8,7 @@ use crate::stage::{CREDIT_SCORER, Stage, is_held, milliseconds};
 /// The argument that only pods of the second version have.
 const V2_REVISION: &str = "--revision=fb7c492e8dd9b5fb3f2ebcac25aa5f7b2ca90449";
 
-/// Rolls out a second version. The new pod is held until two people approve. In the meantime, the first version runs.
+/// Rolls out a second version. The new pod is held until two people approve, and the first version runs until then.
 pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "A new version needs a new approval",
@@ -27,8 +27,8 @@ pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     let took = stage.time_release(&CREDIT_SCORER, bob).await?;
     stage.time.line("assent", &format!("releases the new pod {} after bob's approval", milliseconds(took)));
     if stage.cluster.is_existing() {
-        // On an existing cluster, no pod becomes ready, because the images of the examples do not exist. So the rollout
-        // does not finish.
+        // On an existing cluster, the rollout does not finish: the images of the examples do not exist, so no pod becomes
+        // ready.
         return Ok(());
     }
     let status = "kubectl rollout status deployment/credit-scorer -n lending --timeout=60s";
@@ -42,7 +42,7 @@ pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the rollout continues by itself: three pods of v2 run", done).await
 }
 
-/// Revokes the second version. The pods of the second version stop, and the first version is still approved.
+/// Revokes the second version. Its pods stop, and the first version is still approved.
 pub async fn revoke(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An approval is revoked",

@@ -1,4 +1,4 @@
-//! Steps: a system is retired permanently, and the demo prints the final state.
+//! Steps: dev retires a system permanently, and the demo prints the final state.
 
 use anyhow::Result;
 use assent::api::AISystem;
@@ -15,7 +15,7 @@ const RECORD: &str = "kubectl get approvals -A --sort-by=.metadata.creationTimes
 WHEN:.metadata.creationTimestamp,WHO:.spec.approver.user,DECISION:.spec.decision,ROLE:.spec.role,VERSION:.spec.modelVersion,\
 COUNTS:.status.conditions[?(@.type==\"Counted\")].reason";
 
-/// Decommissions a system. The system stops, and all attempts to restore the system fail.
+/// Decommissions a system. Its pod stops, and all attempts to restore the system fail.
 pub async fn retire(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "A system is retired permanently",

@@ -1,4 +1,4 @@
-//! The context of every step: the people, the commands that they run, and the watches that see the results.
+//! The context of every step: the users, the commands that they run, and the watches that see the results.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::timeline::Timeline;
 
-/// The number of independent commands that run at the same time.
+/// The maximum number of commands that run at the same time.
 pub const CONCURRENCY: usize = 4;
 
 /// An AI system of `examples/`.
@@ -58,7 +58,7 @@ pub const CARD_SCORER: System = System {
     example: "examples/evidence",
 };
 
-/// A user of the cluster: a person or the GitOps controller.
+/// A person or the GitOps controller.
 pub struct Actor {
     pub name: &'static str,
     pub account: Account,
@@ -70,12 +70,11 @@ pub struct Attempt<'a> {
     title: &'a str,
     command: String,
     stdin: Option<Value>,
-    /// Part of the expected refusal, so that a refusal for another reason fails the demo.
+    /// A part of the expected refusal. A refusal for another reason fails the demo.
     because: &'a str,
 }
 
 impl<'a> Attempt<'a> {
-    /// An attempt in which `who` runs `command` and gets a refusal that contains `because`.
     pub fn new(who: &'a Actor, title: &'a str, command: impl Into<String>, because: &'a str) -> Self {
         Self { who, title, command: command.into(), stdin: None, because }
     }
@@ -94,7 +93,6 @@ pub struct Pods {
     pub starting: usize,
 }
 
-/// The cluster, Assent, the users, and a watch for each kind that the demo waits for.
 pub struct Stage<'a> {
     pub time: &'a Timeline,
     pub cluster: &'a ControlPlane,
@@ -139,7 +137,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Methods that run commands.
 impl Stage<'_> {
     /// Runs a command line. Words that begin with `examples/` become paths in the checkout.
     pub async fn run(&self, who: &Actor, command: &str, stdin: Option<&Value>) -> Result<Output> {
@@ -158,12 +155,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Applies a manifest.
     pub async fn apply(&self, who: &Actor, manifest: &Value) -> Result<()> {
         self.run(who, "kubectl apply -f -", Some(manifest)).await?.ok().map(drop)
     }
 
-    /// Runs a command of `kubectl assent` that records a decision. Prints the output without the long review.
+    /// Runs a command of `kubectl assent` that records a decision. Prints the output without the review.
     pub async fn decide(&self, who: &Actor, what: &str, command: &str) -> Result<String> {
         let decide = async {
             let output = self.run(who, command, None).await?.ok()?;
@@ -176,7 +172,7 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    /// Runs commands that must be refused, several at a time, and prints the title and the refusal of each.
+    /// Runs commands that must be refused. Prints the title and the refusal of each.
     pub async fn expect_refusals(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
         let tries = stream::iter(&attempts).map(|attempt| async move {
             let refusal = self.attempt(attempt).await;
@@ -202,7 +198,6 @@ impl Stage<'_> {
     }
 }
 
-/// Methods that wait for results.
 impl Stage<'_> {
     /// Waits until exactly `running` pods of a system run and `held` pods are held. Returns the instant.
     pub async fn wait_for_pods(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
@@ -215,8 +210,8 @@ impl Stage<'_> {
         self.pods.until(&what, probe).await.map(|((), at)| at)
     }
 
-    /// Runs `decide` and waits until every held pod of a system is released. Returns the time between the two watch
-    /// events: the recorded decision and the last release.
+    /// Runs `decide` and waits until every held pod of a system is released. Returns the time from the watch event of the
+    /// decision to the watch event of the last release.
     pub async fn time_release(
         &self,
         system: &System,
@@ -252,7 +247,7 @@ impl Stage<'_> {
         self.pods.now(|pods| pods.values().filter(wanted).map(kube::ResourceExt::name_any).collect())
     }
 
-    /// The first of the names that [`Stage::pod_names`] returns.
+    /// The first name that [`Stage::pod_names`] returns.
     pub fn pod_name(&self, system: &System, held: bool) -> Result<String> {
         self.pod_names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
     }
@@ -283,8 +278,7 @@ impl Stage<'_> {
         self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
     }
 
-    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`.
-    /// Returns the message.
+    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`. Returns the message.
     pub async fn wait_until_withheld(&self, system: &System, version: &str, because: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), version.to_owned());
         let probe = |versions: &Objects<ModelVersion>| {
@@ -303,7 +297,6 @@ impl Stage<'_> {
             .map(|(message, _)| message.to_string())
     }
 
-    /// Reads the Deployment of a system.
     pub async fn deployment(&self, system: &System) -> Result<Deployment> {
         let api = Api::namespaced(self.cluster.client(Person::Admin)?, system.namespace);
         api.get(system.deployment).await.with_context(|| format!("reading {}", system.deployment))
@@ -315,7 +308,7 @@ impl Stage<'_> {
             if is_held(pod) {
                 count.held += 1;
             } else if self.cluster.is_existing() || phase(pod) == "Running" {
-                // Pods do not start on real nodes, because the images of the examples do not exist. So each pod without
+                // On an existing cluster, no pod starts, because the images of the examples do not exist. So each pod without
                 // the gate counts as running.
                 count.running += 1;
             } else {
@@ -326,7 +319,6 @@ impl Stage<'_> {
     }
 }
 
-/// Reads a manifest from a file of an example.
 pub fn manifest(file: &str) -> Result<Value> {
     let path = root().join(file);
     let yaml = std::fs::read_to_string(&path).with_context(|| format!("reading {file}"))?;
@@ -345,12 +337,10 @@ pub fn remove_gate(namespace: &str, pod: &str) -> String {
     format!("kubectl patch pod {pod} -n {namespace} --type=json -p '{patch}'")
 }
 
-/// A duration as the demo prints it.
 pub fn milliseconds(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-/// Fails unless `text` contains `wanted`.
 pub fn ensure_contains(text: &str, wanted: &str) -> Result<()> {
     if text.contains(wanted) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The output of the demo: for each line the time, the user and the checked result, then the output of the program.
+//! The output of the demo. A line shows the time, the user and the checked result. The output of a program follows it.
 //!
 //! ```text
 //!   2  Deploy three AI systems without an approval                a step
@@ -33,7 +33,6 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Starts the clock, reads the width of the terminal, and decides whether to use colours.
     pub fn new() -> Self {
         let terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -53,14 +52,12 @@ impl Timeline {
         self.note(introduction);
     }
 
-    /// Prints a paragraph.
     pub fn note(&self, text: &str) {
         for line in wrapped(text, self.width - 4) {
             print(&format!("    {line}"));
         }
     }
 
-    /// Prints a checked result.
     pub fn line(&self, who: &str, what: &str) {
         let mut lines = wrapped(what, self.width - INDENT).into_iter();
         print(&self.first(who, &lines.next().unwrap_or_default()));
@@ -75,7 +72,7 @@ impl Timeline {
     /// Prints the output of a program, wrapped and dimmed.
     pub fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
-            // Spaces are significant in a line of a diff, so the line is not wrapped.
+            // A wrapped line loses its spaces, which are significant in a diff.
             let as_it_is = line.starts_with(['+', '-']);
             let lines = if as_it_is { vec![line.to_owned()] } else { wrapped(line, self.width - INDENT - 2) };
             for line in lines {
@@ -92,7 +89,7 @@ impl Timeline {
         }
     }
 
-    /// Waits for `work`, then prints the line. A terminal shows the line dimmed in the meantime.
+    /// Waits for `work`, then prints the line. Until then, a terminal shows the line dimmed.
     pub async fn expect<T>(&self, who: &str, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         if self.terminal {
             let pending = self.styled("2", &self.first(who, what));
@@ -119,7 +116,7 @@ impl Timeline {
 }
 
 fn print(line: &str) {
-    // Ignores a closed pipe, which `make demo | head` causes.
+    // The write fails if the reader closes the pipe, as in `make demo | head`.
     let _ = writeln!(io::stdout(), "{line}");
 }
 

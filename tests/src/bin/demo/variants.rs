@@ -11,11 +11,10 @@ use crate::stage::{CONCURRENCY, CREDIT_SCORER, CV_SCREENER, Stage, ensure_contai
 /// The label with the name of the variant. All pods of a variant have it.
 const LABEL: &str = "demo.assent.dev/variant";
 
-/// A workload that differs from the approved version.
 struct Variant {
     name: &'static str,
     title: &'static str,
-    /// Part of the expected explanation, so that a pod that is held for another reason fails the demo.
+    /// A part of the expected explanation. A pod that is held for another reason fails the demo.
     because: &'static str,
     workload: Value,
 }
@@ -26,8 +25,8 @@ impl Variant {
     }
 }
 
-/// Starts all variants. The API server admits each variant, and holds its pod or suspends its Job. The explanation
-/// names the difference.
+/// Starts all variants. The API server admits each variant, but holds its pod or suspends its Job. The demo prints the
+/// difference from the approved version.
 pub async fn run_unapproved_content(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev runs other content under an approved name",
@@ -94,7 +93,7 @@ async fn held_pod(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     Ok(held.await?.0)
 }
 
-/// The Job of a variant. The API server suspends the Job at its creation, so the Job has no pod.
+/// The Job of a variant. An admission policy suspends the Job at its creation, so the Job has no pod.
 async fn suspended_job(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     let namespace = CREDIT_SCORER.namespace;
     let jobs = format!("kubectl get jobs -l {LABEL}={} -n {namespace} -o json", variant.name);
@@ -139,8 +138,8 @@ fn other_weights(template: &Value) -> Variant {
     Variant { name: "other-weights", title, because: "@sha256:bbbb", workload }
 }
 
-/// The variants with one changed field: name, title, expected explanation, JSON pointer and value. A pointer
-/// that ends in `-` appends the value to a list.
+/// For each variant with one changed field: name, title, expected explanation, JSON pointer and value. A pointer that ends
+/// in `-` appends the value to a list.
 fn changed_fields() -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static str, Value)> {
     let fetch =
         json!({ "name": "fetch", "image": "registry.example/fetch@sha256:0", "args": ["other-model"] });
