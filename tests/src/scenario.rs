@@ -204,8 +204,8 @@ impl<'a> Scenario<'a> {
         self.cluster.run(self.cluster.account(person), &plugin, &args, None).await
     }
 
-    /// Applies a manifest as `person`. A new object needs only one request, which does not need kubectl. For an existing
-    /// object or a `List`, kubectl computes the patch.
+    /// Applies a manifest as `person`. For a new object, sends one request without kubectl. For an existing object or a
+    /// `List`, runs kubectl, which computes the patch.
     pub async fn apply(&self, person: Person, manifest: &Value) -> Result<()> {
         let text = manifest.to_string();
         if manifest["kind"] == "List" || self.cluster.reader().has(manifest).await? {

@@ -78,8 +78,8 @@ impl ReadObjects {
     }
 }
 
-/// Reads the objects of each kind that the expressions of `levels` use. `namespace` limits network policies and claims.
-/// A `StorageClass` has no namespace.
+/// Reads the objects of each kind that the expressions of `levels` use. Reads the network policies and claims of
+/// `namespace`, or of all namespaces if it is `None`. A `StorageClass` has no namespace.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,

@@ -240,7 +240,7 @@ pub struct Options {
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
     /// The digests in the version, as `sha256:HEX`. A file about a model with another digest is refused. If the set is empty,
-    /// each digest is allowed.
+    /// any digest is allowed.
     pub version_digests: BTreeSet<String>,
     /// The key or the identity that must have signed the file. By default, the file needs no signature.
     pub trust: Trust,

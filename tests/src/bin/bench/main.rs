@@ -173,7 +173,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
         let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
         let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;
         rows.extend(measure(&cluster, *part, &scale).await?);
-        // After each part, the file is complete, so that a later failure loses no figures.
+        // Each part writes the file again, so that a later failure loses no figures.
         let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
         std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     }

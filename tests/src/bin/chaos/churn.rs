@@ -97,7 +97,7 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// Lets all approvers approve the final version of each Deployment `web`, without an expiry. Skips a
+    /// Lets all approvers approve, without an expiry, the version that each Deployment `web` has at the end. Skips a
     /// Deployment whose revision has no ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
         // A rejection or revocation in the same second would take precedence over the approvals.

@@ -19,7 +19,8 @@
 //! * A fast clock ends an approval early, because the operator removes the version from the Clearance early.
 //! * A slow clock does not extend an approval for new pods, because the API server checks the end with its own clock.
 //! * A slow clock stops running pods late.
-//! * If one operator starts a grace period and another operator ends it, it is wrong by the difference of their clocks.
+//! * If one operator starts a grace period and another operator ends it, the length of the grace period is wrong by the
+//!   difference of their clocks.
 
 use std::time::Duration;
 
@@ -366,7 +367,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// Whether the deletion of the pod gave it time only until `by`, and an Event states that its node does not confirm its end.
+/// Whether the `deletionTimestamp` of the pod is at most `by`, and an Event states that its node does not confirm the end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
         && history.has_event(uid, "StopOverdue")

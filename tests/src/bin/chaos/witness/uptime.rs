@@ -29,7 +29,7 @@ impl Uptime {
         Self { down }
     }
 
-    /// The uptime outside `outages`, if each outage lasts until its component has recovered.
+    /// As [`Uptime::new`], but each outage also lasts for the time that a component needs to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
