@@ -99,7 +99,7 @@ pub struct History {
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
     /// Uid of the object, reason and time of each Event.
     pub events: Vec<(String, String, Timestamp)>,
-    /// The names of the pods that a ReplicaSet deleted, according to its Events.
+    /// The names of the pods that a `ReplicaSet` deleted, according to its Events.
     pub scaled_down: BTreeSet<String>,
     /// The time of the last line.
     pub end: Timestamp,
