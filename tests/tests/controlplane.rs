@@ -1,4 +1,4 @@
-//! Tests of the control plane on which all other tests run.
+//! Tests of the test harness: it starts, stops and restarts the real Kubernetes control planes of all other tests.
 //!
 //! Tests that leave the control plane unchanged share one control plane. A test that breaks or ends a control plane
 //! starts its own.
@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// The variable that makes this program start a control plane and wait until a test kills the program.
+/// Tests run this program again with this variable. The new process starts a control plane and waits until the test
+/// kills the process.
 const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
@@ -149,7 +150,7 @@ async fn missing_permission_is_denied(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// A new field of a newer Kubernetes fails this test until `policy::FIELDS` lists the field.
+/// If a new version of Kubernetes adds a field to pods, this test fails until `policy::FIELDS` lists the field.
 async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> {
     let path = ["get", "--raw", "/openapi/v3/api/v1"];
     let document: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &path).await?.ok()?)?;
@@ -163,11 +164,11 @@ async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> 
     Ok(())
 }
 
-/// A walk through the schema of a pod. It stops at each field that has a class in `policy::FIELDS`.
+/// Walks through the schema of a pod. The walk does not go deeper than a field that `policy::FIELDS` lists.
 struct Walk<'a> {
     schemas: &'a Value,
     unknown: BTreeSet<String>,
-    /// The fields that the walk found and that have a class.
+    /// The fields of the schema that `policy::FIELDS` lists.
     seen: BTreeSet<String>,
 }
 
@@ -190,7 +191,8 @@ impl Walk<'_> {
     }
 }
 
-/// The path of a field as `policy::FIELDS` writes it.
+/// The path of a field as `policy::FIELDS` writes it: `containers` also means init containers, `probe` means every
+/// probe, and `hook` means both hooks.
 fn table_path(above: &str, name: &str) -> String {
     let name = match name {
         "initContainers" => "containers",
@@ -201,7 +203,7 @@ fn table_path(above: &str, name: &str) -> String {
     if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
 }
 
-/// The name of the schema that a field or its items refer to.
+/// The name of the schema to which a field refers, directly or through the items of its list.
 fn reference(schema: &Value) -> Option<&str> {
     let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     let kind = direct.and_then(|reference| reference.rsplit('/').next());
@@ -284,7 +286,7 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
     );
     cluster.resume(Component::ApiServer)?;
     maps.list(&all).await?;
-    // A paused process must end with the rest of the control plane.
+    // A paused process must end too when the control plane is dropped.
     cluster.pause(Component::Etcd)?;
     let directory = cluster.directory().to_owned();
     drop(cluster);
@@ -294,14 +296,16 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
 async fn a_killed_owner_leaves_no_process() -> Result<()> {
     let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
-    // At least seven: three processes, one supervisor for each of them, and the process that removes the directory.
+    // At least seven: etcd, API server and controller manager, a supervisor for each of them, and the process that
+    // removes the directory.
     ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;
     gone(&directory).await
 }
 
-/// The end of the owner removes the processes and mounts of the node, and the cgroups and network of its pods.
+/// The owner is the process that started the node. After its end, no process or mount of the node remains, and no
+/// cgroup or network of its pods.
 async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
     let (mut owner, directory) = start_owner("node")?;
     let before = processes_of(&directory)?;
@@ -313,8 +317,7 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
         let parents = fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
         Ok(parents.chain([PathBuf::from("/sys/fs/cgroup")]).any(|parent| parent.join(&name).exists()))
     };
-    // The machine has a network interface and a route for each pod. The route shows whether the network of the pod
-    // still exists.
+    // The machine has a route to the address of each pod while the network of the pod exists.
     let addresses = fs::read_to_string(directory.join("addresses"))?;
     let has_routes = || -> Result<bool> {
         let routes = fs::read_to_string("/proc/net/fib_trie")?;
@@ -330,7 +333,7 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
     until(SOON, "the removal of the pod network", async || Ok((!has_routes()?).then_some(()))).await
 }
 
-/// Starts this program with [`OWNER`]. Returns the process and the directory of its control plane.
+/// Runs this program again with [`OWNER`]. Returns the process and the directory of its control plane.
 fn start_owner(kind: &str) -> Result<(std::process::Child, PathBuf)> {
     let mut owner = Command::new(env::current_exe()?)
         .env(OWNER, kind)
@@ -375,7 +378,8 @@ async fn a_failed_start_shows_the_log() -> Result<()> {
     Ok(())
 }
 
-/// Starts a control plane with a paused process, prints its directory, and waits until it is killed.
+/// Starts a control plane, pauses one of its processes, and prints its directory. Then waits until a test kills this
+/// process.
 async fn own() -> Result<ExitCode> {
     let cluster = ControlPlane::start_with(small()).await?;
     cluster.pause(Component::ControllerManager)?;
@@ -383,7 +387,8 @@ async fn own() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// Starts a control plane with a node and a running pod, prints its directory, and waits until it is killed.
+/// Starts a control plane with a node and a running pod, and prints its directory. Then waits until a test kills this
+/// process.
 async fn own_node() -> Result<ExitCode> {
     let cluster = ControlPlane::start().await?;
     let node = Node::start(&cluster).await?;
@@ -400,13 +405,12 @@ async fn own_node() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// A control plane that cannot run pods.
 fn small() -> Options {
     Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
 }
 
-/// Creates a Deployment of two pods with a grace period of ten minutes. When a user deletes such a pod,
-/// KWOK removes it at once and ignores the grace period.
+/// Creates a Deployment of two pods with a grace period of ten minutes. KWOK ignores this grace period and removes
+/// deleted pods at once.
 async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
     let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
     let deployment = json!({
@@ -450,7 +454,6 @@ async fn gone(directory: &Path) -> Result<()> {
     .await
 }
 
-/// The command lines of the processes that name `directory`.
 fn processes_of(directory: &Path) -> Result<Vec<String>> {
     let directory = directory.to_str().context("not UTF-8")?;
     let processes = fs::read_dir("/proc")?.flatten();

@@ -56,8 +56,8 @@ async fn cluster() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// README.md, docs/README.md, and the documents that docs/README.md links to. Fails if docs/README.md does not link to
-/// every document in docs/.
+/// README.md, docs/README.md, and the documents to which docs/README.md links, in this order. Fails if docs/README.md
+/// does not link to every document in docs/.
 fn in_order() -> Result<Vec<PathBuf>> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
     for link in links_of(&fs::read_to_string("docs/README.md")?) {
@@ -75,7 +75,7 @@ fn in_order() -> Result<Vec<PathBuf>> {
     Ok(documents)
 }
 
-/// A fenced block of commands.
+/// A fenced block of commands in a document.
 struct Block {
     line: usize,
     /// The HTML comment above the block.
@@ -122,7 +122,7 @@ fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     commands
 }
 
-/// The output without log lines of the client library of kubectl. For example, if a process ends during a watch, the
+/// The output without the log lines of kubectl's client library. For example, if a process ends during a watch, the
 /// library prints `E1125 18:03:41.123456   99 reflector.go:204] …`.
 fn without_logs(printed: &str) -> String {
     let is_log = |line: &str| {
@@ -155,7 +155,7 @@ fn is_match(printed: &str, expected: &str) -> bool {
     rest.is_empty()
 }
 
-/// A control plane with Assent, and the numbers of blocks that ran on it and that were skipped.
+/// All documents run on this control plane, one after the other. `run` and `not_run` count their blocks.
 struct Stage {
     runtime: Runtime,
     cluster: Option<(ControlPlane, Assent)>,
@@ -164,7 +164,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Runs every block of a document. The error lists all failures.
+    /// Runs every block of a document, even after a failure. The error lists all failures.
     fn run_document(&self, document: &Path) -> Result<()> {
         let mut failures = String::new();
         for block in blocks(&fs::read_to_string(document)?) {

@@ -9,7 +9,8 @@
 //!  schema of a runtime ─► each field occurs in a cleared pod, and a change of only this field holds a pod
 //! ```
 //!
-//! `ASSENT_MATCHING_PODS` is the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
+//! A near miss is a text that resembles a value of a placeholder. The environment variable `ASSENT_MATCHING_PODS` sets
+//! the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -43,18 +44,17 @@ const FIXED: [&str; 4] = [
     "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
 ];
 
-/// A generated pod and its origin.
 struct Case {
     pod: Value,
     /// The index of the system whose runtime the pod had before the changes.
     system: usize,
-    /// The only changed field, if exactly one was changed.
+    /// The changed field, if the test changed exactly one field.
     field: Option<String>,
-    /// Whether the pod has injected parts.
+    /// Whether the test added parts to the pod that a cluster can inject, such as sidecars.
     injected: bool,
 }
 
-/// The number of changes of each field.
+/// For each field, the number of pods in which the test changed it.
 type Changes = BTreeMap<String, usize>;
 
 /// The decision on which the API server and Rust agree.
@@ -65,19 +65,18 @@ enum Outcome {
     Invalid,
 }
 
-/// The numbers of pods with each outcome, and the tested fields.
 #[derive(Default)]
 struct Tally {
     cleared: usize,
     /// The number of cleared pods with injected parts.
     injected: usize,
-    /// The numbers of cleared and of held pods of runtimes with placeholders.
+    /// The numbers of cleared and of held pods whose approved runtime has placeholders.
     patterned: [usize; 2],
     held: usize,
     invalid: usize,
-    /// The fields of the runtimes of cleared pods.
+    /// All fields that occur in the approved runtime of a cleared pod.
     cleared_fields: BTreeSet<String>,
-    /// For each field, the number of pods that were held because only this field differed.
+    /// For each field, the number of held pods in which only this field differed.
     held_fields: BTreeMap<String, usize>,
 }
 
@@ -90,7 +89,7 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         Options { nodes: 0, without: vec![Component::Scheduler, Component::Kwok], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
     let assent = Assent::install(&cluster).await?;
-    // The test writes the Clearance itself, with the account of the operator.
+    // The test writes the Clearance itself, with the account of the operator, so the operator must not run.
     assent.operator().kill();
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": NS, "labels": { "assent.dev/mode": "enforce" } } });
@@ -102,7 +101,7 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let (mut tally, mut changes) = (Tally::default(), Changes::new());
     for round in 0..pods.div_ceil(PODS) {
         let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut rng)).collect();
-        // The first round has injected parts too, but trusts none of them.
+        // Pods have injected parts in the first round too, but the Clearance trusts none of them.
         let trusted_parts = if round == 0 { json!({}) } else { trusted() };
         let (known, trusted) = publish(&operator, round, &runtimes, &trusted_parts).await?;
         wait_for_round(&api, round).await?;
@@ -146,7 +145,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Checks the shares of cleared, invalid and injected pods. From 2,000 pods on, also checks that the pods cover
+    /// Checks the shares of cleared, invalid and injected pods. With at least 2,000 pods, also checks that they cover
     /// every field.
     fn check_coverage(&self, pods: usize) -> Result<()> {
         let valid = self.cleared + self.held;
@@ -172,7 +171,7 @@ impl Tally {
     }
 }
 
-/// Every leaf field of a runtime in the schema, such as `containers.env.value`.
+/// Every leaf field of a runtime in the schema of a Clearance, such as `containers.env.value`.
 fn schema_fields() -> Result<BTreeSet<String>> {
     let definition =
         definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
@@ -200,7 +199,6 @@ fn collect_schema_fields(schema: &Value, path: &str, fields: &mut BTreeSet<Strin
     }
 }
 
-/// Collects the paths of all set fields.
 fn collect_fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() && !is_map(path) => {
@@ -225,7 +223,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// The decision of the API server and of Rust about a pod, or an error if they differ.
+/// Lets the API server and Rust decide about a pod. Fails if their decisions differ.
 async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<Outcome> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let admitted = match api.create(&dry, &serde_json::from_value(pod.clone())?).await {
@@ -246,8 +244,7 @@ async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trus
     Ok(if matched { Outcome::Cleared } else { Outcome::Held })
 }
 
-/// Writes the Clearance of a round. Returns the runtimes and trusted parts of the Clearance as the API server stores
-/// them.
+/// Writes the Clearance of a round. Returns its runtimes and trusted parts as the API server stores them.
 async fn publish(
     operator: &kube::Client,
     round: usize,
@@ -291,7 +288,8 @@ async fn publish(
     Ok((known, written.spec.trusted.clone()))
 }
 
-/// Waits until the policies of the API server use the Clearance of a round.
+/// Waits until the policies of the API server use the Clearance of a round, because only this Clearance clears the
+/// probe.
 async fn wait_for_round(api: &Api<Pod>, round: usize) -> Result<()> {
     let probe = json!({ "metadata": { "name": "round", "labels": { "assent.dev/system": "round" } },
         "spec": { "containers": [{ "name": "round", "image": round.to_string() }] } });
@@ -311,7 +309,7 @@ fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
 /// A container with few possible values for each field, so that two containers often have equal values.
 fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "b:v1@sha256:0", "reg:5000/c", "reg:5000/c:v1@sha256:0", "a:b:c@sha256:0", "a@b@sha256:0"]) });
-    // An init container with `Always` is a sidecar, which can have hooks and probes.
+    // An init container can have hooks and probes only with `restartPolicy: Always`.
     if rng.bool() {
         container["restartPolicy"] = json!("Always");
         match rng.u8(..4) {
@@ -430,12 +428,11 @@ fn volume(rng: &mut fastrand::Rng, name: &str) -> Value {
     volume
 }
 
-/// Whether containers get the volume as a block device.
 fn is_block(volume: &Value) -> bool {
     volume["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"] == "Block"
 }
 
-/// Volumes whose sources a runtime states in full. Most sources occur with and without the optional fields.
+/// Volumes that a runtime states with all their fields. Most kinds occur with and without the optional fields.
 fn outside() -> Vec<Value> {
     let selector = json!({ "matchLabels": { "tier": "fast" },
         "matchExpressions": [{ "key": "a", "operator": "In", "values": ["b"] }] });
@@ -478,7 +475,6 @@ fn outside() -> Vec<Value> {
     ]
 }
 
-/// A runtime as in a `ModelVersion`.
 fn runtime(rng: &mut fastrand::Rng) -> Value {
     let volumes: Vec<Value> = ["v0", "v1"][..rng.usize(..3)].iter().map(|name| volume(rng, name)).collect();
     let containers = ["main", "side"][..=rng.usize(..2)].iter();
@@ -507,7 +503,7 @@ fn runtime(rng: &mut fastrand::Rng) -> Value {
     runtime
 }
 
-/// A text with one or two placeholders. Some of them are not placeholders of the runtime, so they are plain text.
+/// A text with one or two placeholders. The runtime has the placeholders `listed`. Any other placeholder is plain text.
 fn placeholder_text(rng: &mut fastrand::Rng, listed: &[Placeholder]) -> String {
     let one = |rng: &mut fastrand::Rng| {
         if rng.u8(..8) == 0 { *pick(rng, &Placeholder::ALL) } else { *pick(rng, listed) }
@@ -525,7 +521,6 @@ fn placeholder_text(rng: &mut fastrand::Rng, listed: &[Placeholder]) -> String {
     }
 }
 
-/// Adds texts with placeholders to a runtime.
 fn add_placeholders(rng: &mut fastrand::Rng, runtime: &mut Value) {
     let mut listed = Placeholder::ALL.to_vec();
     rng.shuffle(&mut listed);
@@ -579,7 +574,6 @@ fn add_placeholders(rng: &mut fastrand::Rng, runtime: &mut Value) {
     runtime["placeholders"] = json!(listed);
 }
 
-/// Renames a volume, its mounts and its devices.
 fn rename_volume(spec: &mut Value, from: &str, to: &str) {
     let rename = |named: &mut Value| {
         if named["name"] == from {
@@ -596,17 +590,17 @@ fn rename_volume(spec: &mut Value, from: &str, to: &str) {
     }
 }
 
-/// Values of placeholders and near misses. Some of them are values of one placeholder and near misses of another.
+/// Texts that resemble values of placeholders. Some are values of one placeholder and near misses of another.
 const NEAR_MISSES: [&str; 40] = [
     "", " ", "1 ", " 1", "-1", "+1", "01", "100000", "1.", ".5", "1e", "1e+100", "0x1", "1_0", "1;x", "a;b",
     "a/b", "../a", "a b", "$(A)", "`a`", "\"a\"", "'a'", "a\n", "\na", "A", "a_b", "a,b", "a=b", "<name>",
     "a.", "-a", "a-", "ü", "١", "a:1", "a:123456", "a:", "bcdfa", "a\0",
 ];
 
-/// Near misses that are valid in the name of a claim or a volume.
+/// Near misses that Kubernetes accepts in the name of a claim or a volume.
 const NEAR_NAMES: [&str; 6] = ["01", "100000", "1-1", "bcdfa", "x", "0"];
 
-/// A value of a placeholder.
+/// A value of a placeholder, or sometimes a text that is one character too long for it.
 fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
     let values: &[&str] = match placeholder {
         Placeholder::Ordinal => &["0", "7", "10", "99999"],
@@ -622,7 +616,7 @@ fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
     if long { "a".repeat(limit + rng.usize(..2)) } else { (*pick(rng, values)).to_owned() }
 }
 
-/// Replaces the placeholders of a text by values, or with `miss` one of them by a near miss.
+/// Replaces the placeholders of a text by values. With `miss`, one of them gets a near miss instead.
 fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss: bool, misses: &[&str]) {
     let Some(mut filled) = text.as_str().map(str::to_owned).filter(|text| text.contains('<')) else { return };
     let mut miss = miss;
@@ -644,14 +638,14 @@ fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss:
     *text = json!(filled);
 }
 
-/// Replaces the placeholders of a runtime by values, and adds some of the variables that may vary.
+/// Replaces the placeholders of a runtime by values. Adds some of the variables that the runtime lets vary.
 fn fill_placeholders(rng: &mut fastrand::Rng, spec: &mut Value, miss: bool) {
     let listed: Vec<Placeholder> = serde_json::from_value(spec["placeholders"].clone()).unwrap_or_default();
     drop(spec.as_object_mut().and_then(|spec| spec.remove("placeholders")));
     if listed.is_empty() {
         return;
     }
-    // Most of the near misses differ in one text only.
+    // With `miss`, each text gets a near miss with probability 1/6. So most of these pods differ in one text only.
     let missing = |rng: &mut fastrand::Rng| miss && rng.u8(..6) == 0;
     for containers in ["containers", "initContainers"] {
         for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -718,7 +712,7 @@ const SHARES: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNam
 /// The hooks and probes of a container. A runtime and a pod use the same names for them.
 const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// A pod with one of the runtimes, up to two changes, and sometimes injected parts.
+/// A pod of a random system, with up to two changes and sometimes with injected parts.
 fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> Case {
     let system = rng.usize(..runtimes.len());
     let mut runtime = runtimes[system].clone();
@@ -751,7 +745,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     Case { pod, system, field, injected }
 }
 
-/// Annotations that hold a pod, and annotations that do not, although most of their names are similar.
+/// The first two annotations hold a pod. The others do not, although most of their names are similar.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",
@@ -761,7 +755,6 @@ const ANNOTATIONS: [&str; 6] = [
     "prometheus.io/scrape",
 ];
 
-/// The sources of the projected volumes.
 fn sources(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
     let volumes = spec["volumes"].as_array_mut().into_iter().flatten();
     volumes.filter_map(|volume| volume.pointer_mut("/projected/sources")?.as_array_mut()).flatten()
@@ -785,8 +778,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
         return Some(field);
     }
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
-        // After only a removal, the volume would have no source. Then the pod is invalid, or the volume becomes an
-        // emptyDir, which is the default.
+        // A volume without a source would be invalid, or would become an emptyDir. So a ConfigMap replaces the source.
         let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
         of.remove(name);
         of.insert("configMap".to_owned(), json!({ "name": "other" }));
@@ -813,7 +805,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     Some(field)
 }
 
-/// Another valid value of a field whose text the API server checks. `None` for other fields.
+/// Another valid value of a field that accepts only certain texts. `None` for other fields.
 fn other_text(name: &str) -> Option<Value> {
     let text = match name {
         "type" => "DirectoryOrCreate",
@@ -844,7 +836,7 @@ fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     }
 }
 
-/// The field of a JSON pointer, which is the pointer without list indexes.
+/// The field of a JSON pointer: its names without list indexes, up to a map whose keys users choose.
 fn field_of(pointer: &str) -> String {
     let names: Vec<_> =
         pointer.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect();
@@ -856,7 +848,8 @@ fn field_of(pointer: &str) -> String {
 const MAPS: [&str; 7] =
     ["labels", "annotations", "volumeAttributes", "userAnnotations", "matchLabels", "requests", "limits"];
 
-/// Turns a container of a runtime into a container of a pod.
+/// Turns a container of a runtime into a container of a pod. A runtime states commands and requests of hooks and probes
+/// in the fields `exec` and `http`.
 fn to_pod_container(container: &mut Value) {
     let Some(fields) = container.as_object_mut() else { return };
     fields.remove("mayVary");
@@ -879,7 +872,8 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
     match rng.u8(..47) {
-        // These fields are compared, except in `change_free_field`. So most of these changes hold the pod.
+        // Assent compares these fields, so most of these changes hold the pod. The exceptions are `add_equal_meaning`
+        // and `change_free_field`.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),
@@ -926,7 +920,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Writes fields of the pod in another way with the same meaning. So the pod still matches.
+/// Changes how the pod states some fields, but not their meaning. So the pod still matches.
 fn add_equal_meaning(rng: &mut fastrand::Rng, spec: &mut Value) {
     for container in spec["containers"].as_array_mut().into_iter().flatten() {
         if let Some((name, digest)) = container["image"].as_str().and_then(|image| image.split_once('@')) {
@@ -959,7 +953,8 @@ fn add_equal_meaning(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a compared field to a value that no runtime or few runtimes have.
+/// Sets a field that Assent compares. No runtime or few runtimes have the new value, so most of these pods do not
+/// match.
 fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..10) {
@@ -1005,8 +1000,8 @@ fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Makes a change with which the pod still matches: any value of a free field, or the default of a compared field. The
-/// pod does not match if the change replaces an approved probe.
+/// Sets a field that Assent does not compare, or sets a compared field to its default. So the pod still matches, unless
+/// the change replaces an approved probe.
 fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..8) {
@@ -1049,7 +1044,7 @@ fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// The trusted parts that a cluster can add. Some have the names of approved parts.
+/// The parts that the Clearance trusts. Some have the name of an approved container, volume or variable.
 fn trusted() -> Value {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     json!({
@@ -1125,7 +1120,7 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
             7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
             8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
             9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
-            // Some of these parts only resemble trusted parts. The others may have the name of an approved part.
+            // Each of these parts differs from a trusted part, or can have the name of an approved part.
             10 => proxy["args"] = json!(["other"]),
             11 => proxy["image"] = json!("mesh/proxy:1"),
             12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
@@ -1159,7 +1154,8 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Adds the trusted container `plain`. Its text with a placeholder is plain text, so some pods have a value in its place.
+/// Adds the container `plain`, which is trusted unless it is changed. The text `<ordinal>` of a trusted part is plain
+/// text, so an argument with a value in its place does not match.
 fn add_plain(rng: &mut fastrand::Rng, spec: &mut Value) {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     let mut plain = json!({ "name": "plain", "image": digest, "args": ["--rank=<ordinal>"],
@@ -1183,7 +1179,7 @@ fn reverse(list: &mut Value) {
     }
 }
 
-/// Adds an item unless the list has an item of that name, because the API server refuses duplicates.
+/// Adds an item unless the list has an item with the same name, because the API server refuses duplicates.
 fn add(list: &mut Value, item: &Value) {
     if list.is_null() {
         *list = json!([]);
@@ -1194,10 +1190,9 @@ fn add(list: &mut Value, item: &Value) {
     }
 }
 
-/// The mount path of the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The sources of the service account token volume of Kubernetes and `OpenShift`.
+/// The sources of the volume with which Kubernetes or `OpenShift` provides the service account token.
 fn token_sources() -> [Value; 4] {
     let bundle = |name: &str, file: &str| json!({ "configMap": { "name": name, "items": [{ "key": file, "path": file }] } });
     [
@@ -1208,7 +1203,7 @@ fn token_sources() -> [Value; 4] {
     ]
 }
 
-/// A volume whose name resembles the name of the service account token volume.
+/// A volume with a name like the name that Kubernetes gives to the volume of the service account token.
 fn token(source: &Value) -> Value {
     json!({ "name": "kube-api-access-x", "projected": { "sources": [source] } })
 }
