@@ -21,15 +21,15 @@ const SYSTEMS: [usize; 3] = [1, 10, 50];
 const TURNS: usize = 220;
 const WARM_UP: usize = 20;
 
-/// The median times to create a pod on one version of Kubernetes in ms: the baseline, and the time in each governed
-/// namespace.
+/// The median times to create a pod on one version of Kubernetes, in milliseconds. `baseline` is the time in an
+/// ungoverned namespace.
 pub struct Row {
     version: String,
     baseline: f64,
     governed: [f64; SYSTEMS.len()],
 }
 
-/// The rows as the table of `docs/performance.md`.
+/// The rows in the format of the table in `docs/performance.md`.
 pub fn table(rows: &[Row]) -> String {
     let head = "| Kubernetes | not governed | 1 system | 10 systems | 50 systems |\n|---|---|---|---|---|"
         .to_owned();
@@ -77,8 +77,8 @@ fn median(mut took: Vec<Duration>) -> f64 {
     took.get(took.len() / 2).map_or(0.0, |middle| middle.as_secs_f64() * 1000.0)
 }
 
-/// Creates a namespace with this number of systems, or an ungoverned namespace if `None`. Returns its name, and a pod
-/// that is cleared there.
+/// Creates a governed namespace with this number of systems, or an ungoverned namespace for `None`. Returns its name,
+/// and a pod that is cleared there.
 async fn namespace_with(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String, Value)> {
     let namespace = systems.map_or_else(|| "cost-free".to_owned(), |systems| format!("cost-{systems}"));
     let labels = if systems.is_some() { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };

@@ -78,7 +78,8 @@ pub async fn expire(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A level with an assessment and an expression. A failing result withholds the version, and a good result clears it.
+/// The level requires a fairness result and the expression `purpose`. A failing result withholds the version, and a
+/// good result clears it.
 pub async fn evidence(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
@@ -101,8 +102,8 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     scene.is_cleared("v1").await.map(drop)
 }
 
-/// A hold stops a version until a person resumes it. Before Kubernetes 1.36, the plugin writes who opened the incident,
-/// because the API server does not.
+/// A hold stops a version until a person resumes it. Before Kubernetes 1.36, the API server does not record who opened
+/// the incident, so the plugin does.
 pub async fn incidents(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "incidents", "limited").await?;
     scene.publish("v1", &container("1")).await?;
@@ -118,7 +119,8 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
 }
 
-/// Each place of a placeholder matches its values, and no near miss. The expressions run on the CEL of each version.
+/// Placeholders in arguments, variables, mounts, volumes and claims match only valid values. Each version of Kubernetes
+/// evaluates the policies with its own CEL library.
 pub async fn placeholders(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "placeholders", "minimal").await?;
     let with = |ordinal: &str, leader: Option<&str>, user: &str| {
@@ -174,7 +176,7 @@ pub async fn placeholders(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// An override clears a version without its approval. The review of the override ends the clearance.
+/// An override clears a version that lacks an approval. The review ends the override, and so the clearance.
 pub async fn overrides(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "overrides", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "overridable" },

@@ -1,5 +1,4 @@
-//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest
-//! version.
+//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest version.
 //!
 //! ```text
 //!  version ── control plane of that version ── chart, operator
@@ -9,8 +8,8 @@
 //!                └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
 //!
-//! `make test-versions` runs the suite. The first run builds the control planes, at about five minutes each.
-//! Arguments select versions: `make test-versions ARGS=1.30`.
+//! `make test-versions` runs the suite. The first run builds the control planes, which takes about five minutes for
+//! each version. Arguments select versions: `make test-versions ARGS=1.30`.
 
 mod cost;
 mod life;
@@ -31,7 +30,6 @@ const OLDER: [&str; 4] = ["1.30", "1.33", "1.35", "1.36"];
 /// The first minor version with `MutatingAdmissionPolicy` v1, which the API server needs to hold a pod.
 const HOLDS_SINCE: u32 = 36;
 
-/// A control plane of one version with Assent on it.
 struct Stage {
     cluster: ControlPlane,
     /// Keeps the operator running until this field is dropped.
@@ -58,7 +56,7 @@ impl Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // A second control plane would distort the measurement of the cost.
+    // A second control plane at the same time would distort the measurement of the cost.
     arguments.test_threads = Some(1);
     let costs: Arc<Mutex<Vec<cost::Row>>> = Arc::default();
     let versions = OLDER.into_iter().map(Some).chain([None]);

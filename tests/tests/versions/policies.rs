@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::Stage;
 
-/// The policy that no request triggers, because the schema of `ModelVersion` refuses each edit earlier.
+/// No request triggers this policy, because the schema of ModelVersion refuses each edit earlier.
 const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
-/// The policies that never see a forged author if a mutating policy writes the author of each object.
+/// No request triggers these policies if the API server has mutating policies: a mutating policy overwrites a forged
+/// author first.
 const BEHIND_A_STAMP: [&str; 2] = ["assent-author", "assent-changed-by"];
 
-/// The objects of a kind that the chart of Assent installs.
 async fn installed(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
     let get = ["get", kind, "-l", "app.kubernetes.io/part-of=assent", "-o=json"];
     let list: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
@@ -30,7 +30,7 @@ fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Triggers each policy at least once. A policy without a trigger fails the test, so a new policy needs a request
+/// Triggers each policy at least once. A policy without a trigger fails the test. So for a new policy, add a request
 /// here.
 pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "attacked", "high").await?;
@@ -60,13 +60,13 @@ pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The policies that a response of the API server names.
+/// The names of the policies in a response of the API server.
 fn policies_in(said: &str) -> Vec<String> {
     let quoted = said.split("ValidatingAdmissionPolicy '").skip(1);
     quoted.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
 }
 
-/// Sends forbidden changes of pods. Returns the responses of the API server.
+/// Sends requests about pods that the policies must refuse. Returns the refusals.
 async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let mut bound = scene.pod("bound", &container("other"));
@@ -131,7 +131,7 @@ async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// Makes dry runs of changes that would stop pods. Returns the warnings.
+/// Tries in dry runs to make changes that would stop pods. Returns the warnings.
 async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     until(Duration::from_secs(30), "the system to count its pods", async || {
         let system = scene.get("aisystem", "scorer").await?;
@@ -163,7 +163,8 @@ async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// Sends forbidden changes of objects on which the decisions depend. Returns the responses of the API server.
+/// Sends requests that the policies must refuse, about decisions and the objects on which decisions depend. Returns the
+/// refusals.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
@@ -178,7 +179,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut monitor = scene.monitor("moved", &json!({ "onBreach": "Warn" }));
     scene.apply(Person::Dev, &monitor).await?;
     monitor["spec"]["system"] = json!("other");
-    // Only an account with the verb hold loosens or deletes a monitor that holds.
+    // Without the verb `hold`, nobody may loosen or delete a monitor that holds.
     scene.apply(Person::Admin, &scene.monitor("guard", &json!({}))).await?;
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
@@ -199,7 +200,6 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// Writes objects with a forged author. Returns the responses of the API server.
 async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut version = scene.version("forged", &container("forged"));
     version["metadata"]["annotations"] = json!({ "assent.dev/author": "alice" });
@@ -210,7 +210,7 @@ async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// Deletes a system with an open incident. Returns the response of the API server.
+/// A system with an open incident is evidence, so the API server refuses to delete it. Returns the refusal.
 async fn evidence(stage: &Stage) -> Result<String> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let open = ["incident", "open", "scorer", "--name=kept", "--reason=for the test"];
@@ -219,7 +219,6 @@ async fn evidence(stage: &Stage) -> Result<String> {
     scene.denied(Person::Dev, &["delete", "aisystem", "scorer"]).await
 }
 
-/// Applies a workload in a namespace with the mode `warn`. Returns the warnings.
 async fn preview(stage: &Stage) -> Result<String> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(&stage.cluster, "warned", "high", &labels).await?;
@@ -230,7 +229,6 @@ async fn preview(stage: &Stage) -> Result<String> {
     Ok(warnings)
 }
 
-/// Checks that the mutating policies suspend Jobs, gate pods and record authors.
 async fn changes(scene: &Scenario<'_>) -> Result<()> {
     for (api, kind) in [("batch/v1", "Job"), ("batch/v1", "CronJob")] {
         let spec = assent_tests::pod_spec(&container("other"));
