@@ -15,7 +15,7 @@ use crate::assistant::{
 };
 use Person::Admin;
 
-/// The namespace of the examples, Argo CD, and a copy of a layout of repositories.
+/// The namespace of the example system, Argo CD, and a copy of some example repositories.
 struct Stage<'a> {
     scene: Scenario<'a>,
     argo: ArgoCd<'a>,
@@ -29,7 +29,7 @@ impl<'a> Stage<'a> {
         Ok(Self { scene, argo: ArgoCd::install(cluster).await?, layout })
     }
 
-    /// Applies the Applications of the layout.
+    /// Applies the Applications of the repository, with the address of the local copy.
     async fn bootstrap(&self) -> Result<()> {
         let url = self.layout.commit("one-repository")?;
         for application in ["governance", "support"] {
@@ -40,7 +40,8 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// The objects of an Application without their statuses, and the time of the last sync.
+    /// The objects of an Application without their statuses, which the operator may write at any time, and the time of
+    /// the last sync.
     async fn written(&self, application: &str) -> Result<Vec<Value>> {
         let status = self.argo.application(application).await?["status"].take();
         let mut written = vec![status["operationState"]["finishedAt"].clone()];
@@ -120,7 +121,8 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
 
-    // The level begins to require a result. CI adds the result to Git, and a person signs it with kubectl.
+    // Governance changes the level in Git: it now requires a result. CI adds the result to Git, and a person signs it
+    // with the plugin.
     require_result(&stage.layout)?;
     stage.layout.commit("one-repository")?;
     argo.refresh("governance").await?;
@@ -135,7 +137,6 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     stage.is_quiet("support").await
 }
 
-/// Checks the health of an incident, a note, an override and two monitors.
 async fn the_kinds_of_incidents_have_a_health(stage: &Stage<'_>) -> Result<()> {
     let (scene, argo) = (&stage.scene, &stage.argo);
     for (kind, name) in of_incidents(scene).await? {
@@ -162,7 +163,7 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": job["spec"],
         "metadata": { "name": "train", "namespace": "support" } });
     stage.layout.add("one-repository/support", "job.yaml", &job)?;
-    // Git has `suspend: false`. Argo CD must ignore the difference.
+    // Git has `suspend: false`, and Assent suspends the CronJob. Argo CD must ignore this difference.
     let mut nightly = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
     nightly["spec"]["suspend"] = json!(false);
     stage.layout.add("one-repository/support", "cronjob.yaml", &nightly)?;
@@ -175,20 +176,19 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     argo.synced("support").await?;
 
-    // The uncleared jobs stay suspended, although Git does not suspend them.
     stage.is_quiet("support").await?;
     for (kind, name) in [("job", "train"), ("cronjob", "nightly")] {
         ensure!(scene.get(kind, name).await?["spec"]["suspend"] == true, "{kind} {name} was resumed");
     }
 
-    // Argo CD still reverts drift.
+    // Argo CD still reverts changes by users.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
     argo.refresh("support").await?;
     replicas(scene, 2).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, and Argo CD restores them. The operator scales down three times. After that, the
-    // operator holds the pods.
+    // Git has two replicas, so Argo CD restores them each time. After the operator has scaled down three times, it
+    // holds the pods instead.
     decide(scene, "revoke").await?;
     // The timeout includes the back-off of Argo CD: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
@@ -199,7 +199,7 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Without `replicas` in Git there is no conflict.
+    // If `replicas` is not in Git, Argo CD does not change the replicas.
     stage.layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
     stage.layout.commit("one-repository")?;
     argo.refresh("support").await?;
@@ -217,7 +217,7 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     })
     .await?;
 
-    // Argo CD does not revert a decommission by a kubectl command.
+    // Argo CD does not revert `kubectl assent decommission`.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await
@@ -240,8 +240,8 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
         .err()
         .context("applied before the approval")?;
 
-    // A later commit also waits for the approval. So Argo CD would never apply an approval from the same
-    // Application.
+    // While the sync of one commit waits for the approval, Argo CD does not sync a later commit. So an approval in the
+    // same Application would never be applied.
     let later = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "later", "namespace": "support",
         "annotations": { "argocd.argoproj.io/sync-wave": "-1" } } });
     stage.layout.add("one-repository/support", "later.yaml", &later)?;
@@ -257,7 +257,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-/// Argo CD waits without a timeout for a hook that Assent holds. Helm waits until its `--timeout`.
+/// Argo CD has no timeout for a hook. So it waits until Assent releases the hook.
 pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
@@ -341,7 +341,7 @@ pub async fn an_application_repository_cannot_add_systems_and_argocd_cannot_appr
     ensure!(refused.contains("assent.dev:AISystem"), "{refused}");
     scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("the system was applied")?;
 
-    // The account of Argo CD is cluster-admin, but it cannot approve.
+    // Argo CD is cluster-admin, but Assent refuses its approval, because its account is not a person.
     let approval = unsigned(scene).await?;
     stage.layout.add("two-repositories/governance-repository/systems/support", "mine.yaml", &approval)?;
     stage.layout.commit("two-repositories/governance-repository")?;
@@ -365,7 +365,7 @@ pub async fn argocd_installs_assent_without_drift() -> Result<()> {
     stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
-    // Argo CD may need two minutes until it reads new definitions.
+    // Argo CD can need two minutes until it reads new CRDs.
     until(Duration::from_mins(4), "the release to be healthy", async || {
         let status = stage.argo.refresh("assent").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;

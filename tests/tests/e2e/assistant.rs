@@ -1,4 +1,5 @@
-//! Shared steps for the example repositories: a customer support assistant and the people who decide about it.
+//! Shared steps of the tests of Flux and Argo CD. The example repositories have one system: an assistant for customer
+//! support.
 
 use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Layout, Person, SOON, Scenario, from_now, root, until};
@@ -8,15 +9,14 @@ use std::fs;
 /// The name of the system and of its Deployment.
 pub const SYSTEM: &str = "support-assistant";
 
-/// The name of the version of the system.
 pub const VERSION: &str = "support-assistant-v1";
 
-/// The scenario in the namespace of the system. The GitOps controller creates the namespace from the repository.
+/// The scenario in the namespace of the system. The GitOps controller creates this namespace from the repository.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// Waits until the version exists, and decides about it as the risk officer Alice. Argo CD applies the version after
+/// Decides about the version as the risk officer Alice. Waits for the version first, because Argo CD applies it after
 /// the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
@@ -24,7 +24,7 @@ pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// Decommissions the system as the administrator at `date`. Without a date, the system is decommissioned now.
+/// Decommissions the system as the administrator at `date`, or now if `date` is `None`.
 pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));
@@ -32,18 +32,17 @@ pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()
     scene.assent(Person::Admin, &args).await?.ok().map(drop)
 }
 
-/// Checks that the system still has the decommission that [`decommission`] wrote.
 pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
     let system = scene.get("aisystem", SYSTEM).await?;
     ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
     Ok(())
 }
 
-/// The name of a monitor whose query the operator refuses.
+/// The name of a monitor with an invalid query.
 pub const INVALID_MONITOR: &str = "invalid";
 
-/// Applies an incident without a hold, a note, an override that nobody grants, and two monitors. Waits until
-/// the operator has read these objects. Returns the kinds and names of the objects.
+/// Applies an incident that holds nothing, a note, an override that nobody grants, and two monitors. Waits until the
+/// operator has processed these objects. Returns their kinds and names.
 pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'static str); 5]> {
     let mut incident = scene.incident("complaint", &json!({ "effect": "None" }));
     let mut asked = scene.override_(VERSION, "urgent", &scene.digest_of(VERSION).await?);
@@ -57,7 +56,7 @@ pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'stat
         let spec = json!({ "system": SYSTEM, "query": query, "onBreach": "Warn" });
         scene.apply(Person::Admin, &scene.monitor(name, &spec)).await?;
     }
-    // Prometheus does not run, so the valid monitor has no answer.
+    // The test runs no Prometheus, so the monitor with the valid query gets no answer.
     scene.condition("monitor", "watch", "WithinLimits", "Unknown", "NoAnswer").await?;
     scene.condition("monitor", INVALID_MONITOR, "Stalled", "True", "QueryInvalid").await?;
     scene.condition("incident", "complaint", "Holding", "False", "NoEffect").await?;
@@ -80,7 +79,7 @@ pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     Ok(approval)
 }
 
-/// Lets the risk level of the layout for one repository require a signed fairness result.
+/// Changes the risk level in the layout `one-repository`: the level then requires a signed fairness result.
 pub fn require_result(layout: &Layout) -> Result<()> {
     let level = "one-repository/governance/risklevel-limited.yaml";
     let required = json!({ "name": "fairness", "kind": "Fairness", "metric": "demographic_parity_difference",
@@ -89,7 +88,7 @@ pub fn require_result(layout: &Layout) -> Result<()> {
     layout.edit(level, "  images: Digest\n", &format!("  images: Digest\n  assessments: [{required}]\n"))
 }
 
-/// Adds a fairness result of the version to the layout for one repository, as CI does.
+/// Adds a fairness result of the version to the layout `one-repository`, as CI does.
 pub async fn record(scene: &Scenario<'_>, layout: &Layout, name: &str, value: &str) -> Result<()> {
     let digest = scene.digest_of(VERSION).await?;
     let mut result = scene.assessment(name, &digest, value, &from_now(-2));
@@ -98,14 +97,12 @@ pub async fn record(scene: &Scenario<'_>, layout: &Layout, name: &str, value: &s
     layout.add("one-repository/support", &format!("{name}.yaml"), &result)
 }
 
-/// Waits until an assessment awaits a signature, and signs it as the risk officer Alice.
 pub async fn attest(scene: &Scenario<'_>, name: &str) -> Result<()> {
     scene.condition("assessment", name, "Counted", "False", "AwaitingSignature").await?;
     let args = ["attest", SYSTEM, "--version", VERSION, "--assessment", name, "--yes"];
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// Waits until the spec of the Deployment has `count` replicas.
 pub async fn replicas(scene: &Scenario<'_>, count: u32) -> Result<()> {
     until(SOON, &format!("{count} replicas"), async || {
         let deployment = scene.get("deployment", SYSTEM).await?;
@@ -115,7 +112,7 @@ pub async fn replicas(scene: &Scenario<'_>, count: u32) -> Result<()> {
     .await
 }
 
-/// An object with its managed fields, but without its status. The operator may write the status at any time.
+/// An object with its managed fields, but without its status, which the operator may write at any time.
 pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "-n", namespace, "-o=json", "--show-managed-fields"];
     let mut object: Value = serde_json::from_str(&scene.cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
@@ -127,7 +124,8 @@ pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name:
     Ok(object)
 }
 
-/// Creates a key for the risk officer Erin in the layout for many clusters. Returns the path of the key.
+/// Creates a key for the risk officer Erin, and lists it in the role in the layout `many-clusters`. Returns the path of
+/// the private key.
 pub fn register_key(layout: &Layout) -> Result<String> {
     let key = layout.path("erin").display().to_string();
     let args = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
@@ -140,8 +138,8 @@ pub fn register_key(layout: &Layout) -> Result<String> {
     Ok(key)
 }
 
-/// Reviews the version in one cluster and signs an approval with `key`. Adds the approval to the layout for many
-/// clusters.
+/// Reviews the version in one cluster and signs an approval with `key`. Adds the approval to the layout
+/// `many-clusters`.
 pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()> {
     const APPROVALS: &str = "many-clusters/support/approvals";
     let file = layout.path(APPROVALS).join("erin.yaml").display().to_string();

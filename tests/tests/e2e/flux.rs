@@ -14,7 +14,6 @@ use crate::assistant::{
 };
 use Person::{Admin, Alice};
 
-/// A control plane with Assent and Flux, and the namespace of the examples.
 struct Stage<'a> {
     scene: Scenario<'a>,
     flux: Flux<'a>,
@@ -26,13 +25,12 @@ impl<'a> Stage<'a> {
         Ok(Self { scene, flux: Flux::install(cluster).await? })
     }
 
-    /// Applies the Flux objects of a directory.
     async fn bootstrap(&self, directory: &Path) -> Result<()> {
         let directory = directory.display().to_string();
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// Shortens the timeout of the health checks.
+    /// Shortens the timeout of the health checks, so that a Kustomization reports a failure soon.
     async fn shorten_timeout(&self, name: &str) -> Result<()> {
         // Half a minute is the shortest timeout that Flux uses.
         self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
@@ -43,7 +41,6 @@ impl<'a> Stage<'a> {
         self.patch(name, &json!({ "healthChecks": null })).await
     }
 
-    /// Applies the layout for one repository without health checks, and approves the version.
     async fn apply_and_approve(&self, layout: &Layout) -> Result<()> {
         self.bootstrap(&layout.path("one-repository/flux")).await?;
         self.without_health("support").await?;
@@ -59,7 +56,7 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &patch).await?.ok().map(drop)
     }
 
-    /// The objects that Flux applied, without their statuses.
+    /// The objects that Flux applied, without their statuses, which the operator may write at any time.
     async fn written(&self, name: &str) -> Result<Vec<Value>> {
         let inventory = self.flux.kustomization(name).await?["status"]["inventory"]["entries"].take();
         let mut written = Vec::new();
@@ -100,19 +97,17 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     flux.commit("platform", &layout.path("one-repository")).await?;
     flux.is("governance", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // The version awaits approval.
     scene.held(SYSTEM, 2).await?;
     flux.is("support", "Healthy", "Unknown", "Progressing").await?;
     let awaited = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(awaited.contains("AISystem/support/support-assistant status: 'InProgress'"), "{awaited}");
 
-    // The version is cleared.
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     stage.is_quiet("support").await?;
 
-    // The version is withheld. The health check fails at once, not at its timeout.
+    // For a withheld version, the health check fails at once, not at its timeout.
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     let status = flux.reconcile("support").await?;
@@ -120,7 +115,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
     scene.held(SYSTEM, 2).await?;
 
-    // The version is cleared again and then expires. The documented health check fails.
+    // The version is cleared again for a short time. After its end, the health check in docs/gitops.md fails.
     stage.patch("support", &documented("healthCheckExprs:")?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
@@ -172,13 +167,13 @@ pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {
     stage.apply_and_approve(&layout).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Flux still corrects drift.
+    // Flux still reverts changes by users.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
     flux.reconcile("support").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, and Flux restores them. The operator scales down three times. After that, the
-    // operator holds the pods.
+    // Git has two replicas, so Flux restores them each time. After the operator has scaled down three times, it holds
+    // the pods instead.
     decide(scene, "revoke").await?;
     for _ in 0..3 {
         replicas(scene, 0).await?;
@@ -191,7 +186,7 @@ pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Without `replicas` in Git there is no conflict.
+    // If `replicas` is not in Git, Flux does not change the replicas.
     layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     scene.running(SYSTEM, 1).await?;
@@ -209,7 +204,7 @@ pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let scene = &stage.scene;
     stage.apply_and_approve(&layout).await?;
-    // No policy protects the date, because the date is in the future.
+    // A policy protects a decommission only after its date. Before the date, Flux must not revert it either.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await?;
@@ -323,7 +318,7 @@ pub async fn flux_installs_assent_without_drift() -> Result<()> {
     let release = layout.path("install/flux.yaml").display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &release]).await?.ok()?;
 
-    // The test has no helm-controller. The kustomize-controller applies the rendered chart.
+    // The test runs no helm-controller, so the kustomize-controller applies the rendered chart.
     let render = root().join("packaging/manifests").display().to_string();
     let rendered = layout.path("install/rendered").display().to_string();
     let admin = cluster.account(Admin);
