@@ -1,4 +1,5 @@
-//! The example rules of Prometheus and the example routes of Alertmanager, with the real programs.
+//! Prometheus evaluates the example rules, and Alertmanager sends the alerts along the example routes. The test runs
+//! the real programs.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Alerting, Assent, ControlPlane, Person, Scenario};
@@ -17,8 +18,7 @@ pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> 
         "spec": { "incidents": rules } });
     scene.apply(Admin, &level).await?;
     let alerting = Alerting::start(&cluster, &assent).await?;
-    // A breach of a monitor that only warns opens no incident. An alert of the example rules reports this
-    // breach.
+    // A breach of a monitor with `onBreach: Warn` opens no incident. An alert of the example rules reports this breach.
     alerting.prometheus().set("spd{namespace=\"alerts\"}", "0.2");
     scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
     scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  dev: incident open ─► tier 1: Event ─► tier 2: Held ─► carol: acknowledge ─► cleared
-//!  alice: resume ─► review due ─► Held ─► bob: incident review ─► cleared
+//!  alice: resume ─► review missed ─► Held ─► carol: incident review ─► cleared
 //! ```
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// Creates a scenario with its own level, which has these rules for incidents. v1 is cleared.
+/// A scenario with a cleared version v1. Its own level has `rules` for incidents.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
@@ -27,17 +27,15 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Resu
     Ok(scene)
 }
 
-/// Opens an incident without a hold as dev.
 async fn open(scene: &Scenario<'_>, name: &str) -> Result<()> {
     scene.apply(Dev, &scene.incident(name, &json!({ "effect": "None" }))).await.map(drop)
 }
 
-/// Waits until an incident has this condition.
 async fn is(scene: &Scenario<'_>, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
     scene.condition("incident", name, type_, status, reason).await
 }
 
-/// A note of this type. For some types, RBAC must permit an additional verb, such as `acknowledge`.
+/// A note of this type. For some types, a user needs an additional verb, such as `acknowledge`.
 fn note(scene: &Scenario<'_>, incident: &str, type_: &str) -> Value {
     let mut note = scene.note(&format!("{incident}-{}", type_.to_lowercase()), incident);
     note["spec"]["type"] = json!(type_);
@@ -65,7 +63,7 @@ pub async fn an_unacknowledged_incident_escalates_and_then_holds_until_somebody_
             && message.contains("incident acknowledge complaint"),
         "{message}"
     );
-    // The operator writes the status of the incident after the condition of the version.
+    // The operator writes the status of the incident after the condition of the version. The list shows this status.
     until(SOON, "the list to name the escalation", async || {
         let listed = scene.assent(Dev, &["incident", "list"]).await?.ok()?;
         ensure!(listed.contains("Escalated to ethics-board"), "{listed}");
@@ -106,7 +104,7 @@ pub async fn a_missed_review_holds_until_somebody_else_reviews(cluster: &Control
     ensure!(message.contains("its review by role risk-officer is overdue"), "{message}");
     scene.event("AISystem", "scorer", "ReviewMissed").await?;
 
-    // Alice resumed alone, so her review does not count.
+    // Alice alone resumed the system, so her review does not count.
     let review =
         |reason: &'static str| ["incident", "review", "drift", reason, "--role=risk-officer", "--yes"];
     scene.assent(Alice, &review("--reason=it was fine")).await?.ok()?;

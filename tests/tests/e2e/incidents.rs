@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// Creates a scenario with a cleared version v1 and its own level. At this level, Alice approves versions, and the
-/// roles in `resume` resume held versions.
+/// A scenario with a cleared version v1. At its own level, Alice approves versions, and the roles in `resume` resume
+/// held versions.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, resume: &[&str]) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let required = |role: &&str| json!({ "role": role, "count": 1 });
@@ -25,7 +25,6 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, resume: &[&str]) -> Re
     Ok(scene)
 }
 
-/// Publishes a version and approves it as Alice.
 async fn clear(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.publish(version, &container(version)).await?;
     scene.decide(Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -40,7 +39,7 @@ async fn pause(scene: &Scenario<'_>, person: Person, options: &[&str]) -> Result
     Ok(name.unwrap_or_default().to_owned())
 }
 
-/// Notes a root cause, an action and a verification as dev.
+/// Writes a note about the root cause, the action and the verification. A person can resume only after these notes.
 async fn note_all(scene: &Scenario<'_>, incident: &str) -> Result<()> {
     for type_ in ["root-cause", "action", "verification"] {
         let note = ["incident", "note", incident, "--type", type_, "--text", "for the test"];
@@ -49,7 +48,6 @@ async fn note_all(scene: &Scenario<'_>, incident: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the condition `Holding` of an incident has this reason. Returns the message.
 async fn holding(scene: &Scenario<'_>, incident: &str, reason: &str) -> Result<String> {
     let status = if reason == "Holding" { "True" } else { "False" };
     scene.condition("incident", incident, "Holding", status, reason).await
@@ -140,9 +138,10 @@ pub async fn held_content_stays_held_under_a_new_name(cluster: &ControlPlane) ->
     // A version with other content is not held.
     clear(&scene, "v2").await?;
 
-    // A decision for the content of another version, or for another incident, does not lift the hold.
+    // A decision about the content of another version, or about another incident, does not lift the hold.
     note_all(&scene, &incident).await?;
-    // The operator writes the status of an incident after the statuses of the versions.
+    // The operator writes the status of an incident after the statuses of the versions. The test needs the digest in
+    // this status.
     holding(&scene, &incident, "Holding").await?;
     let named = scene.get("incident", &incident).await?["status"]["digest"].take();
     let other = scene.digest_of("v2").await?;
@@ -252,7 +251,7 @@ pub async fn an_incident_names_its_opener_and_possible_times(cluster: &ControlPl
     ensure!(scene.get("incident", "right").await?["spec"]["openedBy"]["user"] == "dev", "no opener");
     scene.is_cleared("v1").await?;
 
-    // A decision Resume must name an incident. No other decision may name one.
+    // A decision `Resume` must name an incident, and a decision `Approve` must not name one.
     for (decision, named) in [("Resume", false), ("Approve", true)] {
         let mut wrong = scene.decision(decision, "v1", &digest, "risk-officer");
         wrong["spec"]["incident"] =
@@ -284,7 +283,7 @@ pub async fn only_an_account_with_the_verb_hold_holds_a_system(cluster: &Control
     ensure!(refused.contains("user mallory may not hold AI system scorer"), "{refused}");
     open("mallory", "complaint", "None").await?.ok()?;
     scene.is_cleared("v1").await?;
-    // Erin may hold systems only in the first namespace.
+    // Erin may hold systems only in the namespace of the first scenario.
     let other = Scenario::new(cluster, "held-other", "limited").await?;
     let manifest = other.incident("reach", &json!({ "effect": "Hold" })).to_string();
     let refused =

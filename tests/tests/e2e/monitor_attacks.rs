@@ -15,15 +15,14 @@ use Person::{Admin, Dev};
 
 type Monitors = Api<assent::api::Monitor>;
 
-/// The number of monitors in the namespace of the hostile tenant. The operator queries about a quarter of
-/// them: 512 in each namespace. A unit test simulates 10,000 monitors.
+/// The number of monitors in the namespace of the hostile tenant. The operator queries at most 512 monitors of a
+/// namespace. A unit test simulates 10,000 monitors.
 const FLOOD: usize = 2_000;
 
-/// The longest time to the first value of a monitor and from a breach to the hold, on a loaded machine. The
-/// statuses of the flood may take longer.
+/// The longest time to the first value of a monitor, and from a breach to the hold, on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The number of clients of the hostile tenant.
+/// The number of requests that the hostile tenant sends at the same time.
 const CLIENTS: usize = 16;
 
 pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlane) -> Result<()> {
@@ -33,7 +32,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.clear("v1", &container("v1")).await?;
     set(prometheus, &calm, "spd", "0.03").await?;
     let api: Monitors = Api::namespaced(cluster.client(Dev)?, &flood.namespace);
-    // Each query has almost the maximum number of steps.
+    // Each query has 8,640 steps. The maximum is 11,000.
     let costly = json!({ "onBreach": "Warn", "query": "max_over_time(sum(spd)[1d:10s])" });
     let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &costly));
     let create = |manifest| {
@@ -41,8 +40,8 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
         async move {
             let object = serde_json::from_value(manifest)?;
             let created = api.create(&PostParams::default(), &object).await;
-            // The API server closes idle connections, so the client can lose one. If the lost request stored
-            // the object, a repeated request finds it.
+            // The API server closes idle connections, so a request can fail. If the API server stored the object
+            // anyway, the repeated request gets 409.
             let created =
                 if created.is_err() { api.create(&PostParams::default(), &object).await } else { created };
             match created {
@@ -53,7 +52,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     };
     stream::iter(many).map(create).buffer_unordered(CLIENTS).try_collect::<Vec<()>>().await?;
 
-    // The operator has not processed most of the flood yet.
+    // At this time, the operator has not processed most of the flood.
     let begin = Instant::now();
     calm.apply(Admin, &calm.monitor("drift", &json!({}))).await?;
     within(&calm, "drift", "True", "Within").await?;
@@ -67,9 +66,10 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     within(&flood, "flood-00000", "Unknown", "NoValue").await?;
     let message = within(&flood, "flood-00512", "Unknown", "TooManyMonitors").await?;
     ensure!(message.contains("more than 512 monitors"), "{message}");
-    // A monitor that holds counts before the others, whatever its name is. A query with more steps is not sent.
+    // A monitor that holds is always one of the 512 monitors, whatever its name is.
     flood.apply(Admin, &flood.monitor("zz-hold", &json!({}))).await?;
     within(&flood, "zz-hold", "Unknown", "NoValue").await?;
+    // The operator does not send a query with more than 11,000 steps to Prometheus.
     let slow = json!({ "query": "max_over_time(spd[30d:1s])", "onBreach": "Warn" });
     flood.apply(Dev, &flood.monitor("a-slow", &slow)).await?;
     let message = within(&flood, "a-slow", "Unknown", "QueryInvalid").await?;
@@ -88,7 +88,7 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     let good = format!("spd{{namespace=\"{}\",pod=\"good\"}}", scene.namespace);
     let bad = format!("spd{{namespace=\"{}\",pod=\"bad\"}}", scene.namespace);
     prometheus.set(&bad, "0.2");
-    // The owner of the metrics adds a series with a good value beside the bad one.
+    // The tenant adds a series with a good value beside the bad one.
     prometheus.set(&good, "0.01");
     prometheus.has(&format!("spd{{namespace=\"{}\"}}", scene.namespace), 2).await?;
     let silent = json!({ "after": "3s", "then": "Breach" });
@@ -107,7 +107,8 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     ensure!(message.contains("2 series"), "{message}");
     let opened = incident(&scene, "worst").await?;
 
-    // The bad series becomes NaN, and then both series vanish. Without a value, a breach does not end.
+    // First, the good series vanishes and the bad series has the value NaN. Then the bad series vanishes too. Without a
+    // value, a breach does not end.
     prometheus.remove(&good);
     prometheus.set(&bad, "NaN");
     for why in ["NaN", "no series"] {
@@ -128,7 +129,7 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     let prometheus = Prometheus::shared(cluster).await?;
     let scene = Scenario::new(cluster, "monitor-flap", "limited").await?;
     set(prometheus, &scene, "spd", "0.01").await?;
-    // `patient` reports a breach only if the value is above the limit for longer than one flap. `hysteresis`
+    // `patient` reports a breach only after 20 s above the limit, and each value in this test lasts 7 s. `hysteresis`
     // stays breached while the value is between its two limits.
     let patient = json!({ "breach": { "above": "0.1", "for": "20s" }, "onBreach": "OpenIncident" });
     let hysteresis = json!({ "clear": { "below": "0.05", "for": "1s" }, "onBreach": "OpenIncident" });
@@ -139,7 +140,7 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     }
     for value in ["0.2", "0.07", "0.2", "0.07"] {
         set(prometheus, &scene, "spd", value).await?;
-        // Each value lasts longer than an interval, so each monitor measures it.
+        // Each value lasts longer than the interval of the monitors, so each monitor measures it.
         sleep(Duration::from_secs(7)).await;
     }
     ensure!(incidents(&scene, "patient").await?.is_empty(), "a flap is no breach");

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// The text of the series of `metric` in the namespace of the test.
 pub fn series(scene: &Scenario<'_>, metric: &str) -> String {
     format!("{metric}{{namespace=\"{}\"}}", scene.namespace)
 }
@@ -23,18 +22,15 @@ pub async fn set(prometheus: &Prometheus, scene: &Scenario<'_>, metric: &str, va
     prometheus.has(&format!("{series} == {value}"), 1).await
 }
 
-/// Waits until the condition `WithinLimits` has this status and reason. Returns the message.
 pub async fn within(scene: &Scenario<'_>, monitor: &str, status: &str, reason: &str) -> Result<String> {
     scene.condition("monitor", monitor, "WithinLimits", status, reason).await
 }
 
-/// The incidents that a monitor opened.
 pub async fn incidents(scene: &Scenario<'_>, monitor: &str) -> Result<Vec<Value>> {
     let all = scene.list("incidents").await?;
     Ok(all.into_iter().filter(|incident| incident["spec"]["monitor"] == monitor).collect())
 }
 
-/// Waits until a breach has an incident. Returns the name of the incident.
 pub async fn incident(scene: &Scenario<'_>, monitor: &str) -> Result<String> {
     until(SOON, &format!("an incident of monitor/{monitor}"), async || {
         let status = scene.get("monitor", monitor).await?["status"].take();
@@ -72,7 +68,7 @@ pub async fn a_drifting_metric_holds_the_system_until_people_resume_it(cluster: 
     );
     scene.event("Monitor", "drift", "MonitorBreached").await?;
 
-    // The metric recovers, and the monitor is deleted. Neither lifts the hold.
+    // The hold stays after the metric recovers, and after a user deletes the monitor.
     set(prometheus, &scene, "spd", "0.02").await?;
     within(&scene, "drift", "True", "Within").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
@@ -116,13 +112,14 @@ pub async fn a_breach_opens_an_incident_unless_an_earlier_one_still_counts(
     ensure!(incidents(&scene, "drift").await?.len() == 1, "a second incident");
     scene.is_cleared("v1").await?;
 
-    // The action becomes Hold during the breach. The first incident has no effect, so a second one holds the system.
+    // `onBreach` becomes `Hold` during the breach. The first incident holds nothing, so the operator opens a second
+    // incident.
     scene.apply(Admin, &scene.monitor("drift", &json!({ "onBreach": "Hold" }))).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
     let second = breach_again(prometheus, &scene).await?;
     ensure!(second != first && incidents(&scene, "drift").await?.len() == 2, "{first}, {second}");
 
-    // People resume the system, so the second incident no longer holds it. The next breach holds it again.
+    // After people resume the system, the second incident no longer holds it. The next breach opens a third incident.
     for type_ in ["root-cause", "action", "verification"] {
         let note = ["incident", "note", &second, "--type", type_, "--text", "for the test"];
         scene.assent(Dev, &note).await?.ok()?;
@@ -241,8 +238,9 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
         "{\"secret\",\"namespace\"=~\".+\"}".to_owned(),
     ];
     for query in &attempts {
-        // Without the matcher, Prometheus gives the secret. So each attempt can fail. It refuses experimental functions.
-        // A query with an offset has a value later.
+        // Prometheus itself gives the secret value for each query, or refuses an experimental function. So only the
+        // operator, which limits a query to one namespace, protects the value. A query with an offset has a result
+        // later.
         until(SOON, &format!("a result of {query}"), async || {
             let answer = prometheus.query(query).await?;
             let is_refused = answer["status"] == "error";
@@ -271,7 +269,8 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
             "{limited}"
         );
     }
-    // The own namespace has no series `secret`. The presence of the series elsewhere must not show either.
+    // The tenant's own namespace has no series `secret`, so the value is 1. The series in the other namespace must not
+    // change this value.
     let absent = scene.monitor("absent", &json!({ "query": "absent(secret)", "onBreach": "Warn" }));
     scene.apply(Dev, &absent).await?;
     within(&scene, "absent", "False", "Breached").await?;
@@ -301,8 +300,8 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
     let refused = write("apply", &json!({ "onBreach": "Warn", "system": "other" })).await?.denied()?;
     ensure!(refused.contains("create another Monitor for other"), "{refused}");
 
-    // A monitor that holds is a protection. Without the verb, nobody loosens or deletes it. The garbage collector
-    // deletes an object with its owner, so nobody gives it an owner either.
+    // Without the verb `hold`, nobody may loosen or delete a monitor that holds. Nobody may give it an owner either,
+    // because the garbage collector deletes an object with its owner.
     scene.apply(Admin, &scene.monitor("guard", &json!({}))).await?;
     let owner =
         r#"{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"a"}]}}"#;
@@ -320,10 +319,10 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
     }
     let label = ["label", "monitor", "guard", "team=risk", "--as=mallory"];
     scene.kubectl(Admin, &label).await?;
-    // `delete --all` reached the monitor without a hold.
+    // `delete monitors --all` deleted the monitor `mine`, which does not hold. So it is created again.
     write("apply", &json!({ "onBreach": "OpenIncident" })).await?.ok()?;
 
-    // Nobody forges a measurement, and nobody opens an incident in the name of a monitor.
+    // No user forges a measurement, or opens an incident in the name of a monitor.
     let status = r#"{"status":{"measured":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}"#;
     let forge = ["patch", "monitor", "mine", "--subresource=status", "--type=merge", "-p", status];
     let refused = scene.denied(Admin, &forge).await?;
@@ -379,8 +378,8 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(status.contains("1 within") && status.contains("MONITOR "), "{status}");
     let explained = scene.assent(Dev, &["explain", "modelversion/v1"]).await?.ok()?;
     ensure!(explained.contains("drift (drift) is Within"), "{explained}");
-    // A person may not list monitors, for example because the role of the person is older than the kind
-    // Monitor. Then the plugin must not report that a monitor is missing.
+    // A role that is older than the kind Monitor does not permit its users to list monitors. For such a user, the
+    // plugin must not report that a monitor is missing.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
         "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
     let pods = json!({ "apiGroups": [""], "verbs": ["get", "list"], "resources": ["pods", "namespaces"] });
@@ -393,7 +392,7 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(said.stderr.contains("You may not list monitors.assent.dev"), "{said:?}");
     let said = said.ok()?;
     ensure!(said.contains("v1 is cleared") && !said.contains("no monitor of the system"), "{said}");
-    // The series vanishes. A version stays cleared, because its monitor has measured once.
+    // After the series vanishes, a version stays cleared, because its monitor has measured once.
     prometheus.remove(&series(&scene, "spd"));
     within(&scene, "drift", "Unknown", "NoValue").await?;
     scene.is_cleared("v1").await?;
@@ -418,7 +417,7 @@ pub async fn a_restart_continues_the_time_of_a_breach_and_an_outage_of_prometheu
     ensure!(begun.elapsed() >= Duration::from_secs(10), "a breach after {:?}", begun.elapsed());
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
 
-    // Prometheus is down: the hold stays, and nothing else happens.
+    // While Prometheus is down, the hold stays, and the operator opens no other incident.
     prometheus.process().kill();
     let message = until(SOON, "the outage in the status", async || {
         let message = within(&scene, "slow", "False", "Breached").await?;

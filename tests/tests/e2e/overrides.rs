@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The rules of a level: Alice or Carol grants, Bob or Carol reviews.
+/// The rules of a level for overrides: Alice or Carol grants, Bob or Carol reviews.
 fn rules(count: u32, review_within: &str, on_missed: &str) -> Value {
     json!({ "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
         "perSystem": { "count": count, "within": "1h" },
         "review": { "within": review_within, "roles": ["ethics-board"], "onMissed": on_missed } })
 }
 
-/// Creates a scenario with its own level, which needs the approval of the ethics board and allows overrides by `rules`.
-/// Nobody approved v1.
+/// A scenario with a version v1 that nobody approved. Its own level needs an approval of the ethics board, and allows
+/// overrides by `rules`.
 pub async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
@@ -45,7 +45,6 @@ async fn review(scene: &Scenario<'_>, person: Person, name: &str) -> Result<Stri
     scene.assent(person, &review).await?.ok()
 }
 
-/// The manifest of an override of v1, with the fields of `spec`.
 async fn manifest(scene: &Scenario<'_>, name: &str, spec: &Value) -> Result<Value> {
     let mut about = scene.override_("v1", name, &scene.digest_of("v1").await?);
     for (field, value) in spec.as_object().into_iter().flatten() {
@@ -54,7 +53,7 @@ async fn manifest(scene: &Scenario<'_>, name: &str, spec: &Value) -> Result<Valu
     Ok(about)
 }
 
-/// The manifest of a decision about an override, with the digest from its status.
+/// The manifest of a decision about the override `name`. The decision has the digest from the status of the override.
 async fn decision(scene: &Scenario<'_>, decision: &str, role: &str, name: &str) -> Result<Value> {
     scene.condition("override", name, "Granted", "False", "AwaitingGrant").await?;
     let digest = scene.get("override", name).await?["status"]["digest"].take();
@@ -146,7 +145,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
         let said = scene.assent(Alice, &ask(more)).await?.denied()?;
         ensure!(said.contains(refusal), "{said}");
     }
-    // The API server accepts these overrides, but the level limits them.
+    // The API server accepts this override, but the level allows neither its duration nor its second requirement.
     let long = manifest(
         &scene,
         "long",
@@ -163,7 +162,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
     );
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
 
-    // The granted override used the only place of the quota. Requests without a grant use no place.
+    // The granted override uses the only place of the quota. A request that nobody granted uses no place.
     let said = scene.assent(Alice, &ask(&["--for=1h"])).await?.denied()?;
     ensure!(said.contains("has used its 1 overrides"), "{said}");
     scene.apply(Dev, &manifest(&scene, "second", &json!({})).await?).await?;
@@ -211,7 +210,8 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
         let refused = scene.denied(Admin, verb).await?;
         ensure!(refused.contains(refusal), "{refused}");
     }
-    // Only a person in the role can grant. Each decision must name its override, and have only the fields of its kind.
+    // Only a person in the role can grant. A decision must name its override, and must not have fields of other
+    // decisions.
     let grant = decision(&scene, "Override", "risk-officer", "right").await?;
     let refused = scene.undecided(Dev, &grant).await?;
     ensure!(refused.contains("forbidden") || refused.contains("does not hold the role"), "{refused}");
@@ -286,7 +286,7 @@ pub async fn override_of_changed_content_or_a_tightened_level_ends(cluster: &Con
         level(back).await?;
         scene.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
     }
-    // The override has no effect on other content, or after the version was deleted and created again.
+    // The override has no effect on a new version with the same name, even if this version has the same content.
     scene.kubectl(Admin, &["delete", "modelversion", "v1"]).await?;
     scene.publish("v1", &container("other")).await?;
     scene.condition("override", "first", "Active", "False", "SubjectChanged").await?;
