@@ -1,4 +1,4 @@
-//! A short run of `make chaos`.
+//! Runs the chaos test of `make chaos` for a short time, with two seeds.
 
 use std::process::Stdio;
 

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A scenario with a copy of the level `limited`. The copy has a dead-man switch and a grace period of `grace` seconds.
 async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let mut level = scene.get("risklevel", "limited").await?;
@@ -20,7 +19,6 @@ async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Resu
     Ok(scene)
 }
 
-/// Approves v1 as Alice for `seconds` from now. Returns the expiry of the approval.
 async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     let digest = scene.digest_of("v1").await?;
     let end = Timestamp::from_second(Timestamp::now().as_second() + seconds)?;
@@ -31,13 +29,13 @@ async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     Ok(end)
 }
 
-/// The instant at which the kubelet ends a pod.
+/// The time at which the kubelet begins to stop a pod because of its deadline.
 fn end(pod: &Value) -> Option<Timestamp> {
     let started: Timestamp = pod["status"]["startTime"].as_str()?.parse().ok()?;
     Some(started + Duration::from_secs(pod["spec"]["activeDeadlineSeconds"].as_u64()?))
 }
 
-/// Waits until exactly `count` pods run and `wanted` accepts the end of each pod.
+/// Waits until exactly `count` pods run and `wanted` accepts the deadline of each pod.
 async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> bool) -> Result<()> {
     until(Duration::from_secs(40), "the deadlines of the pods", async || {
         let pods = scene.pods("scorer").await?;
@@ -53,7 +51,6 @@ async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> 
     .await
 }
 
-/// After the operator is killed, the nodes end the pods at their deadline, and no new pod runs.
 pub async fn i2_without_an_operator_the_nodes_end_expired_pods(
     cluster: &ControlPlane,
     assent: &Assent,
@@ -89,7 +86,8 @@ pub async fn i2_without_an_operator_the_nodes_end_expired_pods(
     Ok(())
 }
 
-/// `activeDeadlineSeconds` cannot be raised. So the operator replaces each pod before its deadline, one pod at a time.
+/// The API server does not allow a higher `activeDeadlineSeconds`. So after a renewal, the operator replaces each pod
+/// before its deadline, one pod at a time.
 pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane) -> Result<()> {
     let scene = switched(cluster, "deadman-renewal", 50).await?;
     scene.publish("v1", &container("1")).await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::outage::{approve_until, sleep_past};
 
-/// The value of a metric of the operator, summed over its labels.
+/// The sum of a metric of the operator over all its labels.
 async fn metric(assent: &Assent, name: &str) -> Result<u64> {
     let text = assent.get("/metrics").await?;
     let values =
@@ -18,7 +18,6 @@ async fn metric(assent: &Assent, name: &str) -> Result<u64> {
     Ok(values.filter_map(|value| value.parse::<u64>().ok()).sum())
 }
 
-/// A scenario with a cleared version v1 and a level with a grace period of `seconds`.
 async fn scene_of_grace<'a>(cluster: &'a ControlPlane, name: &str, seconds: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let mut level = scene.get("risklevel", "limited").await?;
@@ -30,7 +29,6 @@ async fn scene_of_grace<'a>(cluster: &'a ControlPlane, name: &str, seconds: u32)
     Ok(scene)
 }
 
-/// Publishes a version with the container `revision`. Alice approves the version. Returns when the version is cleared.
 async fn approve(scene: &Scenario<'_>, version: &str, revision: &str) -> Result<()> {
     let digest = scene.publish(version, &container(revision)).await?;
     scene.decide(Person::Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -42,7 +40,6 @@ async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
     scene.decide(Person::Alice, &scene.decision("Revoke", version, &digest, "risk-officer")).await.map(drop)
 }
 
-/// Waits until the status of the system has these pod counts.
 async fn counted(scene: &Scenario<'_>, wanted: &Value) -> Result<()> {
     until(SOON, &format!("the pod counts {wanted}"), async || {
         let system = scene.get("aisystem", "scorer").await?;
@@ -52,7 +49,7 @@ async fn counted(scene: &Scenario<'_>, wanted: &Value) -> Result<()> {
     .await
 }
 
-/// Checks that the operator sends no request about a pod for four seconds.
+/// Checks that the operator does not repeat requests about pods while it can only wait. The check takes four seconds.
 async fn sends_no_requests(assent: &Assent) -> Result<()> {
     let before = metric(assent, "assent_enforcements_total").await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -65,9 +62,8 @@ fn uid(pod: &Value) -> Value {
     pod["metadata"]["uid"].clone()
 }
 
-/// KWOK never confirms the end of a pod on the node `lost`. Even with a grace period of zero, the operator must not
-/// force the deletion. A forced deletion removes the object while the pod still runs, and its `StatefulSet` replaces
-/// the pod.
+/// KWOK never confirms the end of a pod on the node `lost`. The operator must not force the deletion, even with a grace
+/// period of zero. After a forced deletion, the `StatefulSet` would replace a pod that may still run.
 pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted(
     cluster: &ControlPlane,
     operator: &Assent,
@@ -109,7 +105,7 @@ pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted(
         "the metric does not count the overdue pods"
     );
 
-    // The Event recommends this command. After the command, Kubernetes deletes the pods within about a minute.
+    // The Event `StopOverdue` recommends this command. Kubernetes then deletes the pods within about a minute.
     cluster.kubectl(Person::Admin, &["delete", "node", "lost"]).await?.ok()?;
     until(Duration::from_mins(3), "Kubernetes to delete the pods of the lost node", async || {
         Ok(scene.list("pods").await?.iter().all(|pod| !before.contains(&uid(pod))).then_some(()))
@@ -146,12 +142,12 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod(
 
     remove_finalizers(&scene, &before).await?;
     counted(&scene, &json!({ "running": 0, "held": 4 })).await?;
-    // The operator sets the metric and writes the counts separately.
+    // The operator sets the metric separately from the counts in the status.
     until(SOON, "the metric to count no overdue pods", async || {
         Ok((metric(operator, "assent_overdue_pods ").await? == 0).then_some(()))
     })
     .await?;
-    // The held pods have the finalizer too, and would delay the deletion of the namespace.
+    // The new, held pods have the finalizer too. It would delay the deletion of the namespace.
     remove_finalizers(&scene, &scene.pods("kept").await?).await
 }
 
@@ -164,7 +160,8 @@ async fn remove_finalizers(scene: &Scenario<'_>, pods: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// A finalizer delays the deletion of the namespace. The operator must not write to the namespace any more.
+/// The `ConfigMap` has a finalizer, so the deletion of the namespace does not end. Meanwhile, the operator must not
+/// write to this namespace.
 pub async fn the_operator_does_not_write_to_a_namespace_being_deleted(
     cluster: &ControlPlane,
     operator: &Assent,
@@ -205,7 +202,7 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted(
         .kubectl(Person::Admin, &["wait", "--for=delete", "namespace/doomed", "--timeout=30s"])
         .await?
         .ok()?;
-    // A new namespace with the same name has no state of the deleted namespace.
+    // The operator has no state of the deleted namespace for a new namespace with the same name.
     let again = Scenario::new(cluster, "doomed", "limited").await?;
     counted(&again, &json!({ "running": 0, "held": 0 })).await?;
     again.publish("v1", &container("1")).await?;
@@ -253,9 +250,9 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
 
 /// Objects that make the API server respond with 429 to dev, and to requests of the operator about the API `groups`.
 ///
-/// The priority level serves one request at a time. A request of dev occupies the priority level for one minute,
-/// because the API server calls six webhooks at `address`, which never responds. It waits ten seconds for each TLS
-/// handshake.
+/// These requests share a priority level that serves one request at a time. A request of dev occupies the level for one
+/// minute: the API server calls six webhooks at `address`, where nothing responds. After ten seconds, the API server
+/// ends the TLS handshake with each webhook.
 fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     let operator =
         json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": NAMESPACE, "name": "assent" } });
@@ -280,8 +277,8 @@ fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     ] })
 }
 
-/// Does `work` while the API server responds with 429 to each request of the operator about `groups`. This state lasts
-/// at most one minute.
+/// Does `work` while the API server responds with 429 to each request of the operator about `groups`. The API server
+/// can respond in this way for at most one minute.
 async fn while_busy(
     scene: &Scenario<'_>,
     groups: &[&str],
@@ -336,7 +333,7 @@ async fn rejected(scene: &Scenario<'_>) -> Result<u64> {
 }
 
 /// The API server responds with 429 to the operator while twenty pods wait for their release and two pods must stop.
-/// The operator loses its lease and restarts.
+/// The operator may lose its lease and restart once.
 pub async fn the_operator_backs_off_on_429_and_then_catches_up(
     cluster: &ControlPlane,
     operator: &Assent,
@@ -392,7 +389,7 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
     // The API server is busy for at most one minute, so the load begins shortly before the end of the clearance.
     sleep_past(end - Duration::from_secs(20)).await;
     while_busy(&scene, &["", "apps", "events.k8s.io", "policy"], async {
-        // The watch still delivers the new pods to the operator.
+        // The operator still learns about the new pods, because its watch is open.
         scene.apply(Person::Admin, &scene.deployment("waits", &container("other"))).await?;
         scene.held("waits", 2).await?;
         ensure!(Timestamp::now() < end, "the machine is too slow for this test");
@@ -424,9 +421,9 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
     Ok(())
 }
 
-/// The operator cannot write the `Clearance`, which still has an expired version. After an early stop, the API server
-/// would refuse the new pods instead of holding them, and the `ReplicaSet` would back off. So the operator waits for
-/// the write, but stops the pods after half of the grace period at the latest.
+/// The operator cannot remove an expired version from the `Clearance`. If it stopped the pods now, the API server would
+/// refuse the new pods instead of holding them. So the operator waits for the write, but for at most half of the grace
+/// period.
 pub async fn i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance(
     cluster: &ControlPlane,
     _operator: &Assent,

@@ -8,16 +8,17 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::timeout;
 
-/// The longest time from an approval to running pods during the flood, on a loaded machine.
+/// During the flood, pods must run within this time after their approval, even on a loaded machine.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// The lowest rate of stored changes per minute that counts as a flood while other tests run. The flood attempts 5,500.
+/// The lowest number of stored changes per minute that counts as a flood. The flood attempts 5,500, but other tests
+/// slow it down.
 const LEAST_RATE: f64 = 600.0;
 
 /// The number of measured approvals, each of a new version.
 const SAMPLES: usize = 6;
 
-/// The longest of several times from an approval to running pods.
+/// Measures the time from an approval to running pods for several versions. Returns the longest time.
 async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Result<Duration> {
     let mut slowest = Duration::ZERO;
     for sample in 0..SAMPLES {

@@ -1,4 +1,4 @@
-//! The operator restores deleted or edited policies and Clearances, unless an administrator uninstalls the release.
+//! The operator restores deleted or edited policies and Clearances, unless an administrator uninstalled the release.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -31,19 +31,17 @@ async fn admin(cluster: &ControlPlane, args: &[&str]) -> Result<String> {
     cluster.kubectl(Person::Admin, args).await?.ok()
 }
 
-/// The number of policies and bindings of Assent.
 async fn count(cluster: &ControlPlane) -> Result<usize> {
     Ok(admin(cluster, &["get", KINDS, "-l", OURS, "-o=name"]).await?.lines().count())
 }
 
-/// The lines of the metrics page that start with `name`.
 async fn metric(cluster: &ControlPlane, assent: &Assent, name: &str) -> Result<String> {
     let url = format!("http://{}/metrics", assent.address);
     let said = cluster.run(cluster.account(Person::Admin), "curl", &["-sS", &url], None).await?.ok()?;
     Ok(said.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Watches of all policies and bindings, which show the time of a change without polling.
+/// Watches of all policies and bindings. A watch shows when a change happens, without the delay of polling.
 struct Policies {
     mutating: Watched<MutatingAdmissionPolicy>,
     mutating_bindings: Watched<MutatingAdmissionPolicyBinding>,
@@ -61,7 +59,8 @@ impl Policies {
         })
     }
 
-    /// Waits until all policies match the source and no policy has a UID of `before`. Returns the time of that state.
+    /// Waits until the cluster has all policies of the source code, and none of them has a UID in `before`. Returns the
+    /// time of that.
     async fn restored(&self, before: &BTreeSet<String>) -> Result<Instant> {
         fn check<K: Clone + Into<assent::admission::PolicyObject>>(
             all: &Objects<K>,
@@ -100,7 +99,8 @@ async fn uids(cluster: &ControlPlane) -> Result<BTreeSet<String>> {
     Ok(uids.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A chart that has another fingerprint than this operator and another message in one policy.
+/// A copy of the chart that looks like a newer version: one message differs, and so does the fingerprint of the
+/// policies.
 fn newer_chart(cluster: &ControlPlane) -> Result<String> {
     let to = cluster.directory().join("newer");
     std::fs::create_dir_all(to.join("templates"))?;
@@ -196,11 +196,11 @@ pub async fn deleted_policies_are_back_within_a_second(
         took.push(policies.restored(&BTreeSet::from([before])).await?.saturating_duration_since(deleted));
     }
     took.sort();
-    // The API server compiles each policy again, which is slow while other tests run. So only two restores must be
-    // fast.
+    // The API server compiles each restored policy, which is slow while other tests run. So only the two fastest
+    // restores must take less than a second.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // After a deletion of all policies, the API server compiles all of them.
+    // Without any policy, the API server compiles all of them again, so one restore of all policies may take longer.
     let before = uids(cluster).await?;
     admin(cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
     let deleted = Instant::now();
@@ -247,14 +247,14 @@ pub async fn edited_policies_are_restored_within_a_second(
         took.push(policies.restored(&BTreeSet::new()).await?.saturating_duration_since(edited));
     }
     took.sort();
-    // The API server compiles each policy again, which is slow while other tests run. So only two restores must be
-    // fast.
+    // The API server compiles each restored policy, which is slow while other tests run. So only the two fastest
+    // restores must take less than a second.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
     // The operator also restores a policy from which a user removed the label of Assent.
     admin(cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
-    // The metric counts a restore after the API server shows it. A late watch event can cause one more restore.
+    // The operator counts a restore only after it wrote the policy. A late watch event can cause one more restore.
     until(SOON, "the metric to count five restores", async || {
         let said = metric(cluster, assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {
@@ -306,7 +306,7 @@ pub async fn an_upgrade_after_a_restore_has_no_conflict_and_is_not_reverted() ->
     }
 
     upgrade(&cluster, &newer_chart(&cluster)?).await?;
-    // An operator of the same version would restore the policy within a second.
+    // An operator of the same version as the chart would have restored the policy by now.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let said = admin(&cluster, &["get", level, "-o=json"]).await?;
     ensure!(said.contains("is still in use: without it"), "an older operator replaced a newer policy");
@@ -344,7 +344,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
     let all = count(&cluster).await?;
     let uninstall = ["uninstall", "assent", "--namespace", NAMESPACE];
     for round in 0..5 {
-        // A policy that is restored just before the uninstall must not stay in the cluster.
+        // Helm must also delete a policy that the operator restores just before the uninstallation.
         admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_millis(300 * round)).await;
         cluster.helm(&uninstall).await?.ok()?;
@@ -355,7 +355,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
         scene.held("other", 2).await?;
         if round < 4 {
             Assent::release(&cluster).await?;
-            // The operator needs a token of the new service account.
+            // The new release has a new service account, so the operator needs a new token.
             Assent::account(&cluster, "operator", cluster.server()).await?;
             assent.operator().restart()?;
             until(SOON, "all policies", async || Ok((count(&cluster).await? == all).then_some(()))).await?;
@@ -427,7 +427,7 @@ pub async fn i1_a_forged_or_deleted_clearance_is_restored(
         scene.held("bad", 2).await?;
         scene.event("Clearance", "clearance", "ClearanceRestored").await?;
     }
-    // The operator counts a restored Clearance after it wrote it.
+    // The operator counts a restored Clearance only after it wrote the Clearance.
     until(Duration::from_secs(10), "the count of restored Clearances", async || {
         let said = metric(cluster, assent, "assent_clearances_restored_total").await?;
         ensure!(said == "assent_clearances_restored_total 2", "{said}");

@@ -23,14 +23,12 @@ use crate::outage::stage;
 /// The longest time for a decision to take effect, on a loaded machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
-/// The `ClusterRole` of the operator.
 const ROLE: &str = "assent-operator";
 
 fn shortened(text: &str) -> String {
     text.chars().take(160).collect()
 }
 
-/// Checks that an approval and a revocation take effect within seconds.
 async fn decides_in_time(scene: &Scenario<'_>, when: &str, revision: &str) -> Result<()> {
     let digest = scene.publish(revision, &container(revision)).await?;
     let begun = Instant::now();
@@ -116,7 +114,7 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
 
     cluster.restart(Component::ApiServer).await?;
     Assent::governed(&cluster).await?;
-    // On a busy machine, the back-off of the watches ends long after the restart.
+    // On a busy machine, the back-off of a watch can end long after the restart.
     until(Duration::from_mins(3), "all watches", async || {
         let metrics = assent.get("/metrics").await?;
         let mut watches = metrics.lines().filter(|line| line.starts_with("assent_watch_up{"));
@@ -127,15 +125,14 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
     reports_unreadable_objects(&assent, &hostile).await
 }
 
-/// Regression test: twelve unreadable objects delayed a revocation by 70 s, because each object broke the watch of its
-/// kind.
+/// Regression test: each unreadable object broke the watch of its kind, so twelve of them delayed a revocation by 70 s.
 pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &ControlPlane) -> Result<()> {
     let victim = Scenario::new(cluster, "undelayed", "limited").await?;
     let hostile = Scenario::governed_by(cluster, "delaying", "limited", &json!({})).await?;
     let digest = victim.publish("v1", &container("1")).await?;
     victim.decide(Person::Alice, &victim.decision("Approve", "v1", &digest, "risk-officer")).await?;
     victim.is_cleared("v1").await?;
-    // The unreadable objects are Approvals, because the revocation needs the watch of Approvals.
+    // The unreadable objects are Approvals, because the operator learns of the revocation from the watch of Approvals.
     let mut names = Vec::new();
     for number in 0..12 {
         let approval = hostile.decision("Approve", &format!("odd-{number}"), &digest, "risk-officer");

@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 
 use Person::{Admin, Alice, Dev};
 
-/// The grace period of the level: the seconds from the loss of the clearance to the end of the last container.
+/// The grace period of the level in seconds: the longest time from the loss of the clearance to the end of the last
+/// container.
 const GRACE: u32 = 10;
 
 /// The extra time that a busy machine may need.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// A scenario with its own risk level, whose grace period is [`GRACE`].
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, labels: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::governed_by(cluster, name, "limited", labels).await?;
     let mut level = scene.get("risklevel", "limited").await?;
@@ -34,7 +34,7 @@ async fn enforced<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<
     scene(cluster, name, &json!({ "assent.dev/mode": "enforce" })).await
 }
 
-/// A Deployment of two pods on the node. The termination grace period of the pods is ten minutes.
+/// A Deployment of two pods on the real node. The pods ask for a termination grace period of ten minutes.
 fn deployment(scene: &Scenario<'_>, container: &Value) -> Value {
     let mut spec = pod_spec(container);
     spec["terminationGracePeriodSeconds"] = json!(600);
@@ -53,7 +53,6 @@ async fn clear(scene: &Scenario<'_>, version: &str, container: &Value) -> Result
     scene.is_cleared(version).await
 }
 
-/// Waits until containerd reports `count` running containers in the namespace.
 async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
     until(SOON, &format!("{count} running containers"), async || {
         let running = node.running(&scene.namespace).await?;
@@ -73,10 +72,10 @@ async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: 
     Ok(())
 }
 
-/// The response of a pod's server for the file at `path`, or an error if the server does not respond.
+/// The response of the server in a pod to a request for the file at `path`.
 async fn read_from_pod(pod: &Value, path: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
-    // The kubelet reports a running container before the server in the container listens.
+    // The kubelet reports that a container runs before its server listens.
     let connected =
         until(SOON, "the server in the pod", async || Ok(Some(TcpStream::connect((address, PORT)).await?)));
     let mut stream = connected.await?;
@@ -115,8 +114,8 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
     for pod in &pods {
-        // A pod of another test may have this address now. So only a response with the name of the revoked pod is an
-        // error.
+        // A pod of another test may have the address of the revoked pod now. So only a response with the name of the
+        // revoked pod is an error.
         let name = pod["metadata"]["name"].as_str().context("a name")?;
         let answer = read_from_pod(pod, "/etc/hostname").await;
         ensure!(!answer.is_ok_and(|answer| answer.contains(name)), "a revoked pod still serves: {name}");
@@ -158,8 +157,8 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
     Ok(())
 }
 
-/// During the rollout, the controller deletes the old pods with their own termination grace period. Then both versions
-/// are revoked.
+/// The Deployment controller deletes the old pods with their own termination grace period. Then people revoke both
+/// versions.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
     node: &Node,
@@ -202,8 +201,8 @@ pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     scene.kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &delete(GRACE / 2)]).await?;
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
-    // The kubelet has already begun to stop the pod, so a shorter grace period would change only the object. The
-    // object must keep the real end.
+    // The kubelet already stops the pod and would ignore a shorter grace period. So the operator must not write a
+    // shorter one into the pod.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pod = scene.get("pod", "scorer").await?;
     ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == GRACE / 2, "{}", pod["metadata"]);
@@ -242,8 +241,8 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     Ok(())
 }
 
-/// Kubernetes itself accepts any number of seconds as a grace period. The numbers in this test overflow when
-/// Kubernetes converts them to nanoseconds. So a policy of Assent must refuse them.
+/// Kubernetes accepts any number of seconds as a grace period. The numbers in this test overflow when Kubernetes
+/// converts them to nanoseconds, so a policy of Assent must refuse them.
 pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-overflow").await?;
     let container = node.container("stubborn", "1");
@@ -393,11 +392,11 @@ pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     cluster.kill(assent_tests::Component::ApiServer)?;
     let left = Duration::try_from(end.duration_since(Timestamp::now())).context("too slow for this test")?;
     ensure!(node.running(&scene.namespace).await?.len() == 2, "containers ended too early");
-    // The containers ignore SIGTERM, so they use their termination grace period after the deadline.
+    // The containers ignore SIGTERM, so they run until the end of their termination grace period after the deadline.
     end_within(&scene, &node, Instant::now() + left, GRACE / 2).await
 }
 
-/// A pod has ended only when its kubelet confirms the end. The Event names a kubelet that hangs.
+/// A pod has ended only when its kubelet confirms the end. If a kubelet hangs, the Event names it.
 pub async fn i2_an_event_names_a_kubelet_that_confirms_nothing() -> Result<()> {
     let (cluster, _assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-hangs").await?;

@@ -11,15 +11,14 @@ use serde_json::{Value, json};
 
 use crate::{overrides, refusals::lift_as_operator};
 
-/// A new control plane with an operator.
 pub async fn stage() -> Result<(ControlPlane, Assent)> {
     let cluster = ControlPlane::start().await?;
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
 }
 
-/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the
-/// expiry of the approval.
+/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the expiry of
+/// the approval.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,
@@ -69,7 +68,7 @@ pub async fn i5_without_an_operator_only_cleared_pods_start(
     let uncleared = scene.get("pod", "uncleared").await?;
     ensure!(uncleared["spec"]["nodeName"].is_null(), "an uncleared pod was bound: {uncleared}");
 
-    // I1: the API server itself checks the expiry of the approval.
+    // The API server itself compares the end of the clearance with its clock.
     ensure!(Timestamp::now() < end, "the machine is too slow for this test");
     sleep_past(end).await;
     let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
@@ -92,7 +91,7 @@ pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing(
     }
     let digest = scene.publish("v1", &container("1")).await?;
     assent.operator().kill();
-    // Simulate an operator that writes this Clearance after an approval and then crashes.
+    // The test writes the Clearance for the operator, as if the operator had crashed after an approval and this write.
     let end = Timestamp::from_second(Timestamp::now().as_second() + 10)?;
     let cleared = json!([{ "modelVersion": "v1", "subjectDigest": digest, "notAfter": end,
         "runtime": { "containers": [container("1")] } }]);
@@ -148,18 +147,18 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server(
     cluster.kill(Component::ApiServer)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.restart(Component::ApiServer).await?;
-    // The policies fail closed until the API server has discovered the custom resources again.
+    // Until the API server has discovered the custom resources again, its policies refuse approvals.
     let approve = async || scene.approve("v1").await.map(Some);
     until(SOON, "the API server to accept approvals again", approve).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// The environment variable that sets how many times the test restarts the API server. The default is once. A
-/// measurement restarts it more often.
+/// The environment variable with the number of times that the test restarts the API server, by default once. A
+/// measurement uses a higher number.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
-/// The API server needs discovery data to resolve the parameter kind of a policy. It reads this data at its
-/// start, and again after 30 seconds. No client can trigger an earlier read.
+/// To resolve the parameter kind of a policy, the API server needs discovery data. The API server reads this data at
+/// its start, and again after 30 seconds. No client can trigger an earlier read.
 pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute(
     cluster: &ControlPlane,
     _assent: &Assent,
@@ -211,7 +210,6 @@ pub async fn one_operator_leads_and_hands_over_on_termination(
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// The Lease of the leader election.
 async fn lease(cluster: &ControlPlane) -> Result<Value> {
     Ok(cluster.reader().get("lease", NAMESPACE, "assent").await?["spec"].take())
 }
@@ -338,7 +336,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(
     .await?;
     scene.held("scorer", 2).await?;
     ensure!(lease(cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
-    // A late write of the first operator does not disturb the second operator.
+    // The stale leader may still send a late write in this second. The write must not disturb the new leader.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 2).await.map(drop)
@@ -349,8 +347,8 @@ async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
     Ok(pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?.to_owned())
 }
 
-/// The clock of the second operator is one minute ahead of the first. According to that clock, the lease expired long
-/// ago.
+/// The clock of the second operator is one minute ahead of the clock of the first. On the second clock, the lease
+/// expired long ago.
 pub async fn operators_with_clocks_a_minute_apart_elect_one_leader(
     cluster: &ControlPlane,
     assent: &Assent,
@@ -426,7 +424,7 @@ pub async fn health_and_metrics_are_served(_cluster: &ControlPlane, assent: &Ass
     Ok(())
 }
 
-/// Assent respects the budget during the first half of the grace period. Then Assent deletes the pods.
+/// During the first half of the grace period, Assent respects the budget. After that, Assent deletes the pods.
 pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace(
     cluster: &ControlPlane,
     _assent: &Assent,

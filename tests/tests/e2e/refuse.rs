@@ -1,6 +1,6 @@
 //! Kubernetes before 1.36 has no `MutatingAdmissionPolicy` v1 to gate a pod, so the policies refuse uncleared pods.
-//! After the approval, the pods must not wait for the back-off of their controller. Each test has its own control plane
-//! with that API switched off.
+//! After the approval, the pods must not wait for the back-off of their controller. Each test starts a control plane
+//! without mutating policies.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,8 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
         ensure!(said.contains(words), "no {words:?} in {said}");
     }
-    // The back-off doubles with each retry, so now one wait is about as long as all earlier waits together.
+    // The back-off doubles with each retry. So after 50 seconds, the controller waits about 50 seconds until its next
+    // retry.
     tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
     ensure!(scene.list("pods").await?.is_empty(), "the API server accepted pods");
     ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "the controller did not retry");
@@ -90,7 +91,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })
     .await?;
-    // The second approval works like the first approval, because Assent keeps no state about refused pods.
+    // The second approval works like the first one, because Assent keeps no state about refused pods.
     tokio::time::sleep(Duration::from_secs(3)).await;
     approve(&scene).await?;
     scene.running("deployment", 2).await?;
