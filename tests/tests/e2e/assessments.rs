@@ -23,19 +23,17 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Resu
     Ok(scene)
 }
 
-/// Waits until the condition `Counted` of an assessment has this reason. Returns the message.
 async fn counted(scene: &Scenario<'_>, name: &str, reason: &str) -> Result<String> {
     let status = if reason == "Counted" { "True" } else { "False" };
     scene.condition("assessment", name, "Counted", status, reason).await
 }
 
-/// Signs as Alice the results of v1 that await a signature. Returns the output of the plugin.
 async fn attest(scene: &Scenario<'_>) -> Result<String> {
     let signed = scene.assent(Alice, &["attest", "scorer", "--version=v1", "--yes"]).await?;
     signed.ok()
 }
 
-/// The manifest of a decision `Attest` about an assessment, without the help of the plugin.
+/// The manifest of a decision `Attest` about an assessment, as a person could write it without the plugin.
 async fn attestation(scene: &Scenario<'_>, name: &str, digest: &Digest) -> Result<Value> {
     let signed = scene.get("assessment", name).await?["status"]["digest"].take();
     let mut attest = scene.decision("Attest", "v1", digest, "risk-officer");
@@ -74,7 +72,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     let state = scene.get("modelversion", "v1").await?["status"]["assessments"][0].take();
     ensure!(state["state"] == "Met" && state["value"] == "0.031" && state["signer"] == "alice", "{state}");
 
-    // At the maximum age, the pods stop.
+    // The pods stop when the result reaches its maximum age.
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentExpired").await?;
     scene.held("scorer", 2).await?;
     let history = scene.assent(Dev, &["history", "scorer"]).await?.ok()?;
@@ -147,7 +145,7 @@ pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPla
     let refused = scene.undecided(Alice, &approve).await?;
     ensure!(refused.contains("and no other decision, must name assessments"), "{refused}");
 
-    // A signature of other content does not count.
+    // A signature for another digest does not count.
     let mut other = attest.clone();
     other["spec"]["assessments"][0]["digest"] = json!(digest);
     let name = scene.decide(Alice, &other).await?;
@@ -167,13 +165,13 @@ pub async fn a_result_for_other_content_does_not_count(cluster: &ControlPlane) -
     attest(&scene).await?;
     scene.is_cleared("v1").await?;
 
-    // The result of v1 does not count for v2. It counts for the same content under another name.
+    // The result of v1 does not count for other content (v2). It counts for the same content under another name (v3).
     scene.publish("v2", &container("2")).await?;
     scene.condition("modelversion", "v2", "Cleared", "False", "AssessmentMissing").await?;
     scene.publish("v3", &container("1")).await?;
     scene.is_cleared("v3").await?;
 
-    // The result also does not count for v1 after the purpose of the system has changed.
+    // A new purpose changes the digest of v1, so the result no longer counts for v1.
     let mut system = scene.system(&scene.namespace);
     system["spec"]["intendedPurpose"] = json!("Rejects.");
     scene.apply(Admin, &system).await?;
@@ -213,7 +211,8 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
     ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
 
-    // The same file gives the same object name. So if another user applies the manifest, no second object exists.
+    // The content of the file determines the name of the object. So if another user applies the manifest too, no second
+    // object exists.
     let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
     let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
     ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");
@@ -237,7 +236,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
         let assess = ["assess", "scorer", "-f", file, "--dry-run", "--kind=Fairness"];
         scene.assent(Dev, &[&assess, &["--performed-at", &from_now(-5)][..], more].concat()).await
     };
-    // The image of the version has a digest of 64 letters a.
+    // The digest of the image in the version is 64 times the letter a.
     let same = write("same.json", &statement(&"a".repeat(64)))?;
     assess(&same, &[]).await?.ok()?;
     let other = write("other.json", &statement(&"b".repeat(64)))?;
@@ -251,7 +250,8 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     scene.is_cleared("v1").await
 }
 
-/// The API server compares the maximum age with its own clock, so it refuses the pods even if no operator runs.
+/// The operator writes the end of the clearance into the Clearance. The API server compares it with its own clock, so
+/// it refuses later pods even if no operator runs.
 pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing(
     cluster: &ControlPlane,
     assent: &Assent,

@@ -12,7 +12,6 @@ use Person::{Admin, Alice, Bob, Carol, Dev};
 const AUTHOR: &str = "assent.dev/author";
 const CHANGED_BY: &str = "assent.dev/changed-by";
 
-/// Binds `person` to cluster-admin in the namespace.
 async fn may_edit(scene: &Scenario<'_>, person: Person) -> Result<()> {
     let subject = format!("--user={}", person.name());
     let name = person.name();
@@ -158,7 +157,6 @@ async fn history(scene: &Scenario<'_>) -> Result<Vec<Value>> {
     Ok(serde_json::from_str(&said)?)
 }
 
-/// Waits until the history has this entry, and returns the entry.
 async fn entry(scene: &Scenario<'_>, what: &str, object: &str, who: Option<&str>) -> Result<Value> {
     let found = async || {
         let entries = history(scene).await?;
@@ -183,7 +181,7 @@ pub async fn history_names_the_person_behind_a_changed_verdict_and_every_deletio
     let withheld = entry(&scene, "Withheld", "modelversion/v1", None).await?;
     says(withheld["note"].as_str().unwrap_or_default(), &["awaiting approval"])?;
     let before = history(&scene).await?.len();
-    // This change does not alter the verdict.
+    // v1 is already withheld, so this change does not alter its verdict.
     merge(&scene, Dev, "aisystem/scorer", &json!({ "spec": { "jurisdictions": ["DE"] } })).await?;
     scene.digest_of("v1").await?;
     ensure!(history(&scene).await?.len() == before, "the history has a change without effect");
@@ -229,7 +227,7 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
         forged["metadata"] = json!({ "name": "other", "namespace": scene.namespace });
         says(&scene.refused(person, &forged).await?, &["written by Assent only"])?;
     }
-    // Unreadable metadata of a history does not stop further entries.
+    // A time that the operator cannot read, in the metadata of a history, does not prevent further entries.
     let odd = json!({ "metadata": { "managedFields": [{ "manager": "odd", "operation": "Update",
         "time": "9999-12-31T23:59:59Z", "apiVersion": "assent.dev/v1alpha1", "fieldsType": "FieldsV1",
         "fieldsV1": { "f:metadata": {} } }] } });
@@ -240,7 +238,7 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
     }
     scene.clear("v2", &container("2")).await?;
     entry(&scene, "Cleared", "modelversion/v2", None).await?;
-    // The history does not block the deletion of its namespace.
+    // Nobody can delete a history, but it does not block the deletion of its namespace.
     scene.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await.map(drop)
 }
 

@@ -1,4 +1,5 @@
-//! A rejection or revocation applies to the content under every name, until a later decision replaces it.
+//! Decisions stay on record. A rejection or revocation applies to the same content under every name, until a later
+//! decision replaces it.
 
 use std::time::Duration;
 
@@ -11,10 +12,9 @@ use crate::refusals::says;
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The name of the only system of a scenario.
 const SYSTEM: &str = "scorer";
 
-/// Waits for the next second, because timestamps of decisions have whole seconds.
+/// Waits for the next second. Timestamps of decisions have whole seconds, and a later decision needs a later timestamp.
 async fn next_second() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
@@ -23,7 +23,6 @@ async fn withheld(scene: &Scenario<'_>, version: &str, reason: &str) -> Result<S
     scene.condition("modelversion", version, "Cleared", "False", reason).await
 }
 
-/// The notes of the Events with this reason about an object.
 async fn notes(scene: &Scenario<'_>, kind: &str, name: &str, reason: &str) -> Result<Vec<String>> {
     let events = scene.list("events.v1.events.k8s.io").await?;
     let matching = events.iter().filter(|event| {
@@ -47,7 +46,7 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     }
     let status = scene.assent(Alice, &["status", "scorer"]).await?.ok()?;
     says(&status, &["rejected by bob: no bias test"])?;
-    // A decision of another person causes a new Event. The first Event is not repeated.
+    // The decision of another person causes a new Event. The operator does not repeat the first Event.
     let revoke = ["revoke", "scorer", "--version=v1", "--role=risk-officer", "--reason=drift", "--yes"];
     scene.assent(Alice, &revoke).await?.ok()?;
     let note = scene.event("ModelVersion", "v1", "Revoked").await?;
@@ -58,8 +57,8 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     Ok(())
 }
 
-/// When the cause changes, the operator sends a new Event with the new cause. The operator does not suppress
-/// the new Event, and does not count it as a repetition of the earlier Event.
+/// If the cause changes, the operator sends a new Event. It does not suppress this Event, and does not count it as a
+/// repetition of the earlier Event.
 pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "current-cause", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -102,7 +101,7 @@ pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &Cont
     .await
 }
 
-/// Approves a version as the risk officer Carol and as Bob of the ethics board.
+/// Approves a version as people other than Alice, who rejects and revokes in these tests.
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -119,7 +118,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     others_approve(&scene, "v3").await?;
     let message = withheld(&scene, "v3", "Rejected").await?;
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
-    // The rejection stays in effect after the deletion of the version that the rejection names.
+    // The rejection stays in effect after a user deletes the version that it names.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
     until(SOON, "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
@@ -219,7 +218,6 @@ pub async fn decisions_stay_immutable_when_an_admin_edits_their_definition() -> 
     Ok(())
 }
 
-/// Waits until the operator has recorded the content of `digest`, and returns the output of `show`.
 async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
     until(SOON, "the recorded content", async || {
         let said = scene.assent(Alice, &["show", &digest.short()]).await?;
@@ -237,8 +235,8 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let rejected = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
-    // GitOps tools delete objects that are no longer in Git. So no policy may refuse a deletion, and no finalizer may
-    // delay it.
+    // GitOps tools delete objects that are no longer in Git. So no policy refuses such a deletion, and no finalizer
+    // delays it.
     scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// Creates a scenario with a version v1 and with its own level, which has `requirements` and needs no approval.
+/// A scenario with a version v1. Its own level has `requirements` and needs no approval.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, requirements: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "minimal").await?;
     require(&scene, requirements).await?;
@@ -21,7 +21,6 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, requirements: &Value) 
     Ok(scene)
 }
 
-/// Sets the requirements of the level of the scenario.
 async fn require(scene: &Scenario<'_>, requirements: &Value) -> Result<()> {
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
         "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "requirements": requirements } });
@@ -80,7 +79,7 @@ pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &Contro
     scene.is_cleared("v1").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
-    // The operator writes the status of a level separately from those of the versions.
+    // The operator writes the status of a level separately from the statuses of versions.
     until(SOON, "the status of the level", async || {
         let level = scene.get("risklevel", &scene.namespace).await?;
         ensure!(level["status"]["requires"] == "requirement system", "{level}");
@@ -169,8 +168,8 @@ pub async fn an_expression_reads_network_policies_and_storage_classes(cluster: &
             "metadata": { "name": "egress", "namespace": scene.namespace },
             "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Egress"] } })
     };
-    // A pod of the system may lack the label `app`. So this policy does not select every pod, and the rule egress is
-    // not met.
+    // This policy does not select every pod of the system, because a pod may lack the label `app`. So the rule egress
+    // is not met.
     scene.apply(Admin, &policy(json!({ "app": "scorer" }))).await?;
     withheld(&scene, "v1", "RequirementNotMet").await?;
     scene.apply(Admin, &policy(json!({ "assent.dev/system": "scorer" }))).await?;

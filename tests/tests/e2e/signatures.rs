@@ -1,4 +1,5 @@
-//! Decisions that are signed in Git. The owner of the key is the approver, and not the account that applies the file.
+//! Decisions that people sign and keep in Git. The owner of the key is the approver, and not the account that applies
+//! the file.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use Person::{Admin, Alice, Carol, Dev};
 
-/// A scenario with a published version, and a role whose approvers are all listed by key.
+/// A scenario with a published version, and a role that lists the key of each approver.
 struct Signing<'a> {
     scene: Scenario<'a>,
     role: String,
@@ -19,7 +20,7 @@ struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    /// Creates a level that requires one approval in a new role, which lists a key for each of `users`.
+    /// Creates a level that requires one approval in a new role. The role lists a key for each of `users`.
     async fn new(cluster: &'a ControlPlane, name: &str, users: &[&str]) -> Result<Self> {
         let scene = Scenario::new(cluster, name, "limited").await?;
         let this = Self { scene, role: format!("{name}-signers"), keys: tempfile::tempdir()? };
@@ -115,7 +116,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     let header = columns.lines().next().unwrap_or_default();
     let at = header.find("APPROVER").context("a column APPROVER")?;
     ensure!(columns.lines().nth(1).is_some_and(|row| row[at..].starts_with("erin ")), "{columns}");
-    // The GitOps controller applies the same file repeatedly.
+    // The GitOps controller applies the same file again and again.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");
     let said = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
@@ -156,14 +157,14 @@ pub async fn a_signature_is_valid_for_its_own_decision_only(cluster: &ControlPla
     signing.merge(&approval).await?.ok()?;
     scene.is_cleared("v1").await?;
 
-    // An approval that is reapplied after a revocation keeps its earlier time.
+    // If the controller applies an approval again after a revocation, the approval still has its earlier time.
     let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
     signing.merge(&revocation).await?.ok()?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     let again = renamed(&approval, "again");
     signing.merge(&again).await?.ok()?;
     signing.counts(&again, "False", "Revoked").await?;
-    // A revocation that is reapplied after a new approval also keeps its earlier time.
+    // If the controller applies a revocation again after a new approval, the revocation still has its earlier time.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("erin", &["approve"]).await?;
     signing.merge(&anew).await?.ok()?;
@@ -215,7 +216,8 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     signing.counts(&approval, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
-    // Once the operator has seen the deletion of the role, a new decision in this role does not count.
+    // After the role is deleted, a new decision in this role does not count. This condition shows that the operator has
+    // seen the deletion.
     signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
     signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
@@ -241,7 +243,7 @@ pub async fn an_approval_dated_in_the_future_is_refused_and_a_revocation_is_not(
     ahead["spec"]["decision"] = json!("Revoke");
     ahead["spec"]["reason"] = json!("an outage");
     signing.merge(&ahead).await?.ok()?;
-    // The schema refuses an unreadable time in every decision. All other fields of this decision are valid.
+    // The schema refuses a time that the operator could not read. All other fields of these decisions are valid.
     for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
         let mut unreadable = renamed(&approval, "unreadable");
         let part = unreadable.pointer_mut(at).context("a part")?;
@@ -258,7 +260,7 @@ pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result
     ensure!(said.stdout.contains("you own the system"), "{}", said.stdout);
     signing.merge(&approval).await?.ok()?;
     signing.counts(&approval, "False", "ApproverIsOwner").await?;
-    // A signer is also an owner if a group owns the system and the role lists this group for the key.
+    // If a group owns the system, a signer in this group is an owner too. The role lists the groups of each signer.
     signing.list(&[("erin", json!({ "approver": { "user": "erin", "groups": ["builders"] } }))]).await?;
     let mut system = signing.scene.system("owning");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "builders" }]);
@@ -371,7 +373,7 @@ pub async fn a_level_can_require_certifications_that_a_person_signed(cluster: &C
     ensure!(said.contains("Signed: ISO/IEC 42001 of OpenAI by erin, in aisystem/scorer"), "{said}");
     scene.is_cleared("v1").await?;
 
-    // The signature that was printed counts too, but only for the certification that it covers.
+    // The signature in the printed output counts too, but only for the certification that it covers.
     let mut longer = certification.clone();
     longer["signature"] = printed["signature"].clone();
     longer["notAfter"] = json!(from_now(7200));
@@ -386,7 +388,7 @@ pub async fn a_level_can_require_certifications_that_a_person_signed(cluster: &C
     let refused = scene.refused(Admin, &system(&without_digest)).await?;
     ensure!(refused.contains("a signed certification must state the digest of the certificate"), "{refused}");
 
-    // Without the key in the role, the signature no longer counts.
+    // When the role no longer lists the key, the signature does not count.
     signing.list(&[]).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await.map(drop)
 }

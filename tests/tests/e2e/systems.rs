@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// Creates a scenario with its own level, which has `requirements` and needs one approval.
+/// A scenario with a version v1. Its own level has `requirements` and needs one approval.
 async fn scene<'a>(
     cluster: &'a ControlPlane,
     name: &str,
@@ -24,7 +24,6 @@ async fn scene<'a>(
     Ok(scene)
 }
 
-/// Applies the system with the fields in `changes`.
 async fn change(scene: &Scenario<'_>, changes: &Value) -> Result<()> {
     scene.apply(Admin, &changed(scene, &scene.namespace, changes)).await.map(drop)
 }
@@ -69,7 +68,7 @@ pub async fn a_level_requires_risks_that_approvers_sign(cluster: &ControlPlane) 
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // A lower rating needs a new approval, so that no developer can lower a rating alone.
+    // A lower rating needs a new approval. So no developer can lower a rating alone.
     change(&scene, &json!({ "risks": [risk("Low", &last, &next)] })).await?;
     withheld(&scene, "AwaitingApproval").await?;
     scene.held("scorer", 2).await.map(drop)
@@ -84,7 +83,7 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     let system = json!({ "risks": [risk("High", &last, &next)], "documentation": [document] });
     let scene = scene(cluster, "reviews", requirements, &system).await?;
     approve(&scene).await?;
-    // The review of the document is overdue, and the level only warns.
+    // At this level, an overdue review of a document causes only a warning.
     let message = scene.condition("aisystem", "scorer", "ReviewsOverdue", "True", "ReviewOverdue").await?;
     ensure!(message.contains("the review of document impact-assessment is overdue since"), "{message}");
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -96,16 +95,16 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     );
     scene.held("scorer", 2).await?;
 
-    // A new date alone does not clear the version: a person signs the new date.
     change(&scene, &json!({ "risks": [risk("High", &last, &from_now(3600))], "documentation": [] })).await?;
     withheld(&scene, "DocumentMissing").await?;
     let document = json!({ "type": "impact-assessment", "uri": "https://docs.example",
         "review": { "last": from_now(-1), "next": from_now(3600) } });
     change(&scene, &json!({ "risks": [risk("High", &last, &from_now(3600))], "documentation": [document] }))
         .await?;
+    // The approvers sign the dates of reviews too, so the new dates need a new approval.
     approve(&scene).await?;
     scene.running("scorer", 2).await?;
-    // The pods run when the Clearance is written. The operator writes the statuses after the Clearance.
+    // The operator writes the statuses after the Clearance, which starts the pods.
     until(SOON, "the condition ReviewsOverdue to disappear", async || {
         let conditions = scene.get("aisystem", "scorer").await?["status"]["conditions"].to_string();
         ensure!(!conditions.contains("ReviewsOverdue"), "{conditions}");
@@ -131,14 +130,15 @@ pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // An announced retirement needs no new approval. The clearance ends at the time of the retirement.
+    // An announced retirement of a hosted model needs no new approval. The clearance ends at the time of the
+    // retirement.
     hosted["retiresAt"] = json!(from_now(20));
     change(&scene, &json!({ "hostedModels": [hosted], "suppliers": suppliers })).await?;
     scene.condition("modelversion", "v1", "Cleared", "True", "Cleared").await?;
     let message = withheld(&scene, "HostedModelRetired").await?;
     ensure!(message.contains("the provider retired the hosted model chat"), "{message}");
     scene.held("scorer", 2).await?;
-    // Another model needs a new approval.
+    // A change to another model needs a new approval.
     hosted["retiresAt"] = Value::Null;
     hosted["model"] = json!("gpt-6");
     change(&scene, &json!({ "hostedModels": [hosted], "suppliers": suppliers })).await?;
