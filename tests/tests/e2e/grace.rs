@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::refusals::lift_as_operator;
 use Person::{Admin, Alice, Dev};
 
-/// A scenario with a cleared version v1 and a level with a grace period of `grace` seconds.
 async fn scene<'a>(
     cluster: &'a ControlPlane,
     name: &str,
@@ -27,7 +26,6 @@ async fn scene<'a>(
     Ok(scene)
 }
 
-/// Applies a level with the name of the namespace and a grace period of `grace` seconds.
 async fn level(scene: &Scenario<'_>, grace: u32) -> Result<()> {
     let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": scene.namespace });
@@ -136,7 +134,8 @@ async fn evict(pods: &Api<Pod>, name: &str, grace: u32) -> kube::Result<()> {
     pods.create_subresource::<_, Value>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
-/// If the level gets a shorter grace period, the `terminationGracePeriodSeconds` of a held pod can exceed half of it.
+/// A level can get a shorter grace period while a pod is held. Then the pod's own grace period can be more than half of
+/// the level's.
 pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -162,13 +161,13 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
         pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance",
         "the pod was released: {pod}"
     );
-    // The API server applies the limit to a release by the operator too.
+    // The API server refuses the release too, even if the operator requests it.
     let said = lift_as_operator(&scene, "before", Some("assent-release")).await?;
     ensure!(said.contains("more than the 20 s"), "{said}");
     Ok(())
 }
 
-/// The pods ran before their namespace enforced, so their grace period is longer than the level allows.
+/// The pods start before the namespace enforces, so their own grace period is longer than the level allows.
 pub async fn scaling_draining_and_deletion_with_the_grace_of_the_pod_are_not_blocked(
     cluster: &ControlPlane,
 ) -> Result<()> {

@@ -229,8 +229,8 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     .await
 }
 
-/// The API server aborts an expression that exceeds the cost limit, and refuses the pod. The largest clearance of one
-/// system must stay below that limit.
+/// The API server aborts an expression that exceeds the cost limit, and refuses the pod. The comparison with many large
+/// versions must stay below that limit.
 pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
     const VERSIONS: usize = 24;
     let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
@@ -270,8 +270,7 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     Ok(())
 }
 
-/// The custom resource has a made-up kind that Assent does not know. It represents the custom resources of serving and
-/// training operators.
+/// The kind `Oracle` represents the custom resources of serving and training operators. Assent does not know this kind.
 pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =

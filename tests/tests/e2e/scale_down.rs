@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::workloads::{level, replicas, revoke, set, temple};
 
-/// The time in which a test checks that a change does not happen.
+/// A test observes for this time that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// Approves a version as Alice. The level of the system requires only one approval.
+/// Approves a version as Alice, which is enough at the level of these tests.
 async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -20,7 +20,6 @@ async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     scene.is_cleared(version).await
 }
 
-/// A scenario with two cleared versions. The `onLoss` of the level has the mode `mode`.
 async fn two_versions<'a>(cluster: &'a ControlPlane, name: &str, mode: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     level(&scene, name, &json!({ "mode": mode, "gracePeriodSeconds": 60 })).await?;
@@ -55,7 +54,7 @@ pub async fn i3_a_clearance_of_another_version_does_not_start_a_stopped_deployme
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "blue", 0).await?;
     scene.settled("blue", 0, 0).await?;
-    // Every change of the Clearance makes the operator reconcile the workloads again.
+    // A change of the Clearance makes the operator reconcile all workloads of the namespace again.
     scene.publish("v3", &container("3")).await?;
     tokio::time::sleep(A_WHILE).await;
     replicas(&scene, "deployment", "blue", 0).await?;
@@ -100,7 +99,7 @@ pub async fn a_scaled_down_deployment_starts_after_its_field_managers_are_reset(
         let reset = r#"{"metadata":{"managedFields":[{}]}}"#;
         scene.kubectl(Person::Dev, &["patch", "deployment", name, "--type=merge", "-p", reset]).await?;
     }
-    // The first server-side apply after the reset assigns a field manager to all fields.
+    // The first server-side apply after the reset records a field manager for all existing fields.
     let label = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "adopted", "namespace": scene.namespace, "labels": { "team": "risk" } } });
     let apply = ["apply", "--server-side", "--field-manager=gitops", "-f", "-"];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::workloads::{approve_alone, level, replicas, revoke, set};
 
-/// The set "shards" with `policy`. A rolling update does not change the first pod.
+/// The set `shards` with this pod management policy. A rolling update does not change its first pod.
 fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     let mut set = set(scene, policy, revision);
     set["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
@@ -100,7 +100,7 @@ pub async fn a_held_pod_below_a_partition_is_not_deleted_repeatedly(cluster: &Co
     Ok(())
 }
 
-/// The workers of a group as `LeaderWorkerSet` creates them. The leader is a pod that owns the set of the workers.
+/// The set of the workers of a group, as `LeaderWorkerSet` creates it. The leader, which is a pod, owns this set.
 fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     let mut workers = set(scene, "Parallel", "1");
     workers["metadata"]["name"] = json!("shards-0");

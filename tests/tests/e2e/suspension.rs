@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::workloads::{SUSPENDED, resumed, revoke, strict_job, suspended};
 
-/// The label by which Kueue manages a Job.
+/// Kueue manages the Jobs that have this label.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
-/// The time in which a test checks that a change does not happen.
+/// A test observes for this time that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn patch_of(suspend: bool) -> String {
@@ -26,7 +26,7 @@ async fn set_suspend(scene: &Scenario<'_>, name: &str, suspend: bool) -> Result<
     scene.kubectl(Person::Dev, &args).await.map(drop)
 }
 
-/// Whether the Job is suspended, and whether it has the label of Assent.
+/// Whether `spec.suspend` of the Job is true, and whether the Job has the label of Assent.
 async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> {
     let job = scene.get("job", name).await?;
     Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
@@ -80,7 +80,7 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "admitted"), QUEUE)).await?;
     let held = is_suspended(&scene, "waits").await?;
     ensure!(held == (true, false), "only the queue must suspend the Job: {held:?}");
-    // The queue admits the Job, and its pods wait for the approval.
+    // When the queue admits the Job, the pods wait for the approval.
     set_suspend(&scene, "admitted", false).await?;
     scene.held("admitted", 2).await?;
     scene.approve("v1").await?;
@@ -110,7 +110,7 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "train", true).await?;
     scene.settled("train", 0, 0).await?;
-    // The queue has admitted the Job and tries to start it.
+    // The queue tries to start the Job, which it has already admitted.
     set_suspend(&scene, "train", false).await?;
     let held = is_suspended(&scene, "train").await?;
     ensure!(held == (true, true), "the Job was resumed: {held:?}");
@@ -148,7 +148,8 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
         scene.held(name, 2).await?;
         ensure!(is_suspended(&scene, name).await? == (false, false), "Assent suspended {name}");
     }
-    // Assent must not write to the Job while nothing happens. Otherwise it could conflict with a parent controller.
+    // Without a reason, Assent must not write to the Job, because its writes could conflict with those of a parent
+    // controller.
     let version = async || {
         Ok::<_, anyhow::Error>(scene.get("job", "runs").await?["metadata"]["resourceVersion"].take())
     };
@@ -162,7 +163,7 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
     scene.running("runs", 2).await?;
     tokio::time::sleep(A_WHILE).await;
     ensure!(is_suspended(&scene, "stays").await? == (true, false), "Assent resumed it");
-    // Assent suspends the Job when the clearance is lost, so that no pod counts as failed.
+    // After a loss of clearance, Assent suspends the Job, so that no pod counts as failed.
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "runs", true).await?;
     scene.settled("runs", 0, 0).await?;
@@ -176,7 +177,6 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
     scene.running("runs", 2).await.map(drop)
 }
 
-/// A write to a suspended object by its user.
 #[derive(Clone, Copy)]
 enum UserWrite {
     Patch(&'static str),
@@ -228,7 +228,7 @@ async fn write(scene: &Scenario<'_>, kind: &str, manifest: &Value, user_write: U
 pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "both-suspend", "high").await?;
     scene.publish("v1", &container("1")).await?;
-    // The last field is true if the object must stay suspended after the approval.
+    // The last value is true if the object must stay suspended after the approval.
     let writes = [
         ("patched", UserWrite::Patch("--type=merge"), true),
         ("strategic", UserWrite::Patch("--type=strategic"), true),
@@ -247,7 +247,8 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
             let mut manifest = strict_job(&scene, name);
             if kind == "CronJob" {
                 manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
-                // The approval resumes some of these CronJobs, but their Jobs must not run.
+                // The approval resumes some of these CronJobs. No pod may run even then, so the schedule is rare and
+                // the Jobs are suspended.
                 manifest["spec"]["schedule"] = json!("0 0 1 1 *");
                 manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
             }
@@ -268,7 +269,7 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
     Ok(())
 }
 
-/// A chart with one Job as a pre-install hook. Helm waits for the hook.
+/// A chart whose only object is a Job, which is a pre-install hook.
 fn chart_with_a_hook(scene: &Scenario<'_>) -> Result<tempfile::TempDir> {
     let mut hook = scene.workload("batch/v1", "Job", "migrate", &pod_spec(&container("1")));
     hook["metadata"]["annotations"] = json!({ "helm.sh/hook": "pre-install" });

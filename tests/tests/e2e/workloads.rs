@@ -1,5 +1,5 @@
-//! Assent stops each kind of workload after a loss of its clearance, unless its level only audits. After the approval,
-//! Assent restores all workloads except bare pods.
+//! Assent stops each kind of workload after a loss of its clearance, unless its level only audits. After a new
+//! approval, Assent restores all workloads except bare pods.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Person, SOON, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
-/// The label of a Job or `CronJob` that Assent suspended.
+/// Assent sets this label on each Job or `CronJob` that it suspends.
 pub const SUSPENDED: &str = "assent.dev/suspended";
 
 /// A Job with two parallel pods that fails at the first failed pod.
@@ -88,7 +88,6 @@ pub async fn i3_a_running_job_is_suspended_and_resumed_without_failed_pods(
     Ok(())
 }
 
-/// Waits until the pod of an index runs, and completes that pod.
 async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
     let what = format!("the pod of index {index} to run");
     let pod = until(SOON, &what, async || {
@@ -187,7 +186,7 @@ pub async fn dev_cannot_resume_a_job_that_assent_suspended(cluster: &ControlPlan
     scene.kubectl(Person::Dev, &["patch", "job", "train", "--type=merge", "-p", resume]).await?;
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
-    // A GitOps controller that applies the same manifest repeatedly must not resume the Job.
+    // A GitOps controller applies the same manifest repeatedly. This must not resume the Job.
     let mut manifest = strict_job(&scene, "train");
     manifest["spec"]["suspend"] = json!(false);
     for _ in 0..3 {
@@ -244,7 +243,7 @@ pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     scene.apply(Person::Dev, &set(&scene, "OrderedReady", "1")).await?;
     scene.running("shards", 3).await?;
     revoke(&scene, "v1").await?;
-    // The controller creates a pod only after the previous pod is ready, so the number of pods depends on timing.
+    // The controller creates a pod only after the previous pod is ready. So the number of new pods depends on timing.
     until(SOON, "all pods of the set to stop", async || {
         let pods = scene.pods("shards").await?;
         Ok((!pods.is_empty() && pods.iter().all(|pod| pod["spec"]["nodeName"].is_null())).then_some(()))
@@ -278,7 +277,8 @@ pub async fn a_rolled_back_stateful_set_does_not_hang(cluster: &ControlPlane) ->
     scene.running("shards", 3).await.map(drop)
 }
 
-/// The claim is part of the approved runtime. Each pod has its own claim, so each pod needs its own version.
+/// The claim is part of the approved runtime, and each pod has its own claim. Without a placeholder in the claim, each
+/// pod needs its own version.
 pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -445,7 +445,7 @@ pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Re
     let backups = scene.list("controllerrevisions").await?;
     ensure!(backups.is_empty(), "the backup was not deleted: {backups:?}");
 
-    // During a second loss, the user changes the number of replicas. Assent restores the new number.
+    // During a second loss, a user changes the number of replicas. After the approval, Assent restores this new number.
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "scorer", 0).await?;
     scene.settled("scorer", 0, 0).await?;
@@ -484,7 +484,7 @@ pub async fn scale_down_gives_up_if_another_client_keeps_scaling_up(cluster: &Co
 pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "audit-level", "high").await?;
     level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
-    // After a change of the level, the stricter of the old and the new level applies for a short time.
+    // After a change to a milder level, the stricter values still apply for a short time.
     until(Duration::from_secs(90), "the less strict level to apply", async || {
         let clearance = scene.get("clearance", "clearance").await?;
         Ok((clearance["spec"]["systems"]["scorer"]["onLoss"]["mode"] == "Audit").then_some(()))
@@ -501,13 +501,13 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.running("scorer", 2).await?;
     scene.running("train", 2).await?;
-    // New pods are still held.
+    // At the mode `Audit`, new pods are still held.
     scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     scene.settled("scorer", 2, 1).await.map(drop)
 }
 
-/// Creates a custom resource with the `scale` subresource and `spec.suspend`. Returns a Deployment that
-/// the custom resource controls.
+/// Creates a custom resource with the subresource `scale` and the field `spec.suspend`. Returns a Deployment that the
+/// custom resource controls.
 pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
     let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
@@ -518,7 +518,7 @@ pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
         "metadata": { "name": "temples.made-up.example" },
         "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Temple", "plural": "temples" },
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema, "subresources": scale }] } });
-    // Several tests create the definition at the same time, so a request can fail. Then it is retried.
+    // Several tests create the definition at the same time. A request can fail because of that, so the test retries it.
     until(SOON, "the definition to be accepted", async || {
         Ok(scene.apply(Person::Admin, &definition).await.ok())
     })
@@ -547,7 +547,8 @@ pub async fn a_custom_resource_at_the_root_is_scaled_down(cluster: &ControlPlane
     the_plugin_accepts_the_root(&scene).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "temple", "delphi", 0).await?;
-    // No controller acts on the custom resource. The pods still stop within the grace period.
+    // No controller acts on the custom resource, so its pods do not stop by themselves. Assent stops them within the
+    // grace period.
     scene.held("scorer", 2).await?;
     approve_alone(&scene).await?;
     replicas(&scene, "temple", "delphi", 2).await?;
@@ -593,7 +594,8 @@ pub async fn a_custom_resource_at_the_root_is_suspended(cluster: &ControlPlane) 
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// A Deployment cannot be suspended. So Assent evicts its pods at once, and does not wait for half of the grace period.
+/// A Deployment has no `spec.suspend`. So Assent evicts its pods at once, and does not wait for half of the grace
+/// period.
 pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
     level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;
