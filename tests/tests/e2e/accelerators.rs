@@ -1,5 +1,5 @@
-//! The scope `accelerated`: the API server, the operator and the plugin agree on which pods use an accelerator.
-//! Chart values can add more accelerators.
+//! The scope `accelerated`: the API server, the operator and the plugin agree on which pods use an accelerator. Chart
+//! values can add more accelerators.
 
 use std::time::Duration;
 
@@ -79,7 +79,6 @@ fn cases() -> Vec<(Value, bool)> {
     specs.into_iter().chain(by_resource).map(of_spec).chain(annotations).collect()
 }
 
-/// Creates a pod in a dry run. Returns the pod after admission.
 async fn admitted(scene: &Scenario<'_>, pod: &Value) -> Result<Pod> {
     let mut pod = pod.clone();
     pod["apiVersion"] = json!("v1");

@@ -9,14 +9,13 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// Checks that the API server refuses `manifest` with a message that contains `words`.
 async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<()> {
     let said = scene.refused(Admin, manifest).await?;
     ensure!(said.contains(words), "{words:?} is missing in: {said}");
     Ok(())
 }
 
-/// A scenario with a running v1. Each test checks that v1 still runs afterwards.
+/// A scenario with a running v1. A test that uses this scenario checks at its end that v1 still runs.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -117,7 +116,7 @@ pub async fn an_approval_cannot_end_in_the_past_but_a_system_can(cluster: &Contr
         said.contains("spec.notAfter 2020-01-01T00:00:00Z is in the past: choose a later time"),
         "{said}"
     );
-    // A decommission date in the past is valid, because GitOps applies the same manifest again after the date.
+    // GitOps applies the same manifest again after the decommission date. So a date in the past is valid.
     let mut system = scene.system("high");
     system["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &system).await?;
@@ -183,7 +182,7 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
         "{}",
         &said[..said.len().min(500)]
     );
-    // Two large versions together exceed the limit of one system. The second version is withheld, and v1
+    // Two large versions together exceed the limit of one system. So the operator withholds the second version, and v1
     // still runs.
     let mut large = container("2");
     large["args"] = json!(vec!["x".repeat(4000); 100]);
@@ -193,7 +192,8 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
-        // The creation timestamps have whole seconds and must differ, because the older version gets the space first.
+        // The older version gets the space first. Creation timestamps have whole seconds, so this wait makes them
+        // differ.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }

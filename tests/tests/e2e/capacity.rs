@@ -1,4 +1,4 @@
-//! The limits of a Clearance: new objects do not take clearance from running pods in the same namespace, and a
+//! The limits of a Clearance: new objects do not end the clearance of running pods in the same namespace, and a
 //! revocation always stops pods.
 
 use std::time::Duration;
@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A scenario with a running v1.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     running_with(cluster, name, &container("1")).await
 }
@@ -22,14 +21,13 @@ async fn running_with<'a>(cluster: &'a ControlPlane, name: &str, container: &Val
     Ok(scene)
 }
 
-/// A container whose arguments take six times their length in storage, because Go escapes ampersands in JSON.
+/// A container with arguments that need six times their length in storage, because Go escapes ampersands in JSON.
 fn ampersands(name: &str, arguments: usize) -> Value {
     let mut container = container(name);
     container["args"] = json!(vec!["&".repeat(16_000); arguments]);
     container
 }
 
-/// Checks that v1 is cleared, that a new pod of v1 starts, and that a revocation stops all pods of v1.
 async fn runs_until_it_is_revoked(scene: &Scenario<'_>) -> Result<()> {
     scene.is_cleared("v1").await?;
     scene.kubectl(Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
@@ -44,14 +42,12 @@ async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
     scene.condition("modelversion", version, "Cleared", "False", "Revoked").await.map(drop)
 }
 
-/// Another system of the namespace.
 fn system(scene: &Scenario<'_>, name: &str, level: &str) -> Value {
     let mut system = scene.system(level);
     system["metadata"]["name"] = json!(name);
     system
 }
 
-/// A version of another system.
 fn version(scene: &Scenario<'_>, system: &str, name: &str, container: &Value) -> Value {
     let mut version = scene.version(name, container);
     version["spec"]["system"] = json!(system);
@@ -106,7 +102,8 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
     until(SOON, "256 systems in the Clearance", full).await?;
-    // The new system sorts first by name. It replaces only a system without a cleared version.
+    // The name of the new system sorts first. Nevertheless, the new system may only replace a system without a cleared
+    // version.
     create(
         &scene,
         &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
@@ -119,7 +116,8 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
 }
 
 pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &ControlPlane) -> Result<()> {
-    // This version does not fit into the space that the flood leaves.
+    // v1 is larger than the space that the flood leaves. So v1 stays cleared only because it was cleared before the
+    // flood.
     let scene = running_with(cluster, "large-flood", &ampersands("1", 2)).await?;
     for number in 0..4 {
         let name = format!("large-{number}");
@@ -145,7 +143,7 @@ pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &Con
     runs_until_it_is_revoked(&scene).await
 }
 
-/// Creates the largest version that etcd stores. The status of that version no longer fits into etcd.
+/// Creates the largest version that etcd stores. With a status, this version is too large for etcd.
 async fn create_largest(scene: &Scenario<'_>, name: &str) -> Result<()> {
     let mut large = container("2");
     for last in (0..6_200).rev().step_by(30) {
@@ -179,7 +177,7 @@ pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = running(cluster, "takes-less").await?;
-    // The policy simulates an API server or etcd with a lower size limit.
+    // The API server refuses each Clearance with a withheld version, as if it were too large for etcd.
     let no_withheld_version =
         "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
     scene.refuse_clearances_unless(no_withheld_version, "it is too large for this test").await?;
@@ -228,7 +226,7 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
         scene.apply(Dev, &scene.pod(version, &container)).await?;
         scene.running_pod(version).await?;
     }
-    // An uncleared pod is held, not refused.
+    // An uncleared pod does not exceed the cost limit either: the pod is held, not refused.
     let mut other = large(VERSIONS + 1);
     other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
     scene.apply(Dev, &scene.pod("other", &other)).await?;
@@ -237,7 +235,8 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     scene.cluster.kubectl(Admin, &["delete", "trustedsidecar/costly"]).await?.ok().map(drop)
 }
 
-/// The bound of the cost covers placeholders: the pod of the last version that fits starts, with the longest values.
+/// The operator's estimate of the cost covers placeholders. So the pod of the last version that fits starts, even with
+/// the longest values.
 pub async fn a_pod_of_the_last_of_many_versions_with_placeholders_starts(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -304,10 +303,10 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // The change of the level ends the clearance. The mode of the earlier level still applies to the running pods.
+    // The change of the level ends the clearance. The running pods still stop in the mode of the earlier level.
     scene.apply(Admin, &scene.system("milder-watch")).await?;
     scene.held("scorer", 2).await?;
-    // Once no pod is left, the milder level takes effect.
+    // When no pod runs any more, the milder level takes effect.
     on_loss("Audit").await?;
     approve().await?;
     scene.running("scorer", 2).await?;
@@ -315,12 +314,13 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
     tokio::time::sleep(Duration::from_secs(2)).await;
     scene.running("scorer", 2).await?;
 
-    // A stricter level takes effect at once, also on running uncleared pods.
+    // A stricter level takes effect at once, also for running pods without clearance.
     scene.apply(Admin, &scene.system("milder-stop")).await?;
     scene.held("scorer", 2).await?;
     on_loss("Evict").await?;
 
-    // The mode of the earlier level also applies to running pods if the system is deleted and created again.
+    // If a user deletes the system and creates it again with a milder level, the running pods still stop in the mode of
+    // the earlier level.
     approve().await?;
     scene.running("scorer", 2).await?;
     scene.kubectl(Admin, &["delete", "aisystem/scorer"]).await?;

@@ -1,5 +1,5 @@
-//! Pod fields besides the image: a field that changes the approved behaviour holds the pod, and a free field does not.
-//! Each case changes one field of an otherwise approved pod.
+//! Pod fields besides the image: a field that changes the approved behaviour holds the pod, and a field that Assent
+//! does not compare does not hold it. Each case changes a few fields of an approved pod.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec};
@@ -7,20 +7,17 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// A change of a pod by a developer.
 type Change = fn(&mut Value);
 
-/// The mount path of the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// A scenario with a cleared version v1.
 async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
     Ok(scene)
 }
 
-/// Creates one pod for each change: the approved pod with only this change. One `kubectl apply` creates all pods.
+/// Creates one pod for each change: the approved pod with only this change.
 async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change)]) -> Result<()> {
     let pod_with = |(name, change): &(&str, Change)| {
         let mut pod = scene.workload("v1", "Pod", name, approved);
@@ -31,7 +28,6 @@ async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change
     scene.apply(Dev, &json!({ "apiVersion": "v1", "kind": "List", "items": pods })).await.map(drop)
 }
 
-/// Checks that each pod is held, and that `kubectl assent explain` gives a reason with these words.
 async fn are_held(scene: &Scenario<'_>, pods: &[(&str, &str)]) -> Result<()> {
     for (name, words) in pods {
         scene.event("Pod", name, "Held").await?;
@@ -99,7 +95,7 @@ pub async fn fields_that_replace_files_or_names_hold_an_approved_pod(cluster: &C
     .await
 }
 
-/// Adds a projected volume that has the name and the mount path of the service account token, with `sources`.
+/// Adds a projected volume with `sources` that imitates the volume of the service account token, and mounts it.
 fn with_token(pod: &mut Value, sources: &Value, mount: &Value) {
     let mut mount = mount.clone();
     mount["name"] = json!("kube-api-access-mine");
@@ -158,7 +154,8 @@ pub async fn a_volume_that_imitates_the_service_account_token_holds_a_pod(
         ],
     )
     .await?;
-    // The token volume that the API server adds is allowed. The same volume in the manifest is allowed too.
+    // The token volume that the API server adds does not hold a pod. The same volume in the manifest does not hold it
+    // either.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
         ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),
@@ -207,7 +204,7 @@ pub async fn free_fields_do_not_hold_a_pod(cluster: &ControlPlane) -> Result<()>
     Ok(())
 }
 
-/// The spec of a pod with volume items, hooks and a shared namespace. A version can approve all of these fields.
+/// A pod spec with volume items, a hook and a shared namespace. A version can approve all of these fields.
 fn rich() -> Value {
     let mut spec = pod_spec(&container("1"));
     let files = json!([{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }]);
@@ -231,7 +228,7 @@ fn rich() -> Value {
 pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "fields-compared", "high").await?;
     scene.apply(Dev, &scene.workload("v1", "Pod", "captured", &rich())).await?;
-    // Once approved, the captured version clears the pod.
+    // The version that `capture` writes clears the captured pod after the approvals.
     let said = scene.assent(Dev, &["capture", "pod/captured", "--version=v1", "-o=json"]).await?.ok()?;
     let captured: Value = serde_json::from_str(&said)?;
     let runtime = &captured["spec"]["runtime"];
@@ -285,7 +282,7 @@ pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &Contr
         ],
     )
     .await?;
-    // The modes of files, `optional` and the audience of a token are free.
+    // Assent does not compare file modes, `optional` and the audience of a token.
     let free: [(&str, Change); 1] = [("free", |pod| {
         pod["spec"]["volumes"][0]["configMap"]["optional"] = json!(true);
         pod["spec"]["volumes"][0]["configMap"]["items"][0]["mode"] = json!(0o400);

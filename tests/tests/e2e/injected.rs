@@ -17,7 +17,6 @@ fn initializer() -> Value {
     json!({ "name": "storage-initializer", "image": image(), "args": ["s3://models/bot/1"] })
 }
 
-/// A scenario whose cleared version v1 has the initializer.
 async fn with_initializer<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     let runtime = json!({ "containers": [container("1")], "initContainers": [initializer()] });
@@ -76,12 +75,12 @@ pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_ope
     injecting_policy(&by_policy).await?;
     assent.operator().kill();
     for scene in [&by_webhook, &by_policy] {
-        // Mutating policies run in random order, so the test needs many pods.
+        // The API server runs mutating policies in random order, so the test needs many pods.
         let mut many = scene.workload("apps/v1", "Deployment", "scorer", &pod_spec(&container("1")));
         many["spec"]["replicas"] = json!(12);
         scene.apply(Dev, &many).await?;
         scene.running("scorer", 12).await?;
-        // Assent removes its own gate from a cleared pod, even if a user set it.
+        // Assent removes its own gate from a cleared pod, even if a user set this gate.
         let mut preset = scene.pod("preset", &container("1"));
         preset["spec"]["schedulingGates"] =
             json!([{ "name": "assent.dev/clearance" }, { "name": "example.com/other" }]);

@@ -1,6 +1,5 @@
-//! Tests of the modes and scopes of a namespace: the reports of each mode, and the pods that each scope
-//! covers. A change to a weaker mode or a narrower scope needs a permission. A change to the mode enforce
-//! stops running pods.
+//! The modes and scopes of a namespace: what each mode reports and stops, and which pods each scope covers. A change to
+//! a weaker mode or a narrower scope needs a permission.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use crate::refusals::says;
 
 use Person::{Admin, Alice, Dev};
 
-/// The warnings that kubectl prints when `person` applies `manifest`.
 async fn warnings_for(scene: &Scenario<'_>, person: Person, manifest: &Value) -> Result<String> {
     let apply = ["apply", "-f", "-"];
     let said = scene.cluster.kubectl_stdin(person, &apply, &manifest.to_string()).await?;
@@ -28,7 +26,6 @@ async fn label(scene: &Scenario<'_>, person: Person, labels: &[&str]) -> Result<
     scene.cluster.kubectl(person, &[&namespace, labels].concat()).await
 }
 
-/// Lets dev label the namespace of the scenario.
 async fn dev_may_label(scene: &Scenario<'_>) -> Result<()> {
     let verbs = ["create", "role", "labels", "--verb=get,patch", "--resource=namespaces"];
     scene.kubectl(Admin, &verbs).await?;
@@ -131,15 +128,15 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows when the
+    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows whether the
     // cache has the label.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
-    ensure!(said.is_empty(), "no operator wrote a Clearance, but dev sees a warning: {said}");
+    ensure!(said.is_empty(), "no operator wrote a Clearance, but kubectl prints a warning: {said}");
     Ok(())
 }
 
-/// The messages of the policy binding `binding` in the audit log.
+/// The messages that the policy binding `binding` wrote to the audit log.
 fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     let log = std::fs::read_to_string(cluster.audit_log()).context("reading the audit log")?;
     let mut found = Vec::new();
@@ -247,8 +244,8 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
     label(&scene, Admin, &["assent.dev/mode=audit", "assent.dev/scope=labelled"]).await?.ok().map(drop)
 }
 
-/// A pod without the label `assent.dev/system` is out of scope. A pod can neither get nor lose this label after its
-/// creation.
+/// In the scope `labelled`, Assent ignores pods without the label `assent.dev/system`. A pod can neither get nor lose
+/// this label after its creation.
 pub async fn scope_labelled_covers_only_pods_that_name_a_system(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "labelled" });
     let scene = Scenario::governed_by(cluster, "labelled", "high", &labels).await?;

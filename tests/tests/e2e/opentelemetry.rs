@@ -24,7 +24,7 @@ fn exporter() -> Value {
     json!({ "name": "OTEL_TRACES_EXPORTER", "value": "otlp" })
 }
 
-/// The container of the pod template, with a variable that the operator of OpenTelemetry extends.
+/// The container of the pod template. The operator of OpenTelemetry extends its variable `PYTHONPATH`.
 fn scorer() -> Value {
     let mut scorer = container("1");
     let env = scorer["env"].as_array().into_iter().flatten().cloned();
@@ -96,7 +96,8 @@ pub async fn an_instrumented_pod_runs_once_its_version_lets_the_added_variables_
     varying["mayVary"] = json!({ "env": ["PYTHONPATH", "OTEL_RESOURCE_ATTRIBUTES"] });
     scene.clear("v2", &varying).await?;
     scene.running("scorer", 2).await?;
-    // Each rollout has another ReplicaSet, whose name is in the value of OTEL_RESOURCE_ATTRIBUTES.
+    // Each rollout creates another ReplicaSet. The value of OTEL_RESOURCE_ATTRIBUTES contains the name of this
+    // ReplicaSet.
     deployment["spec"]["template"]["metadata"]["annotations"] = json!({ "example.com/rollout": "2" });
     scene.apply(Dev, &deployment).await?;
     until(SOON, "the pods of the second rollout to run", async || {

@@ -1,6 +1,6 @@
 //! Every request of the API that writes a pod. Nobody may change the system and the images of a governed pod. Only the
-//! operator may change the gate, the held label and the annotations of Assent. No request may block the release or
-//! deletion of a pod.
+//! operator may change the gate, the label `assent.dev/held` and the annotations of Assent. No request may block the
+//! release or deletion of a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::refusals::says;
 /// The effect that a request can have on a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// The request can change labels, annotations, gates or images. A policy checks it, and the test tries an attack.
+    /// The request can change labels, annotations, gates or images. A policy checks the request, and the test tries an
+    /// attack.
     Judged,
     /// The API server ignores changes of guarded fields in the request. The test tries an attack.
     Dropped,
@@ -72,7 +73,6 @@ const KNOWN: &[(&str, &str, Class)] = &[
     ("pods/proxy", "update", Reads),
 ];
 
-/// A pod that no scheduler binds.
 fn unbound(scene: &Scenario<'_>, name: &str, revision: &str) -> Value {
     let mut pod = scene.pod(name, &container(revision));
     pod["spec"]["schedulerName"] = json!("nobody");
@@ -122,7 +122,7 @@ pub async fn a_binding_changes_no_guarded_field(cluster: &ControlPlane) -> Resul
     Ok(())
 }
 
-/// The release must work if a client resets, fills or forges `managedFields` of a held pod.
+/// The operator can release a held pod even if a client resets, fills or forges its `managedFields`.
 pub async fn a_held_pod_is_released_with_any_managed_fields(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "managed-fields", "high").await?;
     let entry = |manager: String| {
@@ -216,7 +216,7 @@ pub async fn nobody_writes_the_annotations_of_assent_on_a_pod(cluster: &ControlP
     Ok(())
 }
 
-/// The guarded fields of a pod.
+/// The fields of a pod that only the operator may change, and the images.
 fn guarded(pod: &Value) -> Value {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let of_assent = |map: &Value| -> Value {
@@ -232,7 +232,7 @@ fn guarded(pod: &Value) -> Value {
         "ephemeral": images("ephemeralContainers") })
 }
 
-/// The pod with a change of every kind of guarded field, and of its resources.
+/// The pod with a change of each guarded field, and of its resources.
 fn attacked(pod: &Value) -> Value {
     let mut pod = pod.clone();
     pod["metadata"]["labels"]["assent.dev/system"] = json!("twin");
@@ -245,7 +245,7 @@ fn attacked(pod: &Value) -> Value {
     pod
 }
 
-/// Sends the attack as `verb` on `resource`: first the metadata, then the spec, then both.
+/// Sends the attack with `verb` to `resource`: first only the metadata, then only the spec, then both.
 async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().context("no name")?;
     let (whole, of) = (attacked(pod), |part: &str| attacked(pod)[part].clone());
@@ -253,7 +253,7 @@ async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -
     let target: Vec<&str> = subresource.as_deref().into_iter().collect();
     let metadata = json!({ "metadata": { "labels": of("metadata")["labels"], "annotations": of("metadata")["annotations"] } });
     for part in [metadata, json!({ "spec": of("spec") }), whole] {
-        // The response does not matter. The caller compares the guarded fields of the pod afterwards.
+        // The response does not matter, because the caller compares the guarded fields of the pod afterwards.
         if verb == "patch" {
             let patch = part.to_string();
             scene
@@ -328,7 +328,7 @@ pub async fn no_verb_of_the_pod_api_changes_a_guarded_field(cluster: &ControlPla
             ensure!(guarded(&after) == guarded(&before), "{verb} {resource} changed {name}: {after}");
         }
     }
-    // An eviction has its own object. The labels of that object must not reach the pod.
+    // An Eviction has labels of its own. The API server must not copy them to the pod.
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": { "dryRun": ["All"] },
         "metadata": { "name": "runs", "namespace": scene.namespace, "labels": { "assent.dev/system": "twin" } } });
     let before = guarded(&scene.get("pod", "runs").await?);

@@ -1,5 +1,5 @@
-//! Attempts to bypass Assent, each made by a person with the rights to try it. dev has the role cluster-admin in the
-//! namespace. RBAC permits the attempts of dev, so a policy must refuse them.
+//! Attempts to bypass Assent. RBAC permits them: dev has the role cluster-admin in the namespace. So a policy must
+//! refuse them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The patch by which the operator lifts the gate.
+/// The patch with which the operator releases a pod.
 pub const LIFT: &str = r#"{"metadata":{"labels":{"assent.dev/held":null},"annotations":{"assent.dev/released":"mine"}},
 "spec":{"schedulingGates":[{"$patch":"delete","name":"assent.dev/clearance"}]}}"#;
 
@@ -23,7 +23,7 @@ pub fn says(said: &str, words: &[&str]) -> Result<()> {
     })
 }
 
-/// Creates a pod. Checks that the pod is held and that the operator has seen it.
+/// Creates a pod, and checks that the pod is held and that the operator has sent an Event about it.
 async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     scene.apply(Dev, pod).await?;
@@ -35,7 +35,6 @@ async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A scenario with a cleared version v1.
 async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -85,7 +84,7 @@ pub async fn dev_cannot_remove_a_gate_that_dev_set(cluster: &ControlPlane) -> Re
     is_held(&scene, &pod).await?;
     let said = scene.denied(Dev, &["patch", "pod", "pod", "-p", LIFT]).await?;
     says(&said, &["only Assent lifts the gate"])?;
-    // The operator also lifts a gate that a user set, once the runtime is cleared.
+    // When the version is cleared, the operator also lifts a gate that a user set.
     scene.clear("v1", &container("1")).await?;
     scene.running_pod("pod").await
 }
@@ -128,7 +127,7 @@ pub async fn dev_cannot_relabel_a_pod(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// A write to the status subresource can also change the labels of a pod, so a policy must check it.
+/// A request for the status of a pod can also change its labels, so a policy must check such requests.
 pub async fn dev_cannot_relabel_a_pod_through_its_status(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "relabels-status").await?;
     let patch = async |pod: &str, label: &str, value: Value| {
@@ -260,7 +259,7 @@ pub async fn an_image_tag_neither_runs_nor_is_approved(cluster: &ControlPlane) -
     let mut tagged = container("1");
     tagged["image"] = json!("registry.example/scorer:v1");
     is_held(&scene, &scene.pod("pod", &tagged)).await?;
-    // The level requires a digest, so a version with a tag is not cleared despite its approvals.
+    // The level requires a digest. So a version with a tag is not cleared, although people approve it.
     let digest = scene.publish("tagged", &tagged).await?;
     scene.decide(Alice, &scene.decision("Approve", "tagged", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "tagged", &digest, "ethics-board")).await?;
@@ -308,7 +307,7 @@ pub async fn dev_cannot_lower_the_risk_level(cluster: &ControlPlane) -> Result<(
             "the verb use on risklevels.assent.dev/minimal",
         ],
     )?;
-    // dev may assign this level. After the change, the version needs new approvals.
+    // dev may use the level limited. The digest covers the level, so the version needs new approvals.
     scene.apply(Dev, &scene.system("limited")).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
@@ -387,8 +386,8 @@ pub async fn dev_cannot_approve_without_the_role(cluster: &ControlPlane) -> Resu
             "the verb approve on approverroles.assent.dev/risk-officer",
         ],
     )?;
-    // dev can create a Role and a RoleBinding in the namespace. They do not give dev the approver role,
-    // because the policy checks the verb approve without a namespace.
+    // dev can create a Role and a RoleBinding in the namespace. These do not give dev the approver role, because the
+    // policy checks the verb approve without a namespace.
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "mine", "namespace": scene.namespace },
         "rules": [{ "apiGroups": ["assent.dev"], "resources": ["approverroles"], "verbs": ["approve"] }] });
     scene.apply(Dev, &role).await?;
@@ -435,7 +434,7 @@ pub async fn an_approval_is_neither_edited_nor_deleted(cluster: &ControlPlane) -
         let said = scene.denied(person, &["delete", "approval", &name]).await?;
         ensure!(person == Bob || said.contains("is part of the record and cannot be deleted"), "{said}");
     }
-    // An owner reference must not make the garbage collector delete the approval.
+    // Nobody may add an owner reference, because the garbage collector would delete the approval with its owner.
     let owner = json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone" }] } });
     let said =
         scene.denied(Dev, &["patch", "approval", &name, "--type=merge", "-p", &owner.to_string()]).await?;
@@ -567,8 +566,8 @@ pub async fn a_stale_operator_cannot_lift_a_gate_after_the_revocation(cluster: &
     says(&said, &["only the field manager assent-release may lift the gate"])
 }
 
-/// Tries to lift the gate of a pod with the account of the operator. Returns the refusal, or an empty string if the
-/// API server allows the change.
+/// Tries to lift the gate of a pod with the account of the operator. Returns the refusal, or an empty string if the API
+/// server lifts the gate.
 pub async fn lift_as_operator(scene: &Scenario<'_>, pod: &str, manager: Option<&str>) -> Result<String> {
     let operator = scene.cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let pods: Api<Pod> = Api::namespaced(operator, &scene.namespace);

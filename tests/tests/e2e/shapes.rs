@@ -1,8 +1,8 @@
-//! Each file in `tests/shapes` (a *shape*) is a kind of workload that people run. `kubectl assent capture`
-//! writes a ModelVersion for the workload, the API server accepts this version, and the version clears the
-//! pods of the workload.
+//! Each file in `tests/shapes` (a *shape*) is a kind of workload that people run. `kubectl assent capture` writes a
+//! ModelVersion for the workload, the API server accepts this version, and the version clears the pods of the workload.
 //!
-//! Each file in `tests/operators` has pods as an operator creates them. They differ, and one version clears all of them.
+//! Each file in `tests/operators` has pods as one operator, such as `KubeRay`, creates them. The pods differ, and one
+//! version clears all of them.
 //!
 //! ```text
 //!  shape ─┬─ capture -f ──► ModelVersion ──► cleared
@@ -30,7 +30,6 @@ fn pod_specs<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     }
 }
 
-/// The content of each file in a directory of tests, by the path of the file.
 fn files_of(directory: &str) -> Result<BTreeMap<String, String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let files = fs::read_dir(&directory).with_context(|| directory.display().to_string())?;
@@ -72,7 +71,8 @@ pub async fn captured_versions_of_every_shape_clear_its_pods(cluster: &ControlPl
     Ok(())
 }
 
-/// Each file in `tests/operators` has one runtime, pods as an operator creates them, and changes that hold the first pod.
+/// Each file in `tests/operators` has one runtime and the pods that an operator creates for it. `held` lists changes
+/// that hold the first pod.
 pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -106,7 +106,7 @@ pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
     Ok(())
 }
 
-/// Whether the API server would give a new pod with this spec the scheduling gate.
+/// Whether the API server would gate a new pod with this spec.
 async fn is_gated(scene: &Scenario<'_>, spec: &Value) -> Result<bool> {
     let api: Api<Pod> = Api::namespaced(scene.cluster.client(Dev)?, &scene.namespace);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
@@ -160,7 +160,7 @@ pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlP
     Ok(())
 }
 
-/// The runtime of the approved version. A pod with the same value as its spec matches the version.
+/// The approved runtime. A pod with this value as its spec matches the runtime.
 fn attacked() -> Value {
     let mut server = container("1");
     server["volumeMounts"] = json!([{ "name": "node", "mountPath": "/node", "mountPropagation": "None" }]);
@@ -183,7 +183,7 @@ fn attacked() -> Value {
     })
 }
 
-/// Changes of the approved pod that a tenant could try.
+/// Changes of the approved pod that a tenant could try: the place of each change and its value.
 fn attacks() -> Vec<(&'static str, Value)> {
     vec![
         ("/volumes/0/hostPath/path", json!("/models")),

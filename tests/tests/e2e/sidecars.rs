@@ -9,10 +9,8 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// A change that a developer makes to an injected pod.
 type Change = fn(&mut Value);
 
-/// The proxy container that the webhook injects.
 fn proxy() -> Value {
     json!({
         "name": "mesh-proxy", "image": format!("mesh/proxy@{}", digest('7')), "args": ["proxy", "sidecar"],
@@ -45,7 +43,6 @@ fn mount() -> Value {
     json!({ "name": "mesh-config", "mountPath": "/mesh", "readOnly": true })
 }
 
-/// The `TrustedSidecar` for the mesh.
 fn mesh() -> Value {
     let mut trusted = proxy();
     trusted["envPrefixes"] = json!(["MESH_META_"]);
@@ -87,7 +84,6 @@ fn push(list: &mut Value, item: Value) {
     }
 }
 
-/// A pod after the injection of the whole mesh.
 fn injected(scene: &Scenario<'_>, name: &str) -> Value {
     let mut pod = scene.pod(name, &container("1"));
     let spec = &mut pod["spec"];
@@ -99,7 +95,6 @@ fn injected(scene: &Scenario<'_>, name: &str) -> Value {
     pod
 }
 
-/// A scenario in which v1 is cleared and the mesh is trusted.
 async fn with_trusted_mesh<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.apply(Admin, &mesh()).await?;
@@ -111,7 +106,6 @@ async fn with_trusted_mesh<'a>(cluster: &'a ControlPlane, name: &str) -> Result<
     Ok(scene)
 }
 
-/// Waits until `is_expected` accepts the trusted sidecars in the Clearance of the namespace.
 async fn trusts(scene: &Scenario<'_>, is_expected: impl Fn(&Value) -> bool) -> Result<()> {
     until(SOON, "the Clearance to have the trusted sidecars", async || {
         Ok(is_expected(&scene.get("clearance", "clearance").await?["spec"]["trusted"]).then_some(()))
@@ -119,7 +113,6 @@ async fn trusts(scene: &Scenario<'_>, is_expected: impl Fn(&Value) -> bool) -> R
     .await
 }
 
-/// Waits for the Event of a held pod, and checks that the pod is held.
 async fn stays_held(scene: &Scenario<'_>, name: &str) -> Result<()> {
     scene.event("Pod", name, "Held").await?;
     let pod = scene.get("pod", name).await?;
@@ -132,12 +125,12 @@ pub async fn a_pod_with_a_trusted_injected_sidecar_runs(cluster: &ControlPlane) 
     let scene = Scenario::new(cluster, "mesh-trusted", "high").await?;
     scene.apply(Admin, &mesh()).await?;
     let _webhook = Webhook::start(cluster, &scene.namespace, |pod| inject(pod, &proxy())).await?;
-    // The pods are held without an approval. The operator releases them with the injected sidecar.
+    // After the approval, the operator releases the held pods with their injected sidecar.
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await?;
-    // After the approval, the policies admit a pod without a gate.
+    // The policies admit a new pod of the approved version without a gate.
     let pod = scene.pod("approved", &container("1"));
     until(SOON, "the API server to see the clearance", async || {
         let dry = ["apply", "--dry-run=server", "-o=json", "-f", "-"];
@@ -168,11 +161,11 @@ pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &Con
     other["image"] = json!(format!("mesh/proxy@{}", digest('8')));
     let injects = other.clone();
     let _webhook = Webhook::start(cluster, &scene.namespace, move |pod| inject(pod, &injects)).await?;
-    // The pod is held before the approval. Because of its sidecar, the pod is also held after the approval.
+    // This pod is created before the approval. It stays held after the approval, because its sidecar is not trusted.
     scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     stays_held(&scene, "early").await?;
-    // A pod is refused if it was cleared before the webhook changed it.
+    // A new pod is cleared at first. After the webhook adds the untrusted sidecar, the API server refuses the pod.
     let late = scene.pod("late", &container("1"));
     until(SOON, "the API server to see the clearance", async || {
         let said =
@@ -290,12 +283,12 @@ pub async fn a_pod_with_a_modified_sidecar_is_held(cluster: &ControlPlane) -> Re
     let said = scene.assent(Dev, &["explain", "pod/image"]).await?.stdout;
     ensure!(said.contains("mesh/proxy:latest"), "the difference is missing in: {said}");
     ensure!(!said.contains("mesh-init"), "a trusted init container is reported as a difference: {said}");
-    // An injected pod without further changes runs.
+    // An injected pod without such a change runs.
     scene.apply(Dev, &injected(&scene, "honest")).await?;
     scene.running_pod("honest").await
 }
 
-/// Only a user with cluster-wide permission creates a `TrustedSidecar`. The object names each image by digest, or by
+/// Only a user with a cluster-wide permission may create a `TrustedSidecar`. It must name each image by digest, or by
 /// its complete repository.
 pub async fn a_trusted_sidecar_needs_permission_and_an_exact_image(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-trust", "high").await?;
