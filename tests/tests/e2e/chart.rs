@@ -1,4 +1,4 @@
-//! Tests of the output of the Helm chart. Most other tests install the same chart.
+//! The manifests that the Helm chart renders, and the permissions that it grants.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, NAMESPACE, Person, SOON, root, until};
@@ -45,8 +45,8 @@ pub async fn older_clusters_get_no_mutating_policy(cluster: &ControlPlane) -> Re
     let (validates, mutates) =
         (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
     for (args, gates) in [
-        // With a cluster, Helm knows the API versions of the cluster. Without a cluster, Helm knows only a Kubernetes
-        // version.
+        // With access to a cluster, Helm knows the API versions of this cluster. Without access, Helm knows only the
+        // version of Kubernetes.
         (&["--api-versions", &validates][..], false),
         (&["--api-versions", &validates, "--api-versions", &mutates], true),
         (&["--kube-version=1.30.0"], false),
@@ -142,7 +142,7 @@ pub async fn editors_can_describe_but_not_decide(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-/// One apply of the output of `make manifests` enables the policies, even before an operator runs.
+/// The output of `make manifests` enables the policies with one `kubectl apply`, even before an operator runs.
 pub async fn plain_manifests_enable_the_policies() -> Result<()> {
     let (cluster, out) = (ControlPlane::start().await?, tempfile::tempdir()?);
     let render = root().join("packaging/manifests").display().to_string();

@@ -8,14 +8,13 @@ use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Output, Person, SOON, Scenario, binaries, container, root, until};
 use serde_json::{Value, json};
 
-/// Runs `kubectl assent check ARGS` on `manifests`, without a cluster.
 async fn check(cluster: &ControlPlane, args: &[&str], manifests: &str) -> Result<Output> {
     let plugin = binaries()?.join("kubectl-assent").display().to_string();
     let args = [&["KUBECONFIG=/nonexistent", &plugin, "check"], args].concat();
     cluster.run(cluster.account(Person::Dev), "env", &args, Some(manifests)).await
 }
 
-/// The result for each pod template of a report, with `true` if the template would run.
+/// The results of a report, one for each pod template. `true` means that a pod of the template would run.
 fn verdicts(report: &str) -> Result<Vec<(Value, bool)>> {
     let report: Value = serde_json::from_str(report)?;
     let results = report["results"].as_array().context("no results")?;
@@ -62,9 +61,9 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Valid and invalid systems, versions and pods, in namespaces of several modes and scopes.
+/// Random systems, versions and pods, in namespaces of several modes and scopes. Some of them are invalid.
 struct Generated {
-    /// Each namespace with its manifests, without the pods.
+    /// The namespaces by name, each with all its manifests except the pods.
     namespaces: Vec<(String, Vec<Value>)>,
     pods: Vec<Value>,
 }
@@ -177,11 +176,11 @@ pub async fn check_agrees_with_the_api_server_about_generated_manifests(
             .filter(|pod| pod["metadata"]["namespace"] == **namespace)
             .cloned()
             .collect();
-        // The operator must compile the namespace, and the API server must see the result.
+        // The operator must first write the Clearance of the namespace, and the API server must see it.
         until(SOON, &format!("the API server to agree in {namespace}"), async || {
             let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
             let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;
-            // The output is a sequence of objects, not a list.
+            // kubectl prints a sequence of objects, not a list.
             let created = serde_json::Deserializer::from_str(&created).into_iter::<Value>();
             let created = created.collect::<Result<Vec<_>, _>>()?;
             ensure!(created.len() == pods.len(), "{} of {} pods", created.len(), pods.len());
@@ -295,7 +294,7 @@ pub async fn check_refuses_unknown_fields_and_suggests_names(cluster: &ControlPl
     for words in ["unknown field spec.risklevel; did you mean riskLevel?", "did you mean scorer?"] {
         ensure!(said.stdout.contains(words), "{words:?} is missing in: {said:?}");
     }
-    // The API server refuses the field that the check reported.
+    // The API server refuses the same field.
     let refused =
         scene.cluster.kubectl_stdin(Person::Admin, &["create", "-f", "-"], &system.to_string()).await?;
     ensure!(

@@ -2,9 +2,9 @@
 //!
 //! `i1` to `i5` in a test name are the promises in the order of `docs/concepts.md`.
 //!
-//! Most tests share one control plane at the same time, and each has its own namespace. A test that stops the operator
-//! or the API server needs a control plane for itself. If it leaves the control plane as it was, the next such test
-//! gets the same one with a new operator.
+//! Most tests run at the same time on one shared control plane, each in its own namespace. A test that stops the
+//! operator or the API server needs a control plane for itself. If such a test leaves the control plane as it was, the
+//! next such test uses it with a new operator.
 //!
 //! ```text
 //!  own(…)   starts its control plane itself
@@ -86,8 +86,9 @@ macro_rules! shared {
     }),*] };
 }
 
-/// One trial for each listed function. A trial with `(lend)` gets a control plane with Assent. It may stop and restart
-/// processes, but must leave all policies and risk levels as they were. Every other trial starts its own control plane.
+/// One trial for each listed function. A trial with `(lend)` gets a control plane with Assent, which other trials use
+/// later. So it may stop and restart processes, but must leave all policies and risk levels as they were. Every other
+/// trial starts its own control plane.
 macro_rules! own {
     ($stage:expr, $($module:ident :: $test:ident $(($lend:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -101,9 +102,9 @@ macro_rules! own {
     (@run $stage:ident, $test:path, $lend:ident) => { $stage.$lend($test).await };
 }
 
-/// One trial for each listed function. Each trial needs a real node. Trials with `(node)` share the control plane and
-/// one node, and the first of these trials starts the node. Every other trial starts its own control plane. A trial is
-/// skipped if this machine cannot run a node.
+/// One trial for each listed function. Each trial needs a real node, and is skipped if this machine cannot run one.
+/// Trials with `(node)` use the shared control plane and one shared node, which the first of them starts. Every other
+/// trial starts its own control plane.
 macro_rules! on_node {
     ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -132,12 +133,12 @@ struct Stage {
     shared: OnceCell<Shared>,
     /// The control planes with Assent that no trial uses now. No operator runs on them.
     idle: Mutex<Vec<ControlPlane>>,
-    /// A trial that runs beside others holds this lock for reading. A trial that runs alone holds it for
+    /// A trial that runs beside others holds this lock for reading. A trial that runs alone holds this lock for
     /// writing.
     turn: RwLock<()>,
 }
 
-/// The shared control plane, and its operator, which must be dropped first.
+/// The operator must be dropped before its control plane, and Rust drops fields in the order of their declaration.
 struct Shared {
     assent: Assent,
     cluster: ControlPlane,
@@ -156,7 +157,7 @@ impl Stage {
     /// The shared control plane. The first call starts it.
     async fn shared(&self) -> Result<&Shared> {
         let start = async || {
-            // All trials that need an idle control plane are before the trials of the shared one.
+            // The trials of the shared control plane are last, so no later trial needs an idle control plane.
             self.idle().clear();
             let begin = Instant::now();
             let cluster = ControlPlane::start().await?;
@@ -188,8 +189,9 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a trial with its own control plane. Its time limits assume a machine that is not overloaded. So a trial
-    /// that fails beside other trials runs once more, alone and on a new control plane. Only the second result counts.
+    /// Runs a trial with its own control plane. The time limits of the trial assume a machine that is not overloaded.
+    /// So if the trial fails beside other trials, it runs once more, alone and on a new control plane. Only the second
+    /// result counts.
     async fn run_again_if_failed(&self, name: &str, test: impl AsyncFn() -> Result<()>) -> Result<()> {
         let beside = {
             let _turn = self.turn.read().await;
@@ -220,7 +222,6 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// The last ten warnings and errors of a log.
 fn last_warnings(log: &Path) -> Result<String> {
     let log = std::fs::read_to_string(log)?;
     let is_warning = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
@@ -460,7 +461,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_has_no_unneeded_permissions,
         chart::editors_can_describe_but_not_decide,
     ];
-    // The trials of `own` take longest. Short trials at the end keep all threads busy.
+    // The trials of `own` take longest, so they start first. The short trials at the end keep all threads busy.
     own(stage)
         .into_iter()
         .chain(on_nodes(stage))

@@ -1,4 +1,4 @@
-//! The cluster of `make playground`.
+//! The cluster that `make playground` starts.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, ensure};
 use assent_tests::{binaries, until};
 use tokio::process::Command;
 
-/// The longest time of one command.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A shell starts the playground and ends. The playground continues to run. Each command that the playground suggests
@@ -58,7 +57,6 @@ async fn try_it(home: &Path, programs: &str, playground: &str, started: &str) ->
     .await
 }
 
-/// Runs a script with the playground in `home`. It must succeed. Returns its standard output.
 async fn shell(home: &Path, programs: &str, script: &str) -> Result<String> {
     let mut command = Command::new("bash");
     command

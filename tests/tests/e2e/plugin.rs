@@ -126,7 +126,7 @@ pub async fn a_plain_manifest_approves_a_version(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-/// The dry run names exactly the pods that stop when the namespace enforces.
+/// `status --as-if-enforced` lists exactly the pods that stop when the namespace enforces.
 pub async fn status_as_if_enforced_lists_the_pods_that_enforcing_stops(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::governed_by(cluster, "rehearses", "high", &json!({})).await?;
     let dry_run = async |more: &[&str]| -> Result<Vec<Value>> {
@@ -202,7 +202,7 @@ pub async fn inventory_lists_ai_workloads_without_a_system(cluster: &ControlPlan
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
-    // This CronJob has no pod now and uses no accelerator. So the inventory can find it only by its image.
+    // This CronJob has no pod and uses no accelerator. So the inventory can find it only by its image.
     let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
     let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
     nightly["spec"]["schedule"] = json!("0 0 1 1 *");
@@ -271,7 +271,7 @@ pub async fn who_can_lists_the_roles_and_their_holders(cluster: &ControlPlane) -
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
     ensure!(ethics["holders"].to_string().contains(r#""Group ethics-board""#), "{rows:?}");
-    // Carol is in the group ethics-board. Once the group owns the system, approvals of its members do not count.
+    // Carol is in the group ethics-board. If this group owns the system, Carol's approval does not count.
     let mut system = scene.system("high");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "ethics-board" }]);
     scene.apply(Person::Admin, &system).await?;
@@ -323,8 +323,7 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // This role is like a role that is older than the kind SystemHistory. Its users may not list objects of
-    // this kind.
+    // A role that is older than the kind SystemHistory does not permit its users to read this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -430,7 +429,6 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     Ok(())
 }
 
-/// Runs the command that `capture` printed.
 async fn roll_out(scene: &Scenario<'_>, said: &Output) -> Result<()> {
     let command = said.stderr.lines().map(str::trim).find(|line| line.starts_with("kubectl "));
     let command = command.with_context(|| format!("capture printed no command: {said:?}"))?;
@@ -481,7 +479,7 @@ pub async fn completion_lists_commands_and_objects_of_the_cluster(cluster: &Cont
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
-    // The completion of kubectl makes this call in every shell.
+    // The completion script of kubectl runs this command in every shell.
     let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");
@@ -509,7 +507,6 @@ pub async fn completion_lists_commands_and_objects_of_the_cluster(cluster: &Cont
     Ok(())
 }
 
-/// Runs `kubectl assent ARGS -n NAMESPACE` as `person` at a terminal, with `typed` as the input.
 async fn at_a_terminal(scene: &Scenario<'_>, person: Person, args: &[&str], typed: &str) -> Result<Output> {
     let plugin = binaries()?.join("kubectl-assent").display().to_string();
     let words = [&[plugin.as_str()], args, &["-n", &scene.namespace]].concat();
@@ -522,7 +519,7 @@ pub async fn approve_interactive_shows_each_pending_version(cluster: &ControlPla
     let scene = Scenario::new(cluster, "walk", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.publish("v2", &container("2")).await?;
-    // Bob's approval expires soon, so the plugin asks him to renew it. Alice's approval does not expire soon.
+    // Bob's approval ends soon, so the plugin asks him to renew it. Alice's approval does not end soon.
     let mut short = scene.decision("Approve", "v1", &digest, "ethics-board");
     short["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
     scene.decide(Person::Bob, &short).await?;
@@ -580,7 +577,7 @@ pub async fn tables_fit_a_terminal_of_80_columns(cluster: &ControlPlane) -> Resu
             .run(cluster.account(Person::Admin), "bash", &["-c", ON_A_TERMINAL, &line], None)
             .await?
             .ok()?;
-        // A command stays on one line, so that the user can copy it.
+        // The plugin does not wrap a command, so that the user can copy it.
         let wide =
             said.lines().find(|line| line.trim_end().chars().count() > 80 && !line.contains("kubectl"));
         ensure!(wide.is_none(), "{args}: {wide:?}\n{said}");
@@ -625,7 +622,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
     };
     ensure!(events().await? == 0, "an Event repeats what the approver has just seen");
 
-    // After a renewal, the clearance no longer ends soon. After a revocation, there is no clearance to renew.
+    // A renewal moves the end of the clearance, so it is no longer soon. A revocation leaves no clearance to renew.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
     scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
     until(SOON, "the condition ClearanceExpiring to disappear", async || {
@@ -641,7 +638,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         "{nothing:?}"
     );
 
-    // A scheduled decommission makes the clearance end earlier.
+    // A scheduled decommission ends the clearance earlier than the approval does.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];
@@ -792,7 +789,8 @@ pub async fn an_exec_credential_program_receives_the_cluster_info(cluster: &Cont
     let token = config["users"][0]["user"]["token"].as_str().context("a token")?.to_owned();
     let credential = json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
         "status": { "token": token } });
-    // The program returns a token only if it receives the server address and the certificate authority.
+    // The program returns a token only if kubectl or the plugin gives it the address and the certificate authority of
+    // the server.
     let script = format!(
         r#"case "$KUBERNETES_EXEC_INFO" in *'"server":"https://'*certificate-authority-data*) echo '{credential}';; *) echo "$KUBERNETES_EXEC_INFO" >&2; exit 1;; esac"#
     );

@@ -10,7 +10,6 @@ use Person::{Admin, Dev};
 /// The chart of the previous release.
 const BEFORE: &str = "tests/releases/assent-0.1.0.tgz";
 
-/// The sorted uids of the pods of an app.
 async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     let pods = scene.pods(app).await?;
     let mut uids: Vec<_> = pods.iter().map(|pod| pod["metadata"]["uid"].to_string()).collect();
@@ -36,7 +35,7 @@ async fn while_attacked<T>(scene: &Scenario<'_>, work: impl Future<Output = Resu
     }
 }
 
-/// A namespace in which v1 runs and an uncleared Deployment is held.
+/// A namespace with running pods of v1 and held pods of an uncleared Deployment.
 struct Running<'a> {
     scene: Scenario<'a>,
     uids: Vec<String>,
@@ -83,7 +82,7 @@ pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
         cluster.helm(&back).await?.ok()
     };
     while_attacked(&running.scene, back()).await?;
-    // This operator is newer than the chart, so it does not change the policies of the chart.
+    // The operator is newer than the chart, so it must not change the policies of the chart.
     until(SOON, "the operator to log that it leaves the policies", async || {
         let said = assent.operator().log_tail(1000);
         Ok(said
@@ -96,7 +95,7 @@ pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
     running.is_unchanged().await?;
     while_attacked(&running.scene, Assent::release(&cluster)).await?;
     running.is_unchanged().await?;
-    // The decisions are still there, and an approver can revoke.
+    // After the rollback and the upgrade, an approver can still revoke.
     let digest = running.scene.digest_of("v1").await?;
     let revoke = running.scene.decision("Revoke", "v1", &digest, "risk-officer");
     running.scene.decide(Person::Alice, &revoke).await?;

@@ -1,5 +1,5 @@
-//! Warnings of the policies: kubectl prints them for a change that stops or holds pods. A warning never
-//! refuses the change.
+//! Warnings of the policies: the API server warns about a change that stops or holds pods. A warning never refuses the
+//! change.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, SOON, Scenario, container, digest, until};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use Person::{Admin, Dev};
 
-/// The output of kubectl on standard error for a dry run of a change.
+/// What kubectl prints on standard error for a dry run of a change.
 async fn warned(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<String> {
     let args = [args, &["--dry-run=server", "-n", &scene.namespace]].concat();
     let said = scene.cluster.kubectl(person, &args).await?;
@@ -15,7 +15,6 @@ async fn warned(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<S
     Ok(said.stderr)
 }
 
-/// A scenario with two running pods that the status of the system counts.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
