@@ -155,7 +155,8 @@ fn is_match(printed: &str, expected: &str) -> bool {
     rest.is_empty()
 }
 
-/// All documents run on this control plane, one after the other. `run` and `not_run` count their blocks.
+/// All documents run on this control plane, one after the other. `run` and `not_run` count the blocks of commands that
+/// ran and that did not run.
 struct Stage {
     runtime: Runtime,
     cluster: Option<(ControlPlane, Assent)>,

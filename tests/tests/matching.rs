@@ -9,8 +9,8 @@
 //!  schema of a runtime ─► each field occurs in a cleared pod, and a change of only this field holds a pod
 //! ```
 //!
-//! A near miss is a text that resembles a value of a placeholder. The environment variable `ASSENT_MATCHING_PODS` sets
-//! the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
+//! A near miss resembles a value of a placeholder, but the placeholder does not match it. The environment variable
+//! `ASSENT_MATCHING_PODS` sets the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

@@ -142,7 +142,8 @@ async fn the_kinds_of_incidents_have_a_health(stage: &Stage<'_>) -> Result<()> {
     for (kind, name) in of_incidents(scene).await? {
         let said = argo.override_says("health", &scene.get(kind, name).await?).await?;
         let expected = match (kind, name) {
-            // A note has no status. Argo CD then reports no health, and the object does not affect its Application.
+            // A note has no status. So Argo CD reports no health of the note, and the note does not affect its
+            // Application.
             ("incidentnote", _) => "Health script is not configured",
             (_, INVALID_MONITOR) => "STATUS: Degraded",
             _ => "STATUS: Healthy",

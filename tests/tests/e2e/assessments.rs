@@ -13,7 +13,6 @@ use crate::outage::sleep_past;
 
 use Person::{Admin, Alice, Dev};
 
-/// Creates a scenario with its own level. The level requires one fairness result that is at most `max_age` old.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
@@ -250,8 +249,8 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     scene.is_cleared("v1").await
 }
 
-/// The operator writes the end of the clearance into the Clearance. The API server compares it with its own clock, so
-/// it refuses later pods even if no operator runs.
+/// The operator writes the end of the clearance into the Clearance. The API server compares this end with its own
+/// clock, so it refuses later pods even if no operator runs.
 pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing(
     cluster: &ControlPlane,
     assent: &Assent,

@@ -70,7 +70,6 @@ pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'stat
     ])
 }
 
-/// The manifest of an unsigned approval of the version.
 pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     let digest = scene.digest_of(VERSION).await?;
     let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");

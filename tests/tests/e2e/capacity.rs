@@ -226,7 +226,7 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
         scene.apply(Dev, &scene.pod(version, &container)).await?;
         scene.running_pod(version).await?;
     }
-    // An uncleared pod does not exceed the cost limit either: the pod is held, not refused.
+    // An uncleared pod does not exceed the cost limit either. So the API server holds this pod instead of refusing it.
     let mut other = large(VERSIONS + 1);
     other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
     scene.apply(Dev, &scene.pod("other", &other)).await?;

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// A scenario with a cleared version v1. Its own level has `rules` for incidents.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },

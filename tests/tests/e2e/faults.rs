@@ -160,8 +160,8 @@ async fn remove_finalizers(scene: &Scenario<'_>, pods: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// The `ConfigMap` has a finalizer, so the deletion of the namespace does not end. Meanwhile, the operator must not
-/// write to this namespace.
+/// A `ConfigMap` with a finalizer keeps the namespace in deletion. Meanwhile, the operator must not write to the
+/// namespace.
 pub async fn the_operator_does_not_write_to_a_namespace_being_deleted(
     cluster: &ControlPlane,
     operator: &Assent,
@@ -202,7 +202,7 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted(
         .kubectl(Person::Admin, &["wait", "--for=delete", "namespace/doomed", "--timeout=30s"])
         .await?
         .ok()?;
-    // The operator has no state of the deleted namespace for a new namespace with the same name.
+    // A new namespace with the same name must not get the state of the deleted namespace.
     let again = Scenario::new(cluster, "doomed", "limited").await?;
     counted(&again, &json!({ "running": 0, "held": 0 })).await?;
     again.publish("v1", &container("1")).await?;
@@ -312,7 +312,6 @@ async fn while_busy(
     scene.cluster.kubectl(Person::Admin, &["delete", &schema]).await?.ok().map(drop)
 }
 
-/// The label in the metrics of the API server that names the flow schema of a scenario.
 fn flow_schema(scene: &Scenario<'_>) -> String {
     format!("flow_schema=\"{}\"", scene.namespace)
 }

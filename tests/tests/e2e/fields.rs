@@ -1,5 +1,5 @@
-//! Pod fields besides the image: a field that changes the approved behaviour holds the pod, and a field that Assent
-//! does not compare does not hold it. Each case changes a few fields of an approved pod.
+//! Pod fields besides the image. A field that changes the approved behaviour holds the pod. A field that Assent does
+//! not compare never holds the pod. Each case changes a few fields of an approved pod.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec};
@@ -17,7 +17,6 @@ async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'
     Ok(scene)
 }
 
-/// Creates one pod for each change: the approved pod with only this change.
 async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change)]) -> Result<()> {
     let pod_with = |(name, change): &(&str, Change)| {
         let mut pod = scene.workload("v1", "Pod", name, approved);
@@ -282,7 +281,7 @@ pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &Contr
         ],
     )
     .await?;
-    // Assent does not compare file modes, `optional` and the audience of a token.
+    // Assent does not compare file modes, the field `optional`, or the audience of a token.
     let free: [(&str, Change); 1] = [("free", |pod| {
         pod["spec"]["volumes"][0]["configMap"]["optional"] = json!(true);
         pod["spec"]["volumes"][0]["configMap"]["items"][0]["mode"] = json!(0o400);

@@ -18,7 +18,6 @@ const LEAST_RATE: f64 = 600.0;
 /// The number of measured approvals, each of a new version.
 const SAMPLES: usize = 6;
 
-/// Measures the time from an approval to running pods for several versions. Returns the longest time.
 async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Result<Duration> {
     let mut slowest = Duration::ZERO;
     for sample in 0..SAMPLES {

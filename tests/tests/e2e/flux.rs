@@ -204,7 +204,7 @@ pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let scene = &stage.scene;
     stage.apply_and_approve(&layout).await?;
-    // A policy protects a decommission only after its date. Before the date, Flux must not revert it either.
+    // A policy protects a decommission only after its date. Before this date, Flux must not revert the decommission.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await?;

@@ -59,8 +59,8 @@ impl Policies {
         })
     }
 
-    /// Waits until the cluster has all policies of the source code, and none of them has a UID in `before`. Returns the
-    /// time of that.
+    /// Waits until the cluster has all policies of the source code, and no policy with a UID in `before`. Returns the
+    /// time at which the last policy was restored.
     async fn restored(&self, before: &BTreeSet<String>) -> Result<Instant> {
         fn check<K: Clone + Into<assent::admission::PolicyObject>>(
             all: &Objects<K>,
@@ -200,7 +200,7 @@ pub async fn deleted_policies_are_back_within_a_second(
     // restores must take less than a second.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // Without any policy, the API server compiles all of them again, so one restore of all policies may take longer.
+    // If all policies are missing, the API server compiles all of them again. So this restore may take longer.
     let before = uids(cluster).await?;
     admin(cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
     let deleted = Instant::now();
@@ -254,7 +254,8 @@ pub async fn edited_policies_are_restored_within_a_second(
     // The operator also restores a policy from which a user removed the label of Assent.
     admin(cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
-    // The operator counts a restore only after it wrote the policy. A late watch event can cause one more restore.
+    // The operator counts a restore only after it wrote the policy. A late watch event can cause one more restore, so
+    // the metric can exceed five.
     until(SOON, "the metric to count five restores", async || {
         let said = metric(cluster, assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {

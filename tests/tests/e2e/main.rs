@@ -4,7 +4,7 @@
 //!
 //! Most tests run at the same time on one shared control plane, each in its own namespace. A test that stops the
 //! operator or the API server needs a control plane for itself. If such a test leaves the control plane as it was, the
-//! next such test uses it with a new operator.
+//! next such test uses the same control plane with a new operator.
 //!
 //! ```text
 //!  own(…)   starts its control plane itself
@@ -103,8 +103,8 @@ macro_rules! own {
 }
 
 /// One trial for each listed function. Each trial needs a real node, and is skipped if this machine cannot run one.
-/// Trials with `(node)` use the shared control plane and one shared node, which the first of them starts. Every other
-/// trial starts its own control plane.
+/// Trials with `(node)` use the shared control plane and share one node. Every other trial starts its own control
+/// plane.
 macro_rules! on_node {
     ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);

@@ -82,7 +82,6 @@ pub async fn a_drifting_metric_holds_the_system_until_people_resume_it(cluster: 
     scene.is_cleared("v1").await
 }
 
-/// Lets the metric recover and breach again. Returns the incident of the new breach.
 async fn breach_again(prometheus: &Prometheus, scene: &Scenario<'_>) -> Result<String> {
     set(prometheus, scene, "spd", "0.01").await?;
     within(scene, "drift", "True", "Within").await?;

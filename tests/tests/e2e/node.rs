@@ -72,10 +72,9 @@ async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: 
     Ok(())
 }
 
-/// The response of the server in a pod to a request for the file at `path`.
 async fn read_from_pod(pod: &Value, path: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
-    // The kubelet reports that a container runs before its server listens.
+    // The kubelet reports that a container runs before the server in the container listens.
     let connected =
         until(SOON, "the server in the pod", async || Ok(Some(TcpStream::connect((address, PORT)).await?)));
     let mut stream = connected.await?;

@@ -17,8 +17,6 @@ pub async fn stage() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the expiry of
-/// the approval.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,

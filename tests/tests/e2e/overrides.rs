@@ -145,7 +145,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
         let said = scene.assent(Alice, &ask(more)).await?.denied()?;
         ensure!(said.contains(refusal), "{said}");
     }
-    // The API server accepts this override, but the level allows neither its duration nor its second requirement.
+    // The API server accepts this override. The level allows neither its duration nor its second waiver.
     let long = manifest(
         &scene,
         "long",

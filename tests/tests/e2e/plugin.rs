@@ -479,7 +479,7 @@ pub async fn completion_lists_commands_and_objects_of_the_cluster(cluster: &Cont
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
-    // The completion script of kubectl runs this command in every shell.
+    // In every shell, the completion of kubectl runs `kubectl __complete`.
     let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");

@@ -16,10 +16,10 @@ use crate::refusals::says;
 /// The effect that a request can have on a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// The request can change labels, annotations, gates or images. A policy checks the request, and the test tries an
-    /// attack.
+    /// The request can change labels, annotations, gates or images. A policy checks the request, and a test attacks
+    /// with it.
     Judged,
-    /// The API server ignores changes of guarded fields in the request. The test tries an attack.
+    /// The API server ignores changes of guarded fields in the request. A test attacks with the request.
     Dropped,
     /// The request ends the pod. The tests in `grace.rs` cover such requests.
     Ends,
@@ -40,7 +40,7 @@ const KNOWN: &[(&str, &str, Class)] = &[
     // The policies assent-pod-update and assent-pod-release check a change.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // Beside the status, the API server accepts only labels and annotations. The policy assent-pod-update checks them.
+    // Besides the status, the API server accepts only labels and annotations. The policy assent-pod-update checks them.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
     // The policy assent-pod-update refuses every change.
@@ -216,7 +216,7 @@ pub async fn nobody_writes_the_annotations_of_assent_on_a_pod(cluster: &ControlP
     Ok(())
 }
 
-/// The fields of a pod that only the operator may change, and the images.
+/// The guarded fields of a pod: labels and annotations of Assent, gates and images.
 fn guarded(pod: &Value) -> Value {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let of_assent = |map: &Value| -> Value {

@@ -1,5 +1,5 @@
-//! Attempts to bypass Assent. RBAC permits them: dev has the role cluster-admin in the namespace. So a policy must
-//! refuse them.
+//! Attempts to bypass Assent. dev has the role cluster-admin in the namespace. So RBAC permits the attempts of dev, and
+//! a policy must refuse them.
 
 use std::time::Duration;
 

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// A scenario with a version v1. Its own level has `requirements` and needs no approval.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, requirements: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "minimal").await?;
     require(&scene, requirements).await?;

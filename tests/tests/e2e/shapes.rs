@@ -106,7 +106,6 @@ pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
     Ok(())
 }
 
-/// Whether the API server would gate a new pod with this spec.
 async fn is_gated(scene: &Scenario<'_>, spec: &Value) -> Result<bool> {
     let api: Api<Pod> = Api::namespaced(scene.cluster.client(Dev)?, &scene.namespace);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
@@ -140,8 +139,7 @@ pub async fn version_with_a_forbidden_kind_of_volume_is_withheld(cluster: &Contr
     Ok(())
 }
 
-/// A version states one volume source. A pod stays held if it has a similar source instead, or more host names or
-/// mounts.
+/// A pod is held if one of its volumes, mounts, host aliases or name servers differs from the approved version.
 pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "sources-attacked", "minimal").await?;
     let spec = attacked();
@@ -183,7 +181,7 @@ fn attacked() -> Value {
     })
 }
 
-/// Changes of the approved pod that a tenant could try: the place of each change and its value.
+/// Changes of the approved pod that a tenant could try: a JSON pointer into the pod spec, and the new value.
 fn attacks() -> Vec<(&'static str, Value)> {
     vec![
         ("/volumes/0/hostPath/path", json!("/models")),

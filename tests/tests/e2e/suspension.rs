@@ -247,8 +247,8 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
             let mut manifest = strict_job(&scene, name);
             if kind == "CronJob" {
                 manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
-                // The approval resumes some of these CronJobs. No pod may run even then, so the schedule is rare and
-                // the Jobs are suspended.
+                // The approval resumes some of these CronJobs. No pod may run even then, so they create a Job only once
+                // a year, and this Job is suspended.
                 manifest["spec"]["schedule"] = json!("0 0 1 1 *");
                 manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
             }

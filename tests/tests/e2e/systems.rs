@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// A scenario with a version v1. Its own level has `requirements` and needs one approval.
 async fn scene<'a>(
     cluster: &'a ControlPlane,
     name: &str,

@@ -501,7 +501,7 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.running("scorer", 2).await?;
     scene.running("train", 2).await?;
-    // At the mode `Audit`, new pods are still held.
+    // In the mode `Audit`, new pods are still held.
     scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     scene.settled("scorer", 2, 1).await.map(drop)
 }

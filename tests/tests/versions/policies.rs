@@ -60,13 +60,12 @@ pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The names of the policies in a response of the API server.
 fn policies_in(said: &str) -> Vec<String> {
     let quoted = said.split("ValidatingAdmissionPolicy '").skip(1);
     quoted.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
 }
 
-/// Sends requests about pods that the policies must refuse. Returns the refusals.
+/// Sends requests about pods. The policies must refuse all of them. Returns the refusals.
 async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let mut bound = scene.pod("bound", &container("other"));
@@ -131,7 +130,6 @@ async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// Tries in dry runs to make changes that would stop pods. Returns the warnings.
 async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     until(Duration::from_secs(30), "the system to count its pods", async || {
         let system = scene.get("aisystem", "scorer").await?;
@@ -163,8 +161,8 @@ async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// Sends requests that the policies must refuse, about decisions and the objects on which decisions depend. Returns the
-/// refusals.
+/// Sends requests about decisions, and about objects on which decisions depend. The policies must refuse all of them.
+/// Returns the refusals.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
