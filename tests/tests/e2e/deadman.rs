@@ -78,7 +78,7 @@ pub async fn i2_without_an_operator_the_nodes_end_expired_pods(
     })
     .await?;
     let late = Timestamp::now().duration_since(not_after).as_secs();
-    ensure!((0..10).contains(&late), "they ended {late} s after {not_after}");
+    ensure!((0..10).contains(&late), "the pods ended {late} s after {not_after}");
     let pods = scene.list("pods").await?;
     let ended: Vec<_> = pods.iter().filter(|pod| pod["status"]["phase"] == "Failed").collect();
     ensure!(ended.iter().all(|pod| pod["status"]["reason"] == "DeadlineExceeded"), "{ended:?}");

@@ -77,7 +77,7 @@ pub async fn an_unacknowledged_incident_escalates_and_then_holds_until_somebody_
     is(&scene, "complaint", "Handled", "True", "Acknowledged").await?;
     ensure!(
         scene.get("incident", "complaint").await?["status"]["escalation"].is_null(),
-        "it still escalates"
+        "the acknowledged incident still escalates"
     );
     Ok(())
 }

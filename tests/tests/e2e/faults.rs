@@ -366,7 +366,11 @@ pub async fn the_operator_backs_off_on_429_and_then_catches_up(
     lost.held("scorer", 2).await?;
     gained.running("scorer", 20).await?;
     println!("caught up within {:.1?}", begin.elapsed());
-    ensure!(begin.elapsed() < Duration::from_secs(30), "it took {:?} to catch up", begin.elapsed());
+    ensure!(
+        begin.elapsed() < Duration::from_secs(30),
+        "the operator caught up only after {:?}",
+        begin.elapsed()
+    );
     counted(&lost, &json!({ "running": 0, "held": 2 })).await?;
     counted(&gained, &json!({ "running": 20, "held": 0 })).await?;
     lost.event("Deployment", "scorer", "ClearanceLost").await?;

@@ -118,7 +118,7 @@ fn newer_chart(cluster: &ControlPlane) -> Result<String> {
                     "policies.yaml" => {
                         ensure!(
                             text.contains("is in use: without it"),
-                            "this test changes a message that is gone"
+                            "policies.yaml lacks the message that this test changes"
                         );
                         text.replace("is in use: without it", "is still in use: without it")
                     }

@@ -242,13 +242,19 @@ pub async fn an_incident_names_its_opener_and_possible_times(cluster: &ControlPl
     ensure!(refused.contains("spec.by must be the user of the request, dev"), "{refused}");
     note["spec"].as_object_mut().map(|spec| spec.remove("by"));
     scene.apply(Dev, &note).await?;
-    ensure!(scene.get("incidentnote", "note").await?["spec"]["by"]["user"] == "dev", "no author");
+    ensure!(
+        scene.get("incidentnote", "note").await?["spec"]["by"]["user"] == "dev",
+        "the note has no author"
+    );
 
     // An incident without a hold stops nothing.
     let right = scene.incident("right", &json!({ "awareAt": from_now(-60), "occurredAt": from_now(-120) }));
     scene.apply(Dev, &right).await?;
     holding(&scene, "right", "NoEffect").await?;
-    ensure!(scene.get("incident", "right").await?["spec"]["openedBy"]["user"] == "dev", "no opener");
+    ensure!(
+        scene.get("incident", "right").await?["spec"]["openedBy"]["user"] == "dev",
+        "the incident has no opener"
+    );
     scene.is_cleared("v1").await?;
 
     // A decision `Resume` must name an incident, and a decision `Approve` must not name one.
@@ -291,6 +297,9 @@ pub async fn only_an_account_with_the_verb_hold_holds_a_system(cluster: &Control
     ensure!(refused.contains("forbidden"), "{refused}");
     open("erin", "alarm", "Hold").await?.ok()?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
-    ensure!(scene.get("incident", "alarm").await?["spec"]["openedBy"]["user"] == "erin", "the wrong opener");
+    ensure!(
+        scene.get("incident", "alarm").await?["spec"]["openedBy"]["user"] == "erin",
+        "the incident has another opener"
+    );
     Ok(())
 }

@@ -184,8 +184,8 @@ pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -
     }
     let took = begin.elapsed();
     ensure!(seen.last() == Some(&0), "pods still run after {took:?}: {seen:?}");
-    ensure!(took > Duration::from_secs(grace / 4), "all stopped within {took:?}: {seen:?}");
-    ensure!(seen.len() > 3, "they did not stop one by one: {seen:?}");
+    ensure!(took > Duration::from_secs(grace / 4), "all pods stopped within {took:?}: {seen:?}");
+    ensure!(seen.len() > 3, "the pods did not stop one by one: {seen:?}");
     let note = scene.event("Deployment", "lost", "WillStop").await?;
     says(&note, &["the namespace has begun to enforce", "it stops at", "--as-if-enforced -n turned-on"])?;
     scene.held("lost", 12).await?;

@@ -121,7 +121,7 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
         .await?;
         prometheus.remove(&bad);
     }
-    ensure!(incident(&scene, "worst").await? == opened, "another incident");
+    ensure!(incident(&scene, "worst").await? == opened, "the breach has another incident");
     Ok(())
 }
 
@@ -143,7 +143,7 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
         // Each value lasts longer than the interval of the monitors, so each monitor measures it.
         sleep(Duration::from_secs(7)).await;
     }
-    ensure!(incidents(&scene, "patient").await?.is_empty(), "a flap is no breach");
+    ensure!(incidents(&scene, "patient").await?.is_empty(), "a short flap opened an incident");
     let open = incidents(&scene, "hysteresis").await?;
     ensure!(open.len() == 1, "{open:?}");
     let name = series(&scene, "spd");

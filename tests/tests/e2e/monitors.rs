@@ -107,8 +107,11 @@ pub async fn a_breach_opens_an_incident_unless_an_earlier_one_still_counts(
             .then_some(()))
     })
     .await?;
-    ensure!(breach_again(prometheus, &scene).await? == first, "the first incident is open");
-    ensure!(incidents(&scene, "drift").await?.len() == 1, "a second incident");
+    ensure!(
+        breach_again(prometheus, &scene).await? == first,
+        "the breach has another incident, although the first incident is open"
+    );
+    ensure!(incidents(&scene, "drift").await?.len() == 1, "the breach opened a second incident");
     scene.is_cleared("v1").await?;
 
     // `onBreach` becomes `Hold` during the breach. The first incident holds nothing, so the operator opens a second

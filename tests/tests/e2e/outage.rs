@@ -457,7 +457,10 @@ pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace(
     scene.event("Deployment", "scorer", "EvictionDelayed").await?;
     scene.held("scorer", 2).await?;
     let took = begin.elapsed();
-    ensure!(took >= Duration::from_secs(3) && took < Duration::from_secs(9), "it took {took:?}");
+    ensure!(
+        took >= Duration::from_secs(3) && took < Duration::from_secs(9),
+        "the pods stopped after {took:?}"
+    );
     let now = Timestamp::now() + 1.seconds();
     let created = |pod: &Value| {
         pod["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok())

@@ -192,7 +192,10 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
         ensure!(refused.contains(refusal), "{spec}: {refused}");
     }
     scene.apply(Dev, &manifest(&scene, "right", &json!({})).await?).await?;
-    ensure!(scene.get("override", "right").await?["spec"]["requestedBy"]["user"] == "dev", "no requester");
+    ensure!(
+        scene.get("override", "right").await?["spec"]["requestedBy"]["user"] == "dev",
+        "the override has no requester"
+    );
     for (verb, refusal) in [
         (
             &[

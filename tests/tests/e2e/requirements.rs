@@ -126,7 +126,7 @@ pub async fn an_expensive_expression_withholds_and_delays_no_other_namespace(
     other.publish("v1", &container("1")).await?;
     other.is_cleared("v1").await?;
     println!("another namespace was cleared within {:.1?}", begin.elapsed());
-    ensure!(begin.elapsed().as_secs() < 10, "it took {:?}", begin.elapsed());
+    ensure!(begin.elapsed().as_secs() < 10, "another namespace was cleared only after {:?}", begin.elapsed());
     Ok(())
 }
 

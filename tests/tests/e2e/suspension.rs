@@ -162,7 +162,10 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
     scene.approve("v1").await?;
     scene.running("runs", 2).await?;
     tokio::time::sleep(A_WHILE).await;
-    ensure!(is_suspended(&scene, "stays").await? == (true, false), "Assent resumed it");
+    ensure!(
+        is_suspended(&scene, "stays").await? == (true, false),
+        "Assent resumed a Job that its parent suspended"
+    );
     // After a loss of clearance, Assent suspends the Job, so that no pod counts as failed.
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "runs", true).await?;

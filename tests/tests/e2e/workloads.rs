@@ -392,7 +392,10 @@ pub async fn a_stopped_replica_set_starts_again_after_the_approval(cluster: &Con
     scene.running("plain", 2).await?;
     revoke(&scene, "v1").await?;
     scene.held("plain", 2).await?;
-    ensure!(scene.get("replicaset", "plain").await?["spec"]["replicas"] == 2, "its replicas were changed");
+    ensure!(
+        scene.get("replicaset", "plain").await?["spec"]["replicas"] == 2,
+        "the replicas of the ReplicaSet were changed"
+    );
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("plain", 2).await.map(drop)
