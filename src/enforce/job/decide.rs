@@ -54,13 +54,13 @@ pub(super) fn decide(
     }
 }
 
-/// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the
-/// Job only once. In this case, the Job must be older than the last loss of its system, or than the start of
-/// enforcement in its namespace.
+/// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the Job only
+/// once. Such a Job must also be older than the last loss of clearance in its system, or than the start of enforcement in
+/// its namespace.
 fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
-    // The operator sets `lostAt` before it writes the Clearance. Until the write, the API server admits pods by the
-    // old Clearance, so a tolerance of one second is needed.
+    // `lostAt` also counts for a Job that is up to one second younger. The operator first sets `lostAt` and then writes
+    // the Clearance. Until this write, the API server decides by the old Clearance.
     let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
     job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
 }

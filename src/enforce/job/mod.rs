@@ -1,10 +1,10 @@
-//! Suspends Jobs and `CronJobs` without clearance. If their pods were stopped one by one, each stop would count as a
-//! failure of the Job, until its back-off limit is reached.
+//! Suspends Jobs and `CronJobs` without clearance. The operator does not stop their pods one by one, because a Job counts
+//! each stopped pod as failed and fails at its back-off limit.
 //!
 //! ```text
-//!  watch Job, CronJob ─► JobSuspender ─► decide ─┬─ Suspend ──► patch: suspend and label on
-//!  ClearanceUpdate ────►                         ├─ Resume ───► patch: both off
-//!                                                └─ HandBack ─► patch: label off, its manager resumes the Job
+//!  watch Job, CronJob ─► JobSuspender ─► decide ─┬─ Suspend ──► patch: set spec.suspend, and add the label
+//!  ClearanceUpdate ────►                         ├─ Resume ───► patch: clear spec.suspend, and remove the label
+//!                                                └─ HandBack ─► patch: remove the label; a manager resumes the Job
 //! ```
 //!
 //! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. A suspended Job
@@ -40,8 +40,8 @@ use crate::{
     watch::{Change, Pool, Relist, Timers, Watches},
 };
 
-/// The changes of all objects of the kind `K`. An unreadable object counts as missing, so its pods are held and stopped
-/// one by one.
+/// The changes of all objects of the kind `K`. An unreadable object counts as missing, so the operator holds and stops its
+/// pods one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,

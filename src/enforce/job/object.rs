@@ -61,8 +61,8 @@ pub(super) enum State {
     Done,
 }
 
-/// Whether another field manager applied the same suspension, so that both managers own the field `spec.suspend`. Then
-/// the suspension counts as the user's.
+/// Whether a user also suspended the object, with a server-side apply. Then the operator and the user both own the field
+/// `spec.suspend`, and the suspension counts as the user's.
 fn is_applied_by_others(entries: &[ManagedFieldsEntry]) -> bool {
     let suspends = |entry: &&ManagedFieldsEntry| {
         entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"]["f:suspend"].is_null())

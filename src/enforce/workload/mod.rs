@@ -1,5 +1,5 @@
-//! Stops the workload at the root of the controllers of a pod, if the mode of the risk level is `ScaleDown` or
-//! `Suspend`. Starts the workload again when its pods are cleared.
+//! Stops the workload of a pod, if the mode of the risk level is `ScaleDown` or `Suspend`. The workload is the root: the
+//! topmost controller of the pod. Starts the workload again when its pods are cleared.
 //!
 //! ```text
 //!  Enforcer ─ StopRequest ─────► root ─► record ─► scale to zero, or suspend
@@ -7,9 +7,9 @@
 //!     └────── NotSupported: its pods are evicted instead
 //! ```
 //!
-//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart loses nothing.
-//! The API server records the manager of each field (`managedFields`), so a change by another user is visible. After
-//! the third start by another user, the operator sends the Event `Contested` and evicts the pods one by one.
+//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart of the operator loses
+//! nothing. The API server records the manager of each field (`managedFields`), so the operator sees a change by another
+//! user. After the third start by another user, the operator sends the Event `Contested` and evicts the pods one by one.
 
 mod record;
 mod request;

@@ -51,8 +51,7 @@ impl From<PreviousState> for OnLossMode {
     }
 }
 
-/// The record of a stopped workload. The cluster stores the names of these fields, so the names must not
-/// change.
+/// The record of a stopped workload. The API server stores these field names, so they must not change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoppedWorkload {
@@ -61,7 +60,7 @@ pub(super) struct StoppedWorkload {
     pub(super) was: PreviousState,
     /// The number of times that another user started the workload again.
     pub(super) put_back: u32,
-    /// The runtime of the pod that lost its clearance, if it can be compared with a version.
+    /// The runtime of a pod that lost its clearance, if Assent can compare it with a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) runtime: Option<SharedRuntime>,
     /// The generation of the root before the stop. Records of earlier releases have no generation.

@@ -32,11 +32,10 @@ use crate::{
 /// Workloads of a kind that is known only at run time.
 type WorkloadApi = Api<Lenient<DynamicObject>>;
 
-/// The operator uses this field manager only for stops and starts. So a field of this manager has the value of the last
-/// stop or start.
+/// The field manager of stops and starts only. So a field of this manager has the value that the last stop or start wrote.
 const MANAGER: &str = "assent-stop";
 
-/// The manager that the API server records for a field with an unknown manager.
+/// The name that the API server records for the manager of a field, if it does not know the manager.
 const UNKNOWN_MANAGER: &str = "before-first-apply";
 
 /// The number of starts by another user after which the operator no longer stops the workload.
@@ -102,8 +101,8 @@ async fn try_stop(
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &request.namespace, root).await?;
     let object = api.get(&root.name).await?.readable()?;
-    // During a rollout, only pods of the old revision lost their clearance, so only these pods stop. A queue that
-    // admitted a workload resets `suspend` at once, so a suspension would have no effect.
+    // During a rollout to a cleared version, only the pods of the old revision stop, not the workload. A queue clears
+    // `spec.suspend` of an admitted workload at once, so a suspension would have no effect.
     let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
     if is_rolling_out || request.mode == OnLossMode::Suspend && is_queued(object.labels()) {
         return Ok(Attempt::NotSupported);
