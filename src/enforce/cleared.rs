@@ -16,7 +16,8 @@ use crate::{
     policy::matches,
 };
 
-/// The clearance, if its mode is `enforce` and its scope includes objects with the narrowest scope `scope`.
+/// The clearance, if its mode is `enforce` and it governs the object. `scope` is the narrowest scope that includes the
+/// object.
 pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }
@@ -45,7 +46,6 @@ pub(super) fn cleared_version<'a>(
     version_of(clearance, system, runtime, |end| now < end)
 }
 
-/// The version of `system` that has this runtime and whose `notAfter` satisfies `ends`.
 fn version_of<'a>(
     clearance: &'a ClearanceSpec,
     system: &str,
@@ -57,12 +57,11 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// The instant at which the pod lost its clearance, if this instant is known. It is the latest of three
-/// events: the version of the pod expired (`ran_out`), the system lost a clearance, or the namespace began to
-/// enforce.
+/// The instant at which the pod lost its clearance, if the operator knows it. The latest of three instants counts: the
+/// version of the pod expired (`ran_out`), its system lost a clearance, or its namespace began to enforce.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
-    // The operator sets `lostAt` before it writes the Clearance. Until the write, the API server admits pods by
-    // the old Clearance, so a tolerance of one second is needed.
+    // `lostAt` also counts for a pod that is up to one second younger. The operator first sets `lostAt` and then writes
+    // the Clearance. Until this write, the API server admits pods by the old Clearance.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
     ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
@@ -75,20 +74,18 @@ pub(super) fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> O
     Some(version.not_after.0)
 }
 
-/// The instant at which the namespace began to enforce, if this is later than `created`, the creation of an
-/// object.
+/// The instant at which the namespace began to enforce, if an object that was created at `created` existed before.
 pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
-/// The instant at which the operator stops the object with this UID, after its namespace began to enforce at
-/// `began`. The grace period is `grace` seconds. The instants of all objects are spread over the first half
-/// of the grace period.
+/// The instant at which the operator stops an object that existed when its namespace began to enforce. These instants
+/// are spread over the first half of the grace period. `grace` is this period in seconds.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }
 
-/// The place of an object in the order of stops, from 0 to 1. The place depends only on the UID.
+/// The place of an object in the order of stops: at least 0 and less than 1. It depends only on the UID.
 pub(super) fn place(uid: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);

@@ -29,8 +29,8 @@ pub(crate) struct Life {
     pub(super) started: Option<Timestamp>,
     /// `activeDeadlineSeconds`.
     pub(super) seconds: Option<i64>,
-    /// Whether the operator set the deadline. If the pod template sets the deadline, a replacement has the
-    /// same deadline. So the operator does not evict such a pod.
+    /// Whether the operator set the deadline. If the pod template sets the deadline, a replacement has the same deadline,
+    /// so an eviction would not help.
     set_by_operator: bool,
     /// Whether the owner creates a replacement.
     replaced: bool,
@@ -55,7 +55,8 @@ pub(super) enum Deadline {
     Stays,
     /// The new `activeDeadlineSeconds`.
     Set(i64),
-    /// The deadline is too early and cannot be raised. The pod is replaced at this instant.
+    /// The deadline is too early, and the API server does not let the operator raise it. The operator replaces the pod
+    /// at this instant.
     RollAt(Timestamp),
 }
 

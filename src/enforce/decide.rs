@@ -28,15 +28,15 @@
 //!                                                                              Stop      NotCleared: evict
 //! ```
 //!
-//! A gated pod of an unwanted revision is deleted even if its grace period is too long. If a workload cannot be
-//! stopped, its pods are evicted instead.
+//! The row `Outdated` also applies to a cleared pod whose grace period is too long. If the operator cannot stop a
+//! workload, it evicts the pods instead.
 //!
-//! A kubelet does not shorten a stop that has begun. A later deletion with a shorter grace period changes only the
-//! object, not the containers. So the first request has the final grace period, and a pod that is being deleted gets no
-//! further request. Admission limits the grace period in the requests of other users: see `admission::grace`.
+//! A kubelet does not shorten a stop that has begun. So the first request has the final grace period, and the operator
+//! sends no further request about a pod that is being deleted. A policy limits the grace period in the requests of other
+//! users: see `admission::grace`.
 //!
-//! If a pod has a node, the operator never deletes the pod with a grace period of zero. With zero, the API server
-//! deletes the object at once, but the containers can continue to run.
+//! The operator never deletes a pod on a node with a grace period of zero. With zero, the API server deletes the object
+//! at once, but the containers can continue to run.
 //!
 //! When a namespace begins to enforce, its older pods stop one after the other, in the first half of the grace period.
 //! So a user who enabled enforcement by mistake notices the mistake while most pods still run.
@@ -68,13 +68,12 @@ pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
-/// The time for which the operator waits before it stops a pod whose loss of clearance is not known. The API
-/// server may have admitted the pod by a Clearance that the watch has not delivered yet.
+/// The delay before the operator stops an uncleared pod of which it knows no loss of clearance. The API server may have
+/// admitted the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides about the pod `key` at `now`. `evict_individually` has the UIDs of controllers whose pods are
-/// evicted one by one. The workload of such a controller cannot be stopped, or another user started it
-/// again too often.
+/// Decides about the pod `key` at `now`. `evict_individually` has the UIDs of controllers whose pods the operator evicts
+/// one by one, because it cannot stop the whole workload, or because another user started the workload again too often.
 pub(crate) fn decide(
     cache: &PodCache,
     evict_individually: &HashSet<String>,
@@ -89,7 +88,7 @@ pub(crate) fn decide(
             PodDecision::Stop { reason, action: StopAction::Pod(Action::Stop(otherwise)) }
         }
         PodDecision::Stop { reason: StopReason::Renewed, .. } if sibling_is_away(cache, key, pod, now) => {
-            // The delay differs from pod to pod, so that many pods are not checked again at once.
+            // The delay differs between pods, so that the operator does not decide again about all of them at once.
             let delay = RETRY.mul_f64(0.5 + place(&pod.uid.to_string()));
             PodDecision::Revisit { reason: RevisitReason::SiblingIsAway, lost_since: None, at: now + delay }
         }
@@ -200,8 +199,8 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
     let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // Whether another user deleted the pod with a longer grace period. The pod is overdue after
-        // `deadline`, because the operator cannot shorten this deletion.
+        // Another user deleted the pod with a longer grace period, which the operator cannot shorten. So the pod is
+        // overdue after `deadline`.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
         return revisit(RevisitReason::Deleted, due + CONFIRMATION);
@@ -213,7 +212,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) => revisit(RevisitReason::NamespaceBegan, turn),
-        // Until the Clearance is rewritten, the API server would refuse the replacement of the pod and not hold it.
+        // While the Clearance contains the expired version, the API server refuses a replacement pod instead of holding it.
         _ if ran_out.is_some() && now < budgets_until => revisit(RevisitReason::RanOut, budgets_until),
         _ if loss.is_none() && now < since + WATCH_LAG && since + WATCH_LAG < budgets_until => {
             revisit(RevisitReason::WatchLag, since + WATCH_LAG)
@@ -229,7 +228,8 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     }
 }
 
-/// The instant at which the operator stops a pod of a `StatefulSet`. The pod lost its clearance at `since`.
+/// The instant at which the operator evicts a pod of a `StatefulSet`. The pod lost its clearance at `since`, and
+/// evictions end at `until`.
 fn stops_at(
     cache: &PodCache,
     key: &PodKey,
@@ -242,9 +242,8 @@ fn stops_at(
     statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-/// Whether another pod of the owner is unavailable, or may soon be unavailable: it is gated, has not started
-/// or is being deleted. A pod about which the operator has just sent a request, such as an eviction, counts
-/// too.
+/// Whether another pod of the owner is unavailable: it is gated, has not started or is being deleted. A pod about which
+/// the operator has just sent a request, such as an eviction, counts too.
 fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
     cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
         let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
@@ -252,8 +251,8 @@ fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) ->
     })
 }
 
-/// Whether the gated pod may start in the order of its `StatefulSet`. The start waits for the previous pod only if that
-/// pod has the same owner and may run.
+/// Whether the order of its `StatefulSet` allows the gated pod to start. The pod waits for the previous pod only if the
+/// previous pod has the same owner and may run.
 fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
     let [previous, _] = cache.neighbours(key);
     let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);

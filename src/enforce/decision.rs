@@ -22,8 +22,8 @@ pub(crate) enum PodDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepReason {
     Ended,
-    /// The pod is being deleted. The deletion has no time limit, because the pod is cleared or gated, or its level only
-    /// audits.
+    /// The pod is being deleted. The deletion has no time limit, because the pod is cleared or gated, or the mode of its
+    /// risk level is `Audit`.
     Deleted,
     /// The namespace does not govern the pod.
     Ungoverned,
@@ -38,8 +38,8 @@ pub(crate) enum KeepReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldReason {
     NotCleared,
-    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The period is
-    /// immutable, so the pod stays gated while `most` is lower.
+    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. Nobody can change the period
+    /// of the pod, so the pod stays gated until its risk level allows a longer period.
     EndsTooSlowly {
         most: u32,
     },
@@ -68,8 +68,8 @@ pub(crate) enum StopReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopAction {
     Pod(Action),
-    /// The operator stops the workload at the root of the controllers, and decides again at `until`. `otherwise` is
-    /// the step for a workload that cannot be stopped.
+    /// The operator stops the workload: the topmost controller of the pod. It decides again at `until`. If it cannot
+    /// stop the workload, it takes the step `otherwise`.
     Workload {
         until: Timestamp,
         otherwise: Step,
@@ -83,11 +83,12 @@ pub(crate) enum RevisitReason {
     /// The pod is cleared, but its deadline is too early. The operator does not replace the pod while another pod of
     /// its owner is unavailable.
     SiblingIsAway,
-    /// The version of the pod expired. The API server refuses a replacement until the Clearance is rewritten.
+    /// The version of the pod expired. The API server refuses a replacement until the operator removes the version from
+    /// the Clearance.
     RanOut,
-    /// The API server admitted the pod by a Clearance that the watch may not have delivered yet.
+    /// The API server may have admitted the pod by a Clearance that the watch has not delivered yet.
     WatchLag,
-    /// The operator suspends the Job of the pod, and that stops the pod.
+    /// The operator suspends the Job of the pod, and the suspension stops the pod.
     JobIsSuspended,
     /// Pods with higher ordinals in the same `StatefulSet` stop first.
     LaterPodsFirst,

@@ -13,8 +13,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
-/// A pod with an empty runtime, created at 0, and a Clearance that clears the version of the pod until
-/// `not_after`. The namespace enforces since `since`.
+/// A pod with an empty runtime, created at 0, and a Clearance that clears this runtime until `not_after`. The namespace
+/// began to enforce at `since`.
 fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
     let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
         "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
@@ -138,8 +138,8 @@ fn overdue_pod_is_deleted_once_and_then_checked_again() {
     let decide = |pod: &Pod| decided(pod, &clearance, 3600);
     let late = || stop(at(0), Step::Delete { grace_period_seconds: LEAST_GRACE });
     assert_eq!(decide(&deleted(None)), late());
-    // Here the clock of the API server is 30 s ahead. So even a deletion with the minimum grace period of 1 s ends at
-    // 3631. The operator must not report this end as too late.
+    // The clock of the API server is 30 s ahead, so a deletion with the minimum grace period of 1 s ends at 3631. The
+    // operator must not report this end as too late.
     let ending = |overdue: Timestamp| {
         let (reason, lost_since) = (RevisitReason::Deleted, Some(at(0)));
         PodDecision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }
@@ -160,10 +160,10 @@ fn gated_pod_with_too_long_a_termination_grace_is_not_released() {
     let released = |pod: &Pod, clearance: &ClearanceSpec| {
         matches!(decided(pod, clearance, 1), PodDecision::Release { .. })
     };
-    assert!(released(&pod, &clearance), "30 s of 60 s");
+    assert!(released(&pod, &clearance), "30 s is half of 60 s");
     let system = clearance.systems.get_mut("s").expect("the system");
     system.on_loss.grace_period_seconds = 59;
-    assert!(!released(&pod, &clearance), "30 s of 59 s");
+    assert!(!released(&pod, &clearance), "30 s is more than half of 59 s");
     pod.longest_grace = 29;
     assert!(released(&pod, &clearance));
 }
