@@ -28,13 +28,13 @@ use crate::{
     watch::{Lenient, is_transient, request::delete},
 };
 
-/// The API of pods. The pod in a response can be unreadable.
+/// The API of pods. A response is valid even if the pod in it does not parse.
 type Pods = Api<Lenient<core::Pod>>;
 
-/// The maximum timeout of a request. After a timeout, the request is retried.
+/// The longest timeout of a request. After a timeout, the operator retries the request.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The minimum timeout of an eviction, even if less time is left before the deletion.
+/// The shortest timeout of an eviction, even if less time is left until the deletion of the pod.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -51,7 +51,8 @@ pub(super) enum ActionResult {
     Overloaded(Action, String),
 }
 
-/// The timeout of a request. An eviction without a response must leave time for the deletion.
+/// The timeout of a request. The timeout of an eviction ends at `until` at the latest, because the operator then deletes
+/// the pod. It is never shorter than [`LEAST_TIMEOUT`].
 fn timeout_of(action: &Action, now: Timestamp) -> Duration {
     match action {
         Action::Stop(Step::Evict { until, .. }) => {
@@ -133,13 +134,12 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
     Ok(())
 }
 
-/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation has a new
-/// value each time, so the API server records the time of this request in `managedFields`.
+/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation changes in
+/// every request, so the API server records the time of this request in `managedFields`.
 ///
-/// Two states of `managedFields` prevent this record. If another user emptied the list, the API server tracks
-/// no field managers. If other entries have times in the future, the entry of this request seems to be the
-/// oldest. Then the API server can drop the entry. In both cases, a second request replaces the list with one
-/// entry, which restarts the tracking.
+/// A policy refuses a release without this record ([`RELEASE_WITHOUT_TIME`]). The record is missing if a user emptied
+/// `managedFields`, or if the other entries have later times and the API server dropped the oldest entry. A second
+/// request then replaces `managedFields`, so the API server starts to record again.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let mut patch = json!({
         "metadata": {
@@ -162,7 +162,7 @@ async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<()
     }
 }
 
-/// Sets the deadline of the pod. The annotation marks the deadline as set by the operator.
+/// Sets the deadline of the pod. The annotation shows that the operator set this deadline.
 async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
@@ -171,9 +171,8 @@ async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), k
     pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
-/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, which the API server ignores.
-/// Without the options, the pod would end with its own grace period. The request could also evict another pod with the
-/// same name.
+/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, and the API server ignores a field of
+/// this name. So the grace period and the UID in the options would have no effect.
 async fn evict(pods: &Pods, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": options });

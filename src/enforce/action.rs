@@ -2,7 +2,6 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-/// A request about one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Remove the gate. The text names the cleared version. `None` if the namespace does not govern the pod.
@@ -16,10 +15,11 @@ pub(crate) enum Action {
     Roll,
 }
 
-/// A request that stops a pod. The operator evicts the pod first, and deletes it if evictions are refused for too long.
+/// A request that stops a pod. The operator evicts the pod first. If the API server refuses the evictions for too long,
+/// the operator deletes the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// An eviction respects disruption budgets. A refused eviction is retried until `until`.
+    /// An eviction respects disruption budgets. The operator retries a refused eviction until `until`.
     Evict { grace_period_seconds: u32, until: Timestamp },
     /// A deletion ignores disruption budgets.
     Delete { grace_period_seconds: u32 },

@@ -4,8 +4,8 @@
 //!  Pod ── without the fields that the cluster added ──► ControllerRevision assent-<uid>: data
 //! ```
 //!
-//! Kubernetes also stores the state of workloads in `ControllerRevisions`. Users who may read pods may also
-//! read `ControllerRevisions`. The API server refuses every change of the data in a `ControllerRevision`.
+//! The manifest is in a `ControllerRevision`, because the API server refuses every change of its data. The default roles
+//! of Kubernetes let the users who may read pods also read `ControllerRevisions`.
 
 use std::collections::BTreeMap;
 

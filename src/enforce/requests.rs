@@ -20,8 +20,8 @@ use super::{
 };
 use crate::watch::{RETRY, jittered};
 
-/// The first delay after a failed release. The release is retried, because the policies of the API server can read a
-/// new clearance late. Each further delay is twice as long, up to [`RETRY`].
+/// The first delay after a failed release. The operator retries a release, because the policies of the API server can
+/// read a new clearance late. Each further delay is twice as long, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {
@@ -84,8 +84,8 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Whether the watch already shows the change. For a stop, this is always `false`: the pod may need
-        // another request, but not at once.
+        // Whether the watch already shows the change. For a stop, the value is always `false`, so that the operator waits
+        // before a further request.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
