@@ -28,7 +28,7 @@ pub(super) struct StopRequest {
     pub(super) owner: Arc<OwnerRef>,
     pub(super) system: Arc<str>,
     pub(super) mode: OnLossMode,
-    /// The runtime of the pod, if it can be compared with a version.
+    /// The runtime of a pod of `owner`, if Assent can compare it with a version.
     pub(super) runtime: Option<SharedRuntime>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct NotSupported {
     pub(super) owner: Arc<OwnerRef>,
 }
 
-/// The senders of the Enforcer. The tasks that receive end after the Enforcer, so a send cannot fail.
+/// The senders of the Enforcer. The receiving tasks end after the Enforcer, so a send cannot fail.
 pub(super) struct Channels {
     pub(super) jobs: mpsc::UnboundedSender<ClearanceUpdate>,
     pub(super) workloads: mpsc::UnboundedSender<ClearanceUpdate>,

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 
-/// A pod that would be stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct WouldStop {
     pub(crate) pod: String,

@@ -53,7 +53,7 @@ impl Synced {
     }
 }
 
-/// The keys that the lists in progress have returned, by kind.
+/// The keys that the lists in progress have returned, for each watch.
 #[derive(Default)]
 pub(super) struct Relists {
     pub(super) clearances: Relist<String>,
@@ -70,8 +70,8 @@ pub(super) struct Enforcer {
     pub(super) cache: PodCache,
     /// The time of the last stop request, by UID of the controller.
     stop_requests: HashMap<String, Timestamp>,
-    /// The UIDs of controllers whose pods are evicted one by one. The workload of such a controller cannot be
-    /// stopped, or another user started it too often.
+    /// The UIDs of controllers whose pods the operator evicts one by one. It cannot stop the workload of such a
+    /// controller, or another user started the workload again too often.
     pub(super) evict_individually: HashSet<String>,
     pub(super) synced: Synced,
     pub(super) relists: Relists,
@@ -233,7 +233,7 @@ impl Enforcer {
         }
     }
 
-    /// Records the loss of clearance of a pod whose risk level only audits.
+    /// Records the loss of clearance of a pod whose risk level has the mode `Audit`.
     fn record_loss(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("ClearanceLost")) {
@@ -244,7 +244,7 @@ impl Enforcer {
     }
 
     /// Records that a pod is cleared. If all pods of its owner may run, the operator forgets the last stop of the
-    /// workload. So the next loss stops the workload again, even if other users started it too often before.
+    /// workload. So the next loss stops the workload again, even if users started the workload too often before.
     fn note_cleared(&mut self, key: &PodKey) {
         self.note(key, |notes| notes.lost_since = None);
         let Some(owner) = self.cache.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
@@ -284,8 +284,8 @@ impl Enforcer {
         });
     }
 
-    /// Stops a workload again if the operator stopped it before. The new pods of the workload show that another user
-    /// started it.
+    /// Stops the workload of a held pod again, if the operator stopped the workload before. The held pod shows that another
+    /// user started the workload.
     fn stop_workload_again(&mut self, key: &PodKey) {
         let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
         if owner.is_some_and(|o| {

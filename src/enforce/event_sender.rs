@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient};
 
-/// The time in which a workload or a system gets an equal Event only once. Many pods of the workload or
-/// system can have the same cause.
+/// The time in which a workload or a system gets Events with the same cause only once. Many of its pods can have the
+/// same cause.
 const DEDUPLICATION: Duration = Duration::from_mins(1);
 
 /// An Event that waits in the queue.
@@ -46,11 +46,10 @@ pub(super) struct PendingEvent {
     pub(super) backoff: ExponentialBackoff,
 }
 
-/// An object that an Event is about.
 #[derive(Debug)]
 pub(super) enum About {
     Itself(ObjectReference),
-    /// The root of the owner references of this controller, such as a Deployment.
+    /// The topmost controller above this controller, such as the Deployment above a `ReplicaSet`.
     RootOf(Arc<OwnerRef>),
     System(Arc<str>),
 }

@@ -48,7 +48,7 @@ impl From<String> for Note {
     }
 }
 
-/// Puts Events into the queue. The comment of each function states the fact that its Event reports.
+/// Puts Events into the queue.
 #[derive(Clone)]
 pub(super) struct EventEmitter {
     queue: Arc<FairQueue<PendingEvent>>,

@@ -55,7 +55,7 @@ impl<T> FairQueue<T> {
         Self { lines: Mutex::new(lines), changed: Notify::new() }
     }
 
-    /// Adds an item. Returns `false` if the queue was full. Then the queue dropped this item or another item.
+    /// Adds an item. Returns `false` if the queue was full, so that it dropped this item or another item.
     pub(super) fn push(&self, namespace: &str, item: T) -> bool {
         let had_room = self.lines().push(namespace, item);
         self.changed.notify_one();

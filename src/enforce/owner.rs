@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each object names the next as its controller
-//!         └─ apps, batch: read ─┘     └─ any other kind: the root
+//!         └─ apps, batch: read ─┘     └─ other API groups: not read, so this is the root
 //!  Pod ─► StatefulSet ─► Pod ─► StatefulSet ─► LeaderWorkerSet
 //!                        └─ the leader of a group, which owns its workers
 //! ```
@@ -26,11 +26,9 @@ use crate::watch::{Lenient, background_backoff, is_transient};
 /// The capacity of the cache of roots. A full cache is emptied.
 const CAPACITY: usize = 4096;
 
-/// The maximum length of a chain of controllers. Owner references can form a cycle, so the search needs a
-/// limit.
+/// The maximum length of a chain of controllers. The search needs a limit, because owner references can form a cycle.
 const LONGEST_CHAIN: usize = 8;
 
-/// A reference to the controller of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OwnerRef {
@@ -60,8 +58,8 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// The root above `owner`. If a controller cannot be read, the search ends and this controller counts as the root.
-    /// An Event about the wrong object is better than no Event.
+    /// The root above `owner`. If the operator cannot read a controller, this controller counts as the root. An Event
+    /// about the wrong object is better than no Event.
     pub(crate) async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerRef) -> OwnerRef {
         if let Some(root) = self.known.get(&owner.uid) {
             return root.clone();

@@ -108,7 +108,7 @@ pub(crate) struct Notes {
     pub(super) unanswered: Option<(Action, Instant)>,
     /// The number of consecutive failed releases.
     pub(super) refusals: u32,
-    /// The reason of the last Event, so that the same Event is not sent twice.
+    /// The reason of the last Event, so that the operator does not send the same Event twice.
     pub(super) last_event: Option<&'static str>,
 }
 
@@ -120,7 +120,7 @@ impl Pod {
         self.notes.as_deref().unwrap_or(&NO_NOTES)
     }
 
-    /// Changes the notes. Notes that become empty are dropped.
+    /// Changes the notes, and drops them if they are empty afterwards.
     pub(crate) fn note<T>(&mut self, note: impl FnOnce(&mut Notes) -> T) -> T {
         let mut notes = self.notes.take().map_or_else(Notes::default, |notes| *notes);
         let result = note(&mut notes);
@@ -135,8 +135,8 @@ impl Pod {
 
     /// Takes the unanswered request, if the pod or its absence shows that the API server carried out the request.
     ///
-    /// If the pod is cleared again, a stop counts only within [`COMPLETION_LAG`]. A later deletion comes from another
-    /// user.
+    /// If the pod is cleared again, its deletion confirms a stop only within [`COMPLETION_LAG`] after the request. A later
+    /// deletion comes from another user.
     pub(super) fn take_done(&mut self, gone: bool, now: Instant) -> Option<Action> {
         let (released, ended) = (!self.gated && !gone, self.ending.is_some() || gone);
         let is_lost = self.notes().lost_since.is_some();
@@ -158,7 +158,6 @@ impl Pod {
             .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
     }
 
-    /// Whether the pod has not ended and is not being deleted.
     pub(super) const fn is_live(&self) -> bool {
         !self.ended && self.ending.is_none()
     }

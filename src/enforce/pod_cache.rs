@@ -28,7 +28,8 @@ use crate::{api::ClearanceSpec, images::Signs};
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(super) clearance: Option<Arc<ClearanceSpec>>,
-    /// The pods are boxed, so that an empty slot needs little memory. A map has up to twice as many slots as entries.
+    /// The pods are in boxes, so that an empty slot of the map needs little memory. A map has up to twice as many slots
+    /// as entries.
     pub(super) pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
@@ -92,12 +93,10 @@ impl PodCache {
         changed
     }
 
-    /// Removes the `StatefulSets` whose UID does not satisfy `exists`.
     pub(super) fn retain_sets(&mut self, exists: impl Fn(&str) -> bool) {
         self.sets.retain(|uid, _| exists(uid));
     }
 
-    /// The keys of the pods of a `StatefulSet`.
     pub(super) fn keys_of_set(&self, namespace: &str, uid: &str) -> Vec<PodKey> {
         let of_set = |key: &PodKey| {
             self.pod(key).is_some_and(|(pod, _)| {
@@ -126,13 +125,11 @@ impl PodCache {
         ]
     }
 
-    /// Sets the clearance of a namespace. `None` means that the namespace has none.
     pub(crate) fn set_clearance(&mut self, namespace: &str, clearance: Option<ClearanceSpec>) {
         let namespace = self.reader.text(namespace);
         self.namespaces.entry(namespace).or_default().clearance = clearance.map(Arc::new);
     }
 
-    /// Inserts a pod, and returns its key.
     #[cfg(test)]
     pub(crate) fn set_pod(&mut self, pod: &core::Pod) -> PodKey {
         let key = self.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
@@ -145,8 +142,8 @@ impl PodCache {
         let mut next = self.reader.read(pod);
         let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
-            // A request changes one of these fields. If no field changed, the event may be older than the last request,
-            // so the quiet time continues.
+            // A request of the operator changes one of these fields. If no field changed, the event may be older than
+            // the last request, so `quiet_until` stays.
             let changed = (before.gated, before.ends_at(), before.life.seconds)
                 != (next.gated, next.ends_at(), next.life.seconds);
             next.note(|notes| {

@@ -7,7 +7,7 @@
 //!           └► gauges
 //! ```
 //!
-//! A count starts half a second after the first change, so that the many changes of a rollout cause one write.
+//! A count starts half a second after the first change. So the many changes of a rollout cause only one write.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
 //! The place of a pod in its `StatefulSet`, and the order in which the pods of a set start and stop.
 //!
 //! ```text
-//!  stop     shards-2 ─ gone, or its share of the time for budgets is over ─► shards-1 ─► shards-0
+//!  stop     shards-2 ─ gone, or its share of the time for evictions is over ─► shards-1 ─► shards-0
 //!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     a Parallel set releases all pods at once
 //!           shards-0 ─ not cleared: no pod waits for it ─► shards-1
 //!  replace  a gated pod of an old revision: its set would wait for it without end
@@ -84,9 +84,9 @@ impl Set {
     }
 }
 
-/// The instant at which the operator stops the pod with `ordinal` after a loss of clearance at `since`.
-/// `running` contains the ordinals of the running pods. Each running pod has an equal share of the time from
-/// `since` to `until`. From `until` on, the operator ignores disruption budgets.
+/// The instant at which the operator evicts the pod with `ordinal` after a loss of clearance at `since`. `running`
+/// contains the ordinals of the running pods. Each running pod has an equal share of the time from `since` to `until`.
+/// From `until` on, the operator deletes pods and ignores disruption budgets.
 pub(super) fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
     let after = running.iter().filter(|other| **other > ordinal).count();
     let (after, all) =

@@ -73,8 +73,8 @@ impl StatusWriter {
         Self { client, roots: Roots::default(), written: BTreeMap::new() }
     }
 
-    /// Writes the last count of each system, and retries transient errors. `None` means that the system was deleted.
-    /// Then the writer forgets the last status of the system. A new system with the same name starts without a status.
+    /// Writes the last count of each system, and retries transient errors. `None` means that the system was deleted. Then
+    /// the writer forgets its last status, because a new system with the same name has no status.
     pub(super) async fn run(mut self, mut counts: mpsc::UnboundedReceiver<(System, Option<Count>)>) {
         let mut pending = BTreeMap::new();
         let mut next = counts.recv().await;

@@ -44,8 +44,7 @@ impl<'a> EventSubject<'a> {
         }
     }
 
-    /// The subject for a workload. The text of its Event does not depend on the runtime, so the runtime is
-    /// arbitrary.
+    /// The subject for a workload. Events about workloads do not mention the runtime, so any runtime will do.
     pub(super) fn workload(namespace: &'a str, root: &'a OwnerRef, system: &'a Arc<str>) -> Self {
         Self {
             api_version: &root.api_version,
@@ -90,8 +89,7 @@ pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> 
     }
 }
 
-/// The maximum length of a text about a system, in bytes. This limit leaves room in the Event for the command
-/// at the end.
+/// The maximum length of a text about a system, in bytes. This limit leaves room in the Event for the command at the end.
 const WHY_BYTES: usize = 128;
 
 fn why_of_system(name: &str, system: &SystemClearance) -> String {
@@ -110,8 +108,8 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     shorten(text, WHY_BYTES)
 }
 
-/// The cause of each withheld version, without the remedy. After a loss of clearance, versions that await
-/// approval come last. Apart from this, the newest version comes first.
+/// The cause of each withheld version, without the remedy, in the order of `withheld`. After a loss of clearance, the
+/// versions that await approval come last.
 fn causes(system: &SystemClearance) -> impl Iterator<Item = String> {
     let waits = |version: &WithheldVersion| version.reason == "AwaitingApproval";
     let mut versions: Vec<_> = system.withheld.iter().collect();

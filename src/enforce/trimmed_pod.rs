@@ -1,6 +1,5 @@
-//! The object of a pod without its `managedFields`. No decision reads them. The `managedFields` are half of
-//! the bytes that the API server sends. Without this type, most of the time to parse 100,000 pods would be
-//! needed for `managedFields`.
+//! The object of a pod without its `managedFields`. No decision reads this field, but it is half of the bytes that the
+//! API server sends. Without this type, most of the time to parse 100,000 pods would go into this field.
 //!
 //! ```text
 //!  metadata ─► without managedFields ─┐

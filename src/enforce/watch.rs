@@ -48,8 +48,8 @@ impl Enforcer {
         }
     }
 
-    /// Sets the clearance of a namespace. An unreadable clearance changes nothing, and the leader replaces
-    /// it. If an unreadable clearance counted as missing, the namespace would not be governed.
+    /// Sets the clearance of a namespace. The function ignores an unreadable clearance, which the leader soon replaces. If
+    /// such a clearance counted as missing, the namespace would not be governed.
     fn set_clearance(&mut self, namespace: &str, clearance: Lenient<Clearance>) {
         let Ok(clearance) = clearance.0 else { return };
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
