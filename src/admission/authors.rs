@@ -1,12 +1,12 @@
-//! Records the authors of an object in two annotations. The API server has authenticated these users.
+//! Records the authors of an object in two annotations. The names are those of users that the API server authenticated.
 //!
 //! ```text
 //!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user of the request; else the earlier value
 //!                 ─► assent-… (validating)       refuses any other value
 //! ```
 //!
-//! Before Kubernetes 1.36 there are no mutating policies, so nothing adds the annotation. The validating policies still
-//! refuse a forged name.
+//! Before Kubernetes 1.36, the API server has no mutating policies, so nothing adds the annotations. The validating
+//! policies still refuse a forged name.
 
 use super::{
     PolicyObject,
@@ -20,8 +20,8 @@ struct Stamp {
     policy: &'static str,
     annotation: &'static str,
     resources: &'static [&'static str],
-    /// A CEL expression over `object` and `oldObject`. If it is true, an update changes the annotation to the user of
-    /// the request.
+    /// A CEL expression over `object` and `oldObject`. If the expression is true, an update sets the annotation to the
+    /// user of the request.
     renewed: String,
 }
 

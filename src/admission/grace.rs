@@ -7,9 +7,9 @@
 //!   │ it ends within one half       │ it ends within the time left    │
 //! ```
 //!
-//! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and the pod's
-//! `terminationGracePeriodSeconds`. It also limits this field of the pod's probes, because the kubelet gives this time
-//! to a container whose probe fails.
+//! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and `terminationGracePeriodSeconds` of the
+//! pod. The same limit applies to `terminationGracePeriodSeconds` of its probes, because a container gets this time to end
+//! after its probe failed.
 //!
 //! If a deletion has no grace period, the API server sets the pod's own grace period before it evaluates the policy. So
 //! the policy admits a deletion with exactly the pod's own grace period. Otherwise the policy would block controllers,
@@ -71,9 +71,8 @@ pub(super) fn bounded(pod: &str) -> Rule {
     }
 }
 
-/// The policies on deletions and evictions. Both policies admit a request that the API server cannot judge,
-/// because pods must be able to end at any time. For half a minute after its start, the API server may not
-/// find the `Clearance`.
+/// The policies on deletions and evictions. Pods must be able to end at any time, so both policies admit a request that
+/// the API server cannot judge. For example, the API server may not find the `Clearance` in the half minute after its start.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }

@@ -1,11 +1,11 @@
 //! Suspends Jobs and `CronJobs` that are not cleared.
 //!
-//! A Job with held pods would use up its `activeDeadlineSeconds`. A `CronJob` would create Jobs that all start when the
-//! approval comes. The suspension prevents both problems. Safety does not depend on the suspension, because the
-//! policies on pods check each pod anyway. So these policies refuse nothing if the `Clearance` is missing.
+//! Without the suspension, a Job with held pods would use up its `activeDeadlineSeconds`. A `CronJob` would create Jobs
+//! that all start when the approval comes. Safety does not depend on the suspension, because the policies on pods check
+//! each pod anyway. So the policies of this module do nothing while the `Clearance` is missing.
 //!
 //! ```text
-//!  not suspended, not cleared ─► suspend, add label   a Job of a queue or a controller: only if it had the label
+//!  not suspended, not cleared ─► suspend, add label   if a queue or a controller manages the Job: only if it had the label
 //!  suspended, with the label  ─► remove label         only if the request itself suspends the Job
 //! ```
 
@@ -20,9 +20,8 @@ use crate::{
     policy::{JOB_CONTROLLER, QUEUE_LABELS},
 };
 
-/// Regular expressions for the annotation that `kubectl apply` writes for a manifest with `suspend: true`.
-/// The annotation is JSON with sorted keys. The keys next to `suspend` distinguish this field from nested
-/// fields of the same name.
+/// A regular expression for the annotation that `kubectl apply` writes for a manifest with `suspend: true`. The annotation
+/// is JSON with sorted keys. The keys next to `suspend` distinguish this field from nested fields of the same name.
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 
@@ -84,8 +83,8 @@ fn suspend(
     mutating(name, &scope, &[("not-cleared", condition)], patch, "Never")
 }
 
-/// Whether a party other than the user, such as a queue or a controller, sets `spec.suspend` of the Job. The
-/// result must be false exactly if `policy::Suspender` is `User`.
+/// Whether a queue or a controller sets `spec.suspend` of the Job, and not its user. The result must be false exactly if
+/// `policy::Suspender` is `User`.
 fn suspended_by_others() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(

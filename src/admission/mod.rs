@@ -42,13 +42,13 @@
 //!  UPDATE or DELETE of an object that clears pods ─► assent-stop-…     warns of pods that stop
 //! ```
 //!
-//! CREATE and UPDATE of pods have separate policies. If a binding requires a parameter that is missing, the
-//! API server denies the request before it evaluates the match conditions. But an update of a pod that is not
-//! held must never depend on a `Clearance`. So the policy for updates has no parameter.
+//! CREATE and UPDATE of pods have separate policies. If a binding requires a parameter that is missing, the API server
+//! refuses the request before it evaluates the match conditions. An update of a pod that is not held must never depend on
+//! a `Clearance`, so the policy for these updates has no parameter.
 //!
 //! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can add the gate. So
 //! assent-pod-create refuses each uncleared pod whose manifest does not contain gate and label. The client of the
-//! approver fills in the approver, and assent-approvals checks it.
+//! approver writes the name of the approver, and assent-approvals checks the name.
 
 mod authors;
 mod cel;
@@ -122,10 +122,9 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of
-/// the policies without added accelerators and without the operator's name. If `accelerators` adds names, the
-/// second part is a hash of the text of these names. The chart computes the second part itself, as the first
-/// digits of the SHA-256 of this text.
+/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of the policies
+/// without added accelerators and without the operator's name. The second part is a hash of the added accelerators, if
+/// there are any. The chart computes the second part itself: the first digits of the SHA-256 of their text.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -26,9 +26,9 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
 }
 
 /// The bindings of the policies that need a `Clearance`, and of assent-pod-held. In a namespace with the scope
-/// `labelled`, pods without the label of a system match no binding. So the policies add no cost to such pods, and such
-/// pods do not depend on a `Clearance`. A binding cannot select the pods that use an accelerator, so the expressions
-/// evaluate the scope `accelerated`: see [`governs`].
+/// `labelled`, a pod without the label of a system matches no binding. So the policies add no cost to this pod, and it
+/// does not depend on a `Clearance`. A binding cannot select the pods that use an accelerator, so the expressions evaluate
+/// the scope `accelerated`: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {
@@ -38,9 +38,8 @@ const REACHES: [Binding; 2] = [
     },
 ];
 
-/// The bindings of assent-pod-update, which reads no `Clearance`. Without a `Clearance`, a governed pod is recognised
-/// by its labels. A pod that uses an accelerator and names no system is never cleared, so it has the label of held
-/// pods.
+/// The bindings of assent-pod-update, which reads no `Clearance`. They select governed pods by their labels. A governed
+/// pod that names no system is never cleared, so it has the label of held pods.
 const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
     Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
     Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
@@ -62,17 +61,13 @@ const PODS: MatchScope = MatchScope {
 /// Holds uncleared pods, and cuts termination grace periods that are too long. One match condition contains
 /// the whole decision. So the API server computes no patch for a pod that needs no change.
 ///
-/// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other
-/// policies have made their changes. A pod that is cleared with these changes loses gate and label again, so
-/// it starts without the operator. If the first call did not patch a pod, there is no second call.
-/// assent-pod-create checks such a pod after all mutations.
-///
-/// The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
-/// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
-///
-/// This policy also cuts grace periods, because a separate policy would cost each pod another copy of the `Clearance`.
+/// The API server calls this policy a second time for a pod that it patched, after webhooks and other policies made their
+/// changes. If the pod is cleared with these changes, it loses gate and label again and starts without the operator. If
+/// the first call did not patch a pod, there is no second call. assent-pod-create checks such a pod after all mutations.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
+    // The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
+    // `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
     let gate_and_label = format!(
         "{held}
 ? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(gate, gate.name).indexOf('{GATE}'))}},
@@ -84,15 +79,17 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
     );
-    // The API server refuses a gate on a pod that names its node. assent-pod-create then tells the user to
-    // leave out the node.
-    // A pod with gate and label: patch if cleared. A pod with neither: patch if not cleared. A pod with the gate only:
-    // add the label. A pod with the label only: no patch, and assent-pod-held refuses the pod.
+    // The API server refuses a gate on a pod that names its node, so this policy does not patch the pod. assent-pod-create
+    // then tells the user to leave out the node.
+    //
+    // A pod with gate and label needs a patch if it is cleared, and a pod with neither if it is not cleared. A pod with only
+    // the gate needs the label. A pod with only the label gets no patch, and assent-pod-held refuses the pod.
     let changes = format!(
         "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(version, {}) == {held} : {gated}))",
         cleared_versions("object"),
         matches("object")
     );
+    // A separate policy for the grace period would cost each pod another copy of the `Clearance`.
     let too_long = grace::is_too_long("object");
     let condition = format!("{} && ({too_long} || {changes})", governs("object", &operator.accelerators));
     let patch = format!(
@@ -253,9 +250,9 @@ fn record_stays(operator: &Operator) -> Rule {
     }
 }
 
-/// Requires that the pod is cleared now, even if the operator lifts the gate. An update has no timestamp, but the API
-/// server writes the time of the update into the entry of the field manager. An older entry does not show the time of
-/// this request, so only a new time counts.
+/// Requires that the pod is cleared at the time of the request, even if the operator lifts the gate. CEL knows no current
+/// time, but the API server writes the time of the request into the entry of the field manager. An entry with an older time
+/// does not count, because another request wrote it.
 fn release(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
@@ -282,8 +279,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
                 system("object")
             ),
         },
-        // assent-pod-create does not match a pod with the label, so this rule did not check the pod at its creation.
-        // Since then, the limit of the risk level can also have become shorter.
+        // assent-pod-create does not match a pod with the label, so no policy checked the grace period of this pod at its
+        // creation. The limit of the risk level can also be shorter now.
         grace::bounded("object"),
     ];
     let lifted = format!(
@@ -297,8 +294,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
-/// Lets only the operator lift the gate. Both update policies have this rule. If both refuse a request, the API server
-/// can report either refusal, so both need this message.
+/// Lets only the operator lift the gate. assent-pod-update and assent-pod-release both have this rule. If both refuse a
+/// request, the API server reports only one refusal, so both need this message.
 fn operator_lifts(operator: &Operator) -> Rule {
     Rule {
         holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),

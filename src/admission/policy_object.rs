@@ -263,24 +263,24 @@ pub(super) fn mutating(
     [PolicyObject::Mutating(policy), PolicyObject::MutatingBinding(binding)]
 }
 
-/// A match condition that is true if one of `rules` is broken. The condition saves time for frequent
-/// requests. The API server evaluates all rules and all messages of a matching policy, each with its own copy
-/// of the `Clearance`. The API server evaluates a match condition only once, and stops early. A match
-/// condition has no variables, so `holds` of these rules must not use variables.
+/// A match condition that is true if a request breaks one of `rules`. It makes frequent requests cheaper. The API server
+/// evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. It evaluates a
+/// match condition only once, and stops early. A match condition has no variables, so `holds` of these rules must not use
+/// variables.
 pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     let all: Vec<_> = rules.iter().map(|rule| format!("({})", rule.holds)).collect();
     format!("!({})", all.join("\n&& "))
 }
 
-/// The responses to a request that breaks a rule, and to a request that the API server cannot judge, because
-/// an expression fails or the parameter cannot be read.
+/// The responses to a request that breaks a rule, and to a request that the API server cannot judge: an expression
+/// failed, or the API server could not read the parameter.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
-    /// Refuse a request that breaks a rule, and a request that cannot be judged.
+    /// Refuse a request that breaks a rule, and a request that the API server cannot judge.
     Refuse,
-    /// Refuse a request that breaks a rule. Admit a request that cannot be judged.
+    /// Refuse a request that breaks a rule. Admit a request that the API server cannot judge.
     RefuseIfJudged,
-    /// Admit a request that breaks a rule, with a warning. Admit a request that cannot be judged.
+    /// Admit every request. Warn the user of a request that breaks a rule.
     Warn,
 }
 

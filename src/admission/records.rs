@@ -136,9 +136,9 @@ fn incidents(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Requires the verb `hold` for a monitor that can hold a system: to write, change or delete it. The operator opens the
+/// Requires the verb `hold` to create, change or delete a monitor that can hold a system. The operator opens the
 /// incidents of monitors with its own permissions. Without this policy, a user without the verb could hold a system
-/// through a monitor, or end the protection by one.
+/// through a monitor, or remove a monitor that protects people.
 fn monitors() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["monitors"], ..RECORDS };
     let may_hold = |of: &str| {
@@ -153,13 +153,13 @@ fn monitors() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ', so this monitor may not either: set onBreach to OpenIncident, or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
         },
         Rule {
-            // The garbage collector deletes the monitor with its owner, so a new owner counts as a change. Before the
-            // namespace controller deletes a namespace, its pods stop.
+            // The garbage collector deletes a monitor with its owner, so a new owner counts as a change. The namespace
+            // controller may delete the monitor, because it also deletes the pods of the namespace.
             holds: format!("request.operation == 'CREATE' || !({}) || (request.operation == 'DELETE' ? request.userInfo.username in {NAMESPACE_CONTROLLER} : object.spec == oldObject.spec && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences) || {}", holds("oldObject"), may_hold("oldObject")),
             else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + oldObject.spec.system + ', so the user may not change or delete monitor ' + oldObject.metadata.name + ', which can hold it: ask for the verb hold on aisystems.assent.dev/' + oldObject.spec.system".to_owned(),
         },
         Rule {
-            // Without this rule, a user could change the system during a breach. The breach would then count for the
+            // Without this rule, a user could name another system during a breach. The breach would then count for the
             // other system.
             holds: on("UPDATE", "object.spec.system == oldObject.spec.system"),
             else_say: "'monitor ' + object.metadata.name + ' is for AI system ' + oldObject.spec.system + ': create another Monitor for ' + object.spec.system".to_owned(),
@@ -347,7 +347,7 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let label = |of: &str, label: &str, absent: &str| {
         format!("{of} == null ? '{absent}' : {of}.metadata.?labels[?'{label}'].orValue('{absent}')")
     };
-    // The laxest value comes first, so that a higher index is stricter.
+    // The mildest value comes first, so that a higher index is stricter.
     let modes = format!("{:?}", Mode::ALL.map(Mode::name));
     let scopes = format!("{:?}", api::Scope::ALL.map(api::Scope::name));
     let all = api::Scope::All.name();
@@ -393,8 +393,9 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-namespaces", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
-/// Protects the records. The spec of a `DecisionSubject` never changes. Only the operator changes the spec of a
-/// `SystemHistory`. Only the deletion of the namespace deletes these objects.
+/// Protects `DecisionSubjects` and `SystemHistories`. Only the operator creates them. Nobody changes the spec of a
+/// `DecisionSubject`, and only the operator changes the spec of a `SystemHistory`. Only the deletion of the namespace
+/// deletes them.
 fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![

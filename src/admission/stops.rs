@@ -7,7 +7,7 @@
 //!  ApproverRole, TrustedSidecar ─── deleted, or an item of a list removed                 ┘
 //! ```
 //!
-//! The warnings use the statuses that the operator wrote last. The operator still decides which pods stop.
+//! A warning is an estimate from the statuses that the operator wrote last. The operator decides which pods stop.
 
 use super::{
     PolicyObject,
@@ -40,8 +40,8 @@ fn shrinks(list: &str) -> String {
 
 fn system() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["aisystems"], enforced: true, ..CHANGES };
-    // The operator also counts pods in namespaces that do not enforce. No pod stops there, so `enforced`
-    // excludes these namespaces.
+    // The status counts pods in every namespace. In a namespace that does not enforce, no pod stops, so `enforced` excludes
+    // this namespace.
     let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
     let variables = [
         ("name", "'AI system ' + oldObject.metadata.name".to_owned()),

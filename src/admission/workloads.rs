@@ -1,7 +1,8 @@
-//! The operator annotates workloads so that their controllers retry. Such a request may change only the metadata of
-//! the workload. RBAC cannot express this limit, so this policy enforces it. The operator scales workloads through the
-//! `scale` subresource, which the policy does not match. The policy does not match Jobs either, because the operator
-//! suspends and resumes Jobs.
+//! Lets the operator change only the metadata of workloads. The operator annotates a workload, so that its controller
+//! retries. RBAC cannot limit this permission to the metadata, so a policy does.
+//!
+//! The operator scales workloads through the `scale` subresource, which the policy does not match. The policy does not
+//! match Jobs either, because the operator suspends and resumes Jobs.
 
 use super::{
     Operator, PolicyObject,
