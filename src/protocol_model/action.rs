@@ -1,6 +1,6 @@
-//! The possible steps of the model. A request arrives at the API server some time after it was sent. The
-//! state at the arrival determines the result of the request. Each cache reads a new fact or Clearance later,
-//! at its own time.
+//! The possible steps of the model. To send a request and to handle it are two steps, so other steps can happen between
+//! them. The state at the arrival of the request determines its result. Each cache reads a new fact or Clearance in a
+//! later step of its own.
 
 use stateright::Model;
 
@@ -128,7 +128,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// A cheap check that excludes most of the impossible steps, before the state is copied.
+    /// A cheap check that excludes most of the impossible steps before the model copies the state.
     fn can_happen(&self, state: &State, action: Transition) -> bool {
         let operator = |who: Who| &state.operators[who];
         match action {
@@ -208,9 +208,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the clock may advance. The clock stops when the grace period of a deleted pod ends, until the
-    /// pod is removed. With [`Time::Prompt`], the clock advances only in a settled state: see
-    /// [`Self::is_settled`].
+    /// Whether the clock may advance. The clock waits while a deleted pod still exists at the end of its grace period. With
+    /// [`Time::Prompt`], the clock advances only in a settled state: see [`Self::is_settled`].
     fn time_may_pass(&self, state: &State) -> bool {
         let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
         let on_time = self.size.time == Time::Free || self.is_settled(state);
@@ -238,8 +237,8 @@ impl Protocol {
         state.operators[who].role = Role::Leading;
     }
 
-    /// The Clearance that an operator would write now. `None` if the Clearance would stay the same, or if the
-    /// operator has not finished its first lists.
+    /// The Clearance that an operator would write now. `None` if the Clearance would stay the same, or if the operator has
+    /// not finished its first lists.
     fn would_write(&self, state: &State, who: Who) -> Option<Replacement> {
         let operator = &state.operators[who];
         let read = operator.facts.or((!self.has(Guard::Synced)).then_some(0))?;
@@ -274,8 +273,7 @@ impl Protocol {
         Some(())
     }
 
-    /// The request that an operator would send about the pod, and the instant of the loss of clearance that
-    /// it would note.
+    /// The request that an operator would send about the pod, and the instant of the loss of clearance that it would note.
     pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
         let operator = &state.operators[who];
         let clearance = operator.enforces.map(|seen| state.written[seen]);
@@ -329,8 +327,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the API server and all active operators have current caches, and the operators have nothing more to do.
-    /// An eviction that an operator would send does not count, because a disruption budget can refuse it repeatedly.
+    /// Whether the API server and all active operators have current caches, and the operators have nothing more to do. An
+    /// operator that only wants to evict the pod counts as done, because a disruption budget can refuse every eviction.
     pub fn is_settled(&self, state: &State) -> bool {
         let newest = state.newest();
         let admission = state.gate_sees == newest && state.check_sees == newest;
@@ -361,8 +359,8 @@ fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// Deletes the pod with the grace period `grace`. A second deletion does not change `ends_at`, because the
-/// kubelet keeps the grace period of the first deletion. A gated pod has no node, so it is gone at once.
+/// Deletes the pod with the grace period `grace`. A second deletion does not change `ends_at`, because the kubelet keeps the
+/// grace period of the first deletion. A gated pod has no node, so it is gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -14,15 +14,14 @@ use super::{
 /// The template of a new pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// The content of the version.
+    /// The pod has the content of the version.
     Described,
-    /// Other content, with the label of a held pod.
+    /// The pod has other content, and the label of a held pod.
     OtherLabelledHeld,
-    /// Other content, with a node name, so that it gets no gate.
+    /// The pod has other content, and a node name. So assent-gate adds no gate.
     OtherOnNode,
 }
 
-/// The user of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
     Operator,
@@ -82,17 +81,17 @@ impl Protocol {
     }
 }
 
-/// Whether the pod matches a cleared version. In the CEL: `cleared_versions().exists(version, matches())`.
+/// Whether the pod matches a cleared version, as `cleared_versions().exists(version, matches())` in the policies.
 fn clears(clearance: ClearanceState, pod: &Pod) -> bool {
     clearance.until.is_some() && pod.runtime == Runtime::Described
 }
 
-/// Whether the clearance has not ended. In the CEL: `LIVE`, and the comparison with the time of the release.
+/// Whether the clearance has not ended, as `LIVE` and the comparison with the time of the release in the policies.
 fn is_live(clearance: ClearanceState, now: Tick) -> bool {
     clearance.until.is_some_and(|until| now < until)
 }
 
-/// Records whether a pod without the gate is cleared. The properties check this record and do not trust the policies.
+/// Records whether a pod without the gate is cleared. The properties check this record, and not the policies.
 fn with_witness(state: &State, pod: Pod) -> Pod {
     if pod.gated {
         return pod;

@@ -5,7 +5,8 @@
 //!  Pod,   Clearance, Tick ──► Pod, ClearanceSpec ─► enforce::decide ──► Decision ──► RequestedAction
 //! ```
 //!
-//! Both functions are pure, and the model calls them with the same arguments many times. So their results are cached.
+//! Both functions are pure, and the model calls them many times with the same arguments. So this module caches their
+//! results.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -175,8 +176,7 @@ fn cached<K: kube::Resource, V: From<K>>(objects: Vec<K>) -> BTreeMap<String, Ar
     objects.into_iter().map(|object| (object.name_any(), Arc::new(object.into()))).collect()
 }
 
-/// The objects that people create. Their creation times are before the start of the model, in the order of
-/// the facts.
+/// The objects that people create. Their creation times are before the start of the model, in the order of the facts.
 #[derive(Default)]
 struct Records {
     approvals: Vec<Approval>,
@@ -213,7 +213,7 @@ impl Records {
         self.approvals.push(approval(n, &spec));
     }
 
-    /// Adds the notes that are needed before people may resume, and then the decision to resume the version.
+    /// Adds the notes that must exist before people can resume a version, and then the decision to resume.
     fn resume(&mut self, n: usize, incident: usize) {
         let incident = &self.incidents[incident];
         for type_ in ["RootCause", "Action", "Verification"] {
@@ -283,8 +283,7 @@ fn spec(clearance: ClearanceState) -> ClearanceSpec {
     }
 }
 
-/// The request that `enforce` sends about the pod, and the instant of the loss of clearance that `enforce`
-/// notes.
+/// The request that `enforce` sends about the pod, and the instant of the loss of clearance that `enforce` notes.
 pub fn decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,

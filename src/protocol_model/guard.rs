@@ -6,7 +6,7 @@ use super::{
     size::{BUDGETS, END, HANDOVER, HOLDS, LAGS, OVERRIDES, PODS, Size},
 };
 
-/// A piece of code whose absence the model can try.
+/// A guard of the protocol. The model can leave it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     HeldNeedsGate,
@@ -62,8 +62,8 @@ impl Finding {
     }
 }
 
-/// All guards: first in the order of a pod's life, then in the order of a Clearance's life. The last entries
-/// name some of these guards again, with their effect on overrides and holds.
+/// All guards: first those in the life of a pod, then those in the life of a Clearance. The last entries name some of
+/// these guards again, with their effect on overrides and holds.
 pub const FINDINGS: [Finding; 26] = [
     Finding {
         guard: Guard::HeldNeedsGate,

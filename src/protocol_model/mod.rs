@@ -9,10 +9,9 @@
 //!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! The module `promise` describes the properties. According to property I1, a pod is bound only if the API
-//! server found it cleared. For this, the API server uses the Clearance in the cache of its validating stage,
-//! which can lag behind etcd. So property I2 is needed for a pod that the lagging cache admits after the loss
-//! of its clearance.
+//! The module `promise` describes the properties. Property I1 says: a pod is bound only if the API server found it
+//! cleared. The API server reads the Clearance from a cache, which can lag behind etcd. So it can admit a pod after the
+//! loss of its clearance. Property I2 says that this pod is soon gone.
 
 mod action;
 mod admission;
@@ -99,7 +98,7 @@ fn the_protocol_holds_with_overrides() {
     holds(OVERRIDES, None);
 }
 
-/// If the model also held without its guards, it would prove nothing. So without a guard, the property in
+/// A model that also held without its guards would prove nothing. So without a guard, the property in
 /// [`Finding::without`] must fail. If `without` names no property, the model must still hold.
 #[test]
 fn the_protocol_fails_without_each_guard() {

@@ -32,9 +32,9 @@ pub struct Size {
     pub ticks: Tick,
     /// The duration of an approval.
     pub validity: Tick,
-    /// The steps of people that are possible.
+    /// The steps that people can take.
     pub acts: &'static [Act],
-    /// The maximum number of facts. The first is an approval.
+    /// The maximum number of facts. The first fact is an approval.
     pub decisions: usize,
     pub pods: u8,
     /// Whether a second operator stands by and can take over at any moment.
@@ -50,7 +50,7 @@ pub struct Size {
 const SAME: &[[Tick; 2]] = &[[0, 0]];
 const APART: &[[Tick; 2]] = &[[-1, 1], [1, -1]];
 
-/// All caches lag. There are an approval, its end and a revocation.
+/// All caches lag. An approval can end, and people can revoke it.
 pub const LAGS: Size = Size {
     name: "lags",
     time: Time::Free,
@@ -65,7 +65,7 @@ pub const LAGS: Size = Size {
     possible: &[STARTS_ALONE, BELATED, UNTIMELY],
 };
 
-/// All caches lag. There are an approval and its end, but no revocation.
+/// All caches lag. An approval can end, but nobody revokes it.
 pub const END: Size = Size { name: "end", decisions: 1, possible: &[STARTS_ALONE], ..LAGS };
 
 /// Two successive pods with the same name.
@@ -114,10 +114,10 @@ pub const BUDGETS: Size = Size {
     ..LAGS
 };
 
-/// A grace period, a disruption budget, and a second operator that takes over. A restart of the first operator has the
-/// same effects as a takeover.
+/// A grace period, a disruption budget, and a second operator that takes over. A restart of the first operator would have
+/// the same effects, so no size models a restart.
 pub const HANDOVER: Size = Size { name: "handover", takeover: true, ..BUDGETS };
 
-/// A takeover with operators whose clocks differ. There are an approval and its end, but no revocation.
+/// A takeover between operators whose clocks differ. An approval can end, but nobody revokes it.
 pub const CLOCKS: Size =
     Size { name: "clocks", ticks: 6, validity: 2, decisions: 1, skews: APART, ..HANDOVER };

@@ -8,13 +8,13 @@
 //!                   Operator.enforces ───────┘
 //! ```
 //!
-//! The state of a cache is the position up to which the cache has read. If all readers have read a newer Clearance, the
-//! older Clearance is dropped.
+//! The state of a cache is the position up to which it has read. The model drops a Clearance if all readers have read a
+//! newer one.
 
 /// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
 
-/// A record of people about the only version.
+/// A record that people create about the only version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
     /// An approval that is valid until this tick.
@@ -22,9 +22,9 @@ pub enum Fact {
     Revoke,
     /// An incident that holds the version.
     Hold,
-    /// The notes about the last hold that is not lifted, and the decision to resume.
+    /// The notes and the decision to resume that lift the last open hold.
     Resume,
-    /// An override of the missing approval until this tick, with its grant.
+    /// A granted override, which waives the missing approval until this tick.
     Override(Tick),
 }
 
@@ -72,7 +72,7 @@ pub struct Pod {
 pub struct PodWitness {
     /// The content that the API server saw as cleared when it admitted or released the pod without its gate.
     pub seen: Option<Runtime>,
-    /// Whether the Clearance in etcd did not clear the pod when the pod was admitted or released without its
+    /// Whether the Clearance in etcd did not clear the pod when the API server admitted or released the pod without its
     /// gate.
     pub belated: bool,
     /// Whether no operator was active when the pod was created.
@@ -222,8 +222,7 @@ impl State {
         a.max(b).max(0) - a.min(b).min(0)
     }
 
-    /// Stores `next`. A reader that would lag by more than `lag` writes moves forward to the oldest Clearance
-    /// that is kept.
+    /// Stores `next`. A reader that would lag by more than `lag` writes moves forward to the oldest stored Clearance.
     pub fn write(&mut self, next: ClearanceState, lag: usize) {
         self.written.push(next);
         if self.written.len() > lag + 1 {
