@@ -158,13 +158,13 @@ pub struct Metrics {
     refused_writes: Family<KindLabel, Counter>,
     /// Failures of watches.
     pub watch_errors: Counter,
-    /// Whether the watches of a kind are up.
+    /// Whether the watches of a kind work: 1 or 0.
     pub watch_up: Family<KindLabel, Gauge>,
-    /// Objects of a kind that cannot be read now and count as missing.
+    /// Objects of a kind that the operator cannot parse now. They count as missing.
     pub invalid_objects: Family<KindLabel, Gauge>,
     /// Actions on pods and their workloads.
     pub enforcements: Family<EnforcementLabels, Counter>,
-    /// Events that were dropped because the queue was full or all retries failed.
+    /// Events that the operator dropped, because the queue was full or all retries failed.
     pub events_dropped: Counter,
     /// Pods that are held now.
     pub held_pods: Gauge,
@@ -189,7 +189,7 @@ pub struct Metrics {
     pub incidents: IncidentMetrics,
     /// The duration of release requests in seconds.
     pub release_seconds: Histogram,
-    /// The state of each monitor. The gauge of the current state is 1, and the others do not exist.
+    /// The state of each monitor. The gauge of the current state is 1, and the gauges of other states do not exist.
     monitor_states: Family<MonitorStateLabels, Gauge>,
     /// The time of the last value of each monitor, in seconds since 1970.
     monitor_success: Family<MonitorLabels, Gauge<f64, AtomicU64>>,
@@ -410,9 +410,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the overrides of `namespace`. `active` is the number of overrides in effect, by
-    /// system. `due` and `overdue` are the numbers of overrides whose review is due or overdue. Removes a
-    /// gauge whose number is zero.
+    /// Sets the gauges of the overrides of `namespace`. `active` is the number of overrides in effect, by system. `due` and
+    /// `overdue` are the numbers of overrides whose review is due or overdue. Removes a gauge whose number is zero.
     pub fn overrides(&self, namespace: &str, active: &BTreeMap<&str, usize>, [due, overdue]: [usize; 2]) {
         for (system, count) in active {
             let labels = SystemLabels { namespace: namespace.to_owned(), system: (*system).to_owned() };

@@ -89,8 +89,7 @@ impl PolicyCache {
         }
     }
 
-    /// Caches a policy. The caller also calls this function after a write, so that the cache need not wait
-    /// for the watch.
+    /// Caches a policy. The caller also calls this function after a write, so that the cache need not wait for the watch.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }
@@ -99,8 +98,8 @@ impl PolicyCache {
         self.policies.get(key)
     }
 
-    /// Two lists: the policies that were intact before and are now missing or changed, and the policies that
-    /// were never intact since the operator started.
+    /// The policies that are missing or changed, as two lists: those that were intact before, and those that were never
+    /// intact since the operator started.
     pub fn broken(&mut self, wanted: &BTreeMap<Key, PolicyObject>) -> (Vec<Key>, Vec<Key>) {
         let (mut broken, mut never_intact) = (Vec::new(), Vec::new());
         for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {

@@ -1,5 +1,5 @@
-//! Does the work after a restore of a policy: gives the fields back to the manager that applied the release, and
-//! publishes an Event. This work must not delay the next restore.
+//! Does the work after the restore of a policy: gives the fields back to the manager that applied the release, and
+//! publishes an Event. This work is a separate task, so that it does not delay the next restore.
 
 use futures::{StreamExt, stream};
 use kube::Client;

@@ -8,9 +8,9 @@
 //!                                                         └─ no: pause             metric     Event
 //! ```
 //!
-//! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and
-//! upgrades the `ClusterRole` before the policies. So the operator does not restore policies during an
-//! uninstall, and an older operator does not change the policies of a newer chart.
+//! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and upgrades the
+//! `ClusterRole` before the policies. So the operator restores no policy during an uninstall, and an older operator does
+//! not change the policies of a newer chart.
 //!
 //! `enforce` stops uncleared pods that were created while a policy was missing.
 
@@ -49,7 +49,7 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 /// The minimum time between two checks. The pause limits the load if another client keeps changing a policy.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum number of policies that are restored at the same time.
+/// The maximum number of policies that the operator restores at the same time.
 const CONCURRENCY: usize = 8;
 
 /// Restores the policies of `operator` until `shutdown`, and then finishes the follow-up work.
@@ -81,7 +81,7 @@ struct PolicyRestorer {
     operator: Operator,
     wanted: BTreeMap<Key, PolicyObject>,
     live: PolicyCache,
-    /// The reason why the last restore was skipped. An equal reason is not logged again.
+    /// The reason why the operator skipped the last restore. It does not log an equal reason again.
     paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,
@@ -96,7 +96,7 @@ impl PolicyRestorer {
                 () = &mut shutdown => break,
                 Some((kind, change)) = changes.next() => {
                     self.live.apply(kind, change, &self.wanted);
-                    // Check only after all pending changes.
+                    // Apply all pending changes before the next check.
                     again = Some(Instant::now());
                     continue;
                 }
@@ -108,8 +108,8 @@ impl PolicyRestorer {
         }
     }
 
-    /// Restores broken policies. Returns the time until the next check. `None` if the next check is needed
-    /// only after a policy changes.
+    /// Restores broken policies. Returns the time until the next check. `None` if no check is needed before a policy
+    /// changes.
     async fn check(&mut self) -> Option<Duration> {
         let (broken, never_intact) = self.live.broken(&self.wanted);
         if broken.is_empty() && never_intact.is_empty() {

@@ -50,7 +50,6 @@ where
     Api::<K>::all(client.clone()).patch(&policy.name_any(), &params, &Patch::Merge(patch)).await.map(drop)
 }
 
-/// Adds the fields of `more` to `fields`.
 fn unite(fields: &mut Value, more: &Value) {
     if let (Value::Object(fields), Value::Object(more)) = (fields, more) {
         for (field, more) in more {

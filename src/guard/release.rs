@@ -24,7 +24,7 @@ pub struct Release {
     pub applier: ManagedFieldsEntry,
 }
 
-/// The reason why policies are not restored.
+/// The reason why the operator does not restore policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotInstalled {
     /// The release was uninstalled.
@@ -74,8 +74,8 @@ impl Release {
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The owner reference of a restored policy. An uninstall deletes the `ClusterRole`, and then the garbage
-    /// collector deletes the policy.
+    /// The owner reference of a restored policy: the `ClusterRole`. An uninstall deletes the `ClusterRole`, and then the
+    /// garbage collector deletes the policy.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }

@@ -17,10 +17,10 @@ use crate::admission::PolicyObject;
 /// The field manager of restored policies.
 pub const MANAGER: &str = "assent";
 
-/// A restored policy, with the input of the follow-up work.
+/// A restored policy, with the data for the follow-up work.
 pub struct Restored {
     pub policy: PolicyObject,
-    /// The change of the policy that the restore reverted, as text for the Event.
+    /// The change that the restore reverted, as text for the Event.
     pub what: String,
     /// The field manager that applied the release.
     pub applier: ManagedFieldsEntry,

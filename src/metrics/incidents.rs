@@ -132,7 +132,7 @@ impl IncidentMetrics {
         } else {
             self.open.get_or_create(&label).set(i64::try_from(wanted.open).unwrap_or(i64::MAX));
         }
-        // Do not test `open` here, because a closed incident can still have a deadline or a review.
+        // The stored values serve only to remove old tiers, deadlines and reviews, so `open` does not matter here.
         let is_empty = wanted.tiers.is_empty() && wanted.deadlines.is_empty() && wanted.reviews.is_empty();
         if !is_empty {
             now.insert(namespace.to_owned(), wanted);
