@@ -28,8 +28,8 @@ const DURATION: Duration = Duration::from_secs(25);
 /// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// The wait before a retry, and the timeout of a renewal. If the lease does not change, a standby waits at
-/// least this long before it tries to take the lease.
+/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease
+/// before it tries to take the lease.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// A leader that cannot renew the lease stops leading this long before the end of the lease.
@@ -139,8 +139,8 @@ impl Leadership {
         }
     }
 
-    /// Takes or renews the lease. The write names the resource version that this operator read or wrote last.
-    /// So if two operators try at once, one gets a conflict.
+    /// Takes or renews the lease. The write names the resource version that this operator read or wrote last. So if two
+    /// operators try at once, one of them gets a conflict.
     async fn take(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
         let current = match observed.written.take() {
@@ -185,8 +185,8 @@ struct Observed {
     /// The lease as this operator wrote it, so that a renewal needs no read. After a failed attempt it is `None`, and
     /// the next attempt reads the lease.
     written: Option<Lease>,
-    /// The last observed spec, and the local time at which it was observed. The renewal time in the spec is not used:
-    /// the clocks can differ by more than the duration of the lease.
+    /// The last observed spec, and the local time of the first observation of this spec. The operator ignores the renewal
+    /// time in the spec, because the clocks can differ by more than the duration of the lease.
     seen: Option<(LeaseSpec, Instant)>,
 }
 

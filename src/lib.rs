@@ -8,9 +8,9 @@
 //!
 //! An arrow to the left or up points to a module that is imported. An arrow to the right shows the flow of data.
 //!
-//! `policy` has no side effects. `compile` sends its decisions to `enforce` only in the [`api::Clearance`].
-//! `enforce` writes the numbers of pods to `status.pods` of each system. `monitor` queries Prometheus, and
-//! opens an [`api::Incident`] on a breach.
+//! `policy` has no side effects. `compile` sends its decisions to `enforce` only through the [`api::Clearance`]. `enforce`
+//! writes the numbers of pods to `status.pods` of each system. `monitor` queries Prometheus, and opens an
+//! [`api::Incident`] on a breach.
 
 #![forbid(unsafe_code)]
 

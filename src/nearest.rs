@@ -5,8 +5,7 @@ use similar::TextDiff;
 /// The lowest similarity that counts, from 0 (nothing in common) to 1 (equal).
 const MIN_SIMILARITY: f32 = 0.7;
 
-/// The name in `names` that is most similar to `name`, but not equal to it. `None` if no name is similar
-/// enough.
+/// The name in `names` that is most similar to `name`, but not equal to it. `None` if no name is similar enough.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let similarity = |other: &str| TextDiff::from_chars(name, other).ratio();
     let rated = names.into_iter().filter(|other| *other != name).map(|other| (similarity(other), other));

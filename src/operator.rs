@@ -6,9 +6,9 @@
 //!                                   └─ also a standby, but without writes    └─► lease lost: exit, restart
 //! ```
 //!
-//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby could lag.
-//! From old facts, the new leader could restore a clearance that the previous leader has withdrawn. But a
-//! standby may watch pods, because the API server checks every release.
+//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby could lag, and from old
+//! facts, the new leader could restore a clearance that the previous leader has withdrawn. But a standby may watch pods,
+//! because the API server checks every release.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -93,8 +93,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// A client without automatic retries. Such a retry would wait as long as the API server requests. For an eviction that
-/// a budget forbids, this wait is ten seconds. The grace period of a pod can end meanwhile.
+/// A client without automatic retries. A retry of the client waits as long as the API server requests: ten seconds for
+/// an eviction that a budget forbids. The grace period of a pod could end in this time.
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
@@ -135,7 +135,7 @@ async fn work(
         leadership.renew().await;
     };
     tokio::select! {
-        // The lease is checked first. If the process was paused until the lease expired, nothing else may run.
+        // The lease comes first: if the process was paused until the lease expired, nothing else may run.
         biased;
         () = leadership_lost => return Err(Error::LeaseLost),
         () = standby_shutdown => {}

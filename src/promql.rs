@@ -42,7 +42,7 @@ const REGEX_KIB: usize = 256;
 /// the outer one. Prometheus has the same limit for the points of a range query.
 const STEPS: u128 = 11_000;
 
-/// The step of a subquery that states none, for the limit. Prometheus then uses its evaluation interval, which is one
+/// The step that [`STEPS`] assumes for a subquery without a step. Prometheus uses its evaluation interval, which is one
 /// minute by default and often 15 s.
 const DEFAULT_STEP: Duration = Duration::from_secs(15);
 
@@ -120,8 +120,8 @@ fn check_size(query: &str) -> Result<(), Refused> {
     if signs + words > DEPTH { Err(Refused::Deep) } else { Ok(()) }
 }
 
-/// Refuses regular expressions that need too much memory, before the parser compiles them. A text is checked if it could
-/// be a regular expression: the query then has `=~` or `!~` somewhere.
+/// Refuses regular expressions that need too much memory, before the parser compiles them. If the query contains `=~` or
+/// `!~`, the function treats every quoted text as a regular expression.
 fn check_regexes(query: &str) -> Result<(), Refused> {
     let operators = query.matches("=~").count() + query.matches("!~").count();
     if operators > REGEXES {
@@ -134,7 +134,7 @@ fn check_regexes(query: &str) -> Result<(), Refused> {
     if operators == 0 || texts(query).iter().all(fits) { Ok(()) } else { Err(Refused::Regex) }
 }
 
-/// The values of the quoted texts of a query. A comment ends at the end of its line.
+/// The values of the quoted texts of a query. Skips comments, which begin with `#` and end with the line.
 fn texts(query: &str) -> Vec<String> {
     let (mut texts, mut rest) = (Vec::new(), query);
     while let Some(begin) = rest.find(['"', '\'', '`', '#']) {
@@ -224,8 +224,8 @@ fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused>
 /// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace, and subqueries with too many
 /// steps.
 ///
-/// The visitors of the parser library cannot replace this type. They skip the parameters of aggregations, such as the
-/// first argument of `topk`.
+/// The visitors of the parser library are not enough: they skip the parameters of aggregations, such as the first argument
+/// of `topk`.
 struct Walk<'a> {
     act: &'a mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
     /// The number of times that Prometheus evaluates the current part.

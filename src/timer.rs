@@ -5,8 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The maximum sleep, because a timer cannot wait for years. After this sleep, the callers check the time
-/// again.
+/// The maximum sleep, because a timer cannot wait for years. The callers then check the time again.
 const MAX_SLEEP: Duration = Duration::from_hours(24);
 
 /// Sleeps until `instant`. With `None`, the sleep never ends.
