@@ -155,8 +155,7 @@ pub struct Certification {
     /// Name of the certification, as a risk level requires it. Example: `ISO/IEC 42001`.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// Time at which the certification ends. From this time on, the certification does not count. Default: none, so it
-    /// has no end.
+    /// Time from which the certification does not count. Default: none, so the certification has no end.
     /// Example: `2028-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
@@ -265,9 +264,9 @@ pub struct AISystemStatus {
 
     /// Conditions of the system. `Cleared`: whether a version may run. `Ready`, for tools that use kstatus: the system
     /// is decommissioned, or it is cleared and its planned successors exist and form no cycle. `Stalled`: whether a
-    /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a
-    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. `IncidentOpen`: an
-    /// incident of the system is open. Absent before the first status.
+    /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: only
+    /// present while a clearance ends soon. `ReviewsOverdue`: only present while reviews are overdue and the risk level
+    /// only warns. `IncidentOpen`: only present while an incident of the system is open. Absent before the first status.
     /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
@@ -319,14 +318,14 @@ pub struct VersionSummary {
     pub not_after: Option<Time>,
 }
 
-/// The type of the condition for held pods of a system. The message names the workloads of these pods.
+/// The type of the condition that says whether pods of a system are held. The message names the workloads of these pods.
 pub const PODS_HELD: &str = "PodsHeld";
 
-/// The type of the condition for a clearance that ends soon. The message states the reason.
+/// The type of the condition that a system or version has while its clearance ends soon. The message states the reason.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
-/// The type of the condition for overdue reviews of risks or documents, if the risk level only warns. The
-/// message names the overdue reviews.
+/// The type of the condition that a system has while reviews of risks or documents are overdue and its risk level only
+/// warns. The message names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of pods of a system, by state.

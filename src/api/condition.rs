@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 
-/// A `metav1.Condition`. Many conditions have equal texts, so [`Text`] keeps each text in memory only once.
+/// A `metav1.Condition`. Many conditions have equal texts, so [`Text`] stores each text only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -87,7 +87,7 @@ pub fn condition_of(
     }
 }
 
-/// The type of a condition. Systems and versions have this condition while an open incident concerns them.
+/// The type of the condition that systems and versions have while an open incident concerns them.
 pub const INCIDENT_OPEN: &str = "IncidentOpen";
 
 /// The schema of [`Conditions`]: a list map keyed by `type`, as in `metav1.Condition`.

@@ -366,7 +366,7 @@ pub struct MonitorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Digest>,
 
-    /// Last measurements, the newest first, at most 10. Absent before the first one.
+    /// Last measurements, the newest first, at most 10. Absent before the first measurement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub measurements: Vec<MonitorMeasurement>,
@@ -375,12 +375,13 @@ pub struct MonitorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach: Option<OpenBreach>,
 
-    /// Last incident that the operator opened for this monitor. It stays after the breach is over. A later breach opens no
-    /// other incident while this one is open and holds as the breach must. Absent before the first incident.
+    /// Last incident that the operator opened for this monitor. The field stays after the breach is over. While this
+    /// incident is open, a later breach opens no other incident, unless it must hold the system and this incident does not
+    /// hold it. Absent before the first incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_incident: Option<OpenedIncident>,
 
-    /// Counted times, so that a restarted operator continues with them. Absent before the first status.
+    /// Times that the operator counted, so that it can continue to count after a restart. Absent before the first status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<MonitorProgress>,
 }
@@ -400,7 +401,7 @@ impl MonitorState {
     /// All states.
     pub const ALL: [Self; 3] = [Self::Within, Self::Breached, Self::Unknown];
 
-    /// The stable word for programs.
+    /// The name of the state in metrics and messages. Programs can rely on it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Within => "Within",
@@ -417,7 +418,7 @@ pub struct MonitorMeasurement {
     /// Time of the query. Example: `2026-09-01T10:00:00Z`.
     pub at: Time,
 
-    /// Value, or absent if there was no usable one. Example: `0.031`.
+    /// Measured value. Absent if there was no usable value. Example: `0.031`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub value: Option<String>,
@@ -434,7 +435,8 @@ pub struct OpenBreach {
     #[schemars(length(max = 1024))]
     pub cause: String,
 
-    /// Name of the `Incident` that the operator opened or that was still open. Absent if the action is `Warn`. Example: `drift-1f3c9a20`.
+    /// Name of the `Incident` of this breach. An open incident of an earlier breach can count for this breach too. Absent
+    /// if the action is `Warn`. Example: `drift-1f3c9a20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub incident: Option<String>,
@@ -453,7 +455,7 @@ pub struct OpenedIncident {
     pub holds: bool,
 }
 
-/// Times that the operator counted.
+/// Times that the operator counted, so that it can continue to count after a restart.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MonitorProgress {
