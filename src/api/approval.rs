@@ -213,8 +213,8 @@ impl Decision {
         matches!(self, Self::Approve | Self::Reject | Self::Revoke)
     }
 
-    /// Whether the decision lets a version run. Such a decision counts from the time of its signature, and only while
-    /// its key belongs to the role. `Review` is included, because a missing review can withhold a version.
+    /// Whether the decision can let a version run. A signed decision of this kind counts from the time of its signature, and
+    /// only while its key belongs to the role. `Review` is of this kind, because a missing review can withhold a version.
     pub const fn permits(self) -> bool {
         matches!(self, Self::Approve | Self::Resume | Self::Override | Self::Review)
     }
@@ -300,10 +300,9 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// User name of the owner of the key that signed the decision, if the signature is valid. After the key is removed
-    /// from the role, only decisions that permit something lose this name: `Approve`, `Resume`, `Override` and
-    /// `Review`. Rejections and revocations stay in effect. Absent without a valid signature.
-    /// Example: `alice@acme-bank.example`.
+    /// User name of the owner of the key that signed the decision, if the signature is valid. If governance removes the
+    /// key from the role, `Approve`, `Resume`, `Override` and `Review` lose this name and no longer count. Rejections and
+    /// revocations stay in effect. Absent without a valid signature. Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

@@ -136,8 +136,8 @@ pub struct Patterns {
     /// Example: `{ --rank=<ordinal>: ^--rank=(?:[0]|[1-9][0-9]{0,4})$ }`.
     #[schemars(extend("additionalProperties" = { "type": "string", "maxLength": 65536 }, "maxProperties" = 64))]
     pub texts: BTreeMap<String, String>,
-    /// Positions in the longest list of a container's command, arguments or variables, counted from 0.
-    /// Example: `[0, 1, 2]`.
+    /// Numbers of all positions in the longest list of a container's command, arguments or variables, from 0. The CEL
+    /// expression needs them, because it cannot count. Example: `[0, 1, 2]`.
     #[schemars(length(max = 256))]
     pub positions: Vec<i32>,
     /// Number of characters of the longest text that matches one of the expressions. A longer text matches none.

@@ -32,7 +32,6 @@ impl Digest {
         self.hex(6)
     }
 
-    /// The hexadecimal digits of the first `bytes` bytes.
     fn hex(&self, bytes: usize) -> String {
         base16ct::lower::encode_string(&self.0[..bytes])
     }

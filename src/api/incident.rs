@@ -194,7 +194,7 @@ impl IncidentSpec {
     /// the version. If the incident holds versions, it holds exactly the versions that it concerns.
     pub fn concerns(&self, name: &str, has: impl Fn(&Digest) -> bool) -> bool {
         let is_named = |version: &ConcernedVersion| version.name == *name || has(&version.subject_digest);
-        // The digest must match too: after a deletion, another version could get the name of the exempt version.
+        // The name alone is not enough: a user could delete the exempt version, and give its name to other content.
         let is_exempt = |version: &ConcernedVersion| version.name == *name && has(&version.subject_digest);
         (self.model_versions.is_empty() || self.model_versions.iter().any(is_named))
             && !self.except.as_ref().is_some_and(is_exempt)
@@ -275,7 +275,7 @@ pub struct RequiredDeadline {
     #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
     pub name: Text,
 
-    /// Time from the awareness of the event, as a Go duration with the units `h`, `m`, `s` and `ms`. It must
+    /// Time from `awareAt` of the incident to the deadline, as a Go duration with the units `h`, `m`, `s` and `ms`. It must
     /// be longer than `0s` and at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
@@ -305,9 +305,9 @@ impl RequiredDeadline {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredIncidentReview {
-    /// Longest time from the start of the period to the review, as a Go duration with the units `h`, `m`, `s`
-    /// and `ms`. It must be longer than `0s` and at most `87600h`. The period starts at the first decision to
-    /// resume or at the closing, whichever is earlier. Example: `336h`, which is 14 days.
+    /// Longest time to the review, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer than `0s` and
+    /// at most `87600h`. The time starts at the first decision to resume or at the closing, whichever is earlier.
+    /// Example: `336h`, which is 14 days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 336h (14 days), longer than 0s and at most 87600h"))]
@@ -370,8 +370,8 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<EscalationStatus>,
 
-    /// Deadlines of the incident, the earliest first. The deadlines of the law apply only if the incident
-    /// must be reported. People decide this, not Assent. Absent before the first status.
+    /// Deadlines of the incident, the earliest first. The deadlines of the law apply only if the law requires a report of
+    /// the incident. People decide this, not Assent. Absent before the first status.
     /// Example: `[{ name: eu-ai-act-73-2, due: 2026-09-16T10:00:00Z, state: Running, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -157,8 +157,8 @@ pub const GATE: &str = "assent.dev/clearance";
 /// `kubectl`, watches and the admission policy for the removal of [`GATE`] select held pods by this label.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
-/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without this label, because
-/// another party suspended that Job.
+/// The label of a Job or `CronJob` that Assent suspended. Assent does not resume a suspended Job without this label,
+/// because a user or another controller suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
 /// The label of a `ControllerRevision` that contains the manifest of a stopped pod without an owner. The value is the
@@ -172,8 +172,7 @@ pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 /// value is the name of the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
-/// A reason of the condition `Cleared`. The version or system may run because an override waives
-/// requirements.
+/// The reason of the condition `Cleared` of a version or system that may run because an override waives requirements.
 pub const CLEARED_BY_OVERRIDE: &str = "ClearedByOverride";
 
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.

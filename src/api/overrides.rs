@@ -98,9 +98,7 @@ pub struct Waiver {
     /// name in the risk level. `Document`: the type. `Evidence`: the part of the provenance, such as `Data`.
     /// `Certification`, `SupplierCertification`: the certification. `HostedModel`, `Risk`: the name in the
     /// system. `Review`: `risk/NAME` or `document/TYPE`. `Monitor`: the name of the requirement in the risk
-    /// level.
-    /// Example: `fairness-sex`.
-    /// Example: `fairness-sex`.
+    /// level. Example: `fairness-sex`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
 }
@@ -221,8 +219,8 @@ pub struct OverrideQuota {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideReview {
-    /// Longest time from the end of an override to its review, as a Go duration with the units `h`, `m`, `s`
-    /// and `ms`, at most `87600h`. `notAfter` or the risk level sets this end. Example: `72h`.
+    /// Longest time from the end of an override to its review, as a Go duration with the units `h`, `m`, `s` and `ms`, at
+    /// most `87600h`. The override ends at its `notAfter`, or earlier by the risk level. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]

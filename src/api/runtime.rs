@@ -9,8 +9,8 @@
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` states for each field of a pod whether Assent compares it. Of a claim, `ConfigMap` or
-//! Secret, a runtime states only the name. The content of the object can change without a new approval.
+//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime contains only the name of a
+//! claim, `ConfigMap` or Secret, so the content of that object can change without a new approval.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -94,7 +94,7 @@ impl Runtime {
     }
 }
 
-/// A value that may differ between pods, replicas or runs of one version. In a text, its name is in angle brackets.
+/// A value that may differ between the pods of one version. In a text, the placeholder is a name in angle brackets.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placeholder {
@@ -193,7 +193,7 @@ impl From<Runtime> for SharedRuntime {
     }
 }
 
-/// Copies a runtime for the interner. `clone` leaves out the unused capacity of the original's lists.
+/// Copies a runtime for the interner. The copy needs less memory, because `clone` leaves out unused capacity of lists.
 impl From<&Self> for Runtime {
     fn from(read: &Self) -> Self {
         read.clone()

@@ -36,10 +36,8 @@ pub struct SystemHistorySpec {
     #[schemars(range(min = 0), extend("format" = "int64"))]
     pub dropped: u64,
 
-    /// State at the last entry. To find the next change, the operator compares the current objects with this
-    /// state.
-    /// Default: empty.
-    /// Example: `{ versions: [{ name: credit-scorer-v1, verdict: Revoked }] }`.
+    /// State at the last entry. To find the next change, the operator compares the current objects with this state.
+    /// Default: empty. Example: `{ versions: [{ name: credit-scorer-v1, verdict: Revoked }] }`.
     #[serde(default)]
     pub observed: Observed,
 }
@@ -109,8 +107,7 @@ impl Change {
     }
 }
 
-/// The state of one system. To find the next change, the operator compares the current objects with this
-/// state.
+/// The state of one system. To find the next change, the operator compares the current objects with this state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {

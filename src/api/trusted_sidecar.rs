@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!  pod = approved runtime  + trusted additions, and nothing else
-//!        of a ModelVersion   containers, initContainers   complete, each by image and command
-//!                            volumes                      complete
+//!        of a ModelVersion   containers, initContainers   equal in all fields that the entry does not let vary
+//!                            volumes                      equal in name and source
 //!                            volumeMounts, env            in any container of the pod
 //! ```
 //!
