@@ -6,8 +6,8 @@ FROM rust:1.95-bookworm AS build
 ARG TARGETARCH
 WORKDIR /src
 COPY . .
-# The target directory is a cache and not part of the image, so the binary is copied out of it. Each
-# architecture has its own cache.
+# The target directory is a cache and not part of the image, so `cp` copies the binary out of it. Each architecture has its
+# own cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=assent-target-$TARGETARCH \
     cargo build --release --locked --package assent --bin assent \

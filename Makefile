@@ -10,8 +10,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # `make test` runs `make demo` as a test. A second build would use other features of the dependencies and take minutes,
 # so `demo` runs the binaries that ASSENT_BINARIES names.
 BINARIES := $(or $(ASSENT_BINARIES),$(TARGET)/debug)
-# The seconds of fuzzing for each target. Fuzzing uses no sanitizer, because the code has no `unsafe` and runs faster
-# without a sanitizer.
+# The seconds of fuzzing for each target. Fuzzing uses no sanitizer, because the code has no `unsafe` and a sanitizer makes
+# it slow.
 FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
@@ -62,7 +62,7 @@ chaos: controlplane ## Inject random faults and check the promises; ARGS="--seed
 chaos-known-bad: controlplane ## Check that chaos detects a build that releases every pod
 	@tests/chaos/known-bad $(ARGS)
 
-# The range of the commits that are not upstream yet, or the last commit.
+# The commits whose titles `lint` checks: those that are not upstream yet. Without an upstream branch, the last commit.
 TITLES := $(shell git rev-parse --verify --quiet '@{upstream}' >/dev/null 2>&1 && echo '@{upstream}..HEAD' || echo '-1 HEAD')
 
 lint: ## Check the format, lints, commit titles, the chart and the dependencies
@@ -93,7 +93,7 @@ image: ## Build the operator image
 controlplane: ## Build the control plane for the tests, the demo and the benchmark
 	@tests/controlplane/build >/dev/null
 
-# Builds the programs of a real node. Tests that need a node are skipped on machines that cannot run one.
+# Builds the programs of a real node. A machine that cannot run a node skips the tests that need one.
 node:
 	@tests/controlplane/build node kubelet >/dev/null
 

@@ -1,5 +1,5 @@
-//! Property: any arguments of `kubectl assent` give a command or an error, and both can be printed. The input has one
-//! argument per line.
+//! Property: any arguments of `kubectl assent` give a command or an error, and the program can print both. The input has
+//! one argument per line.
 
 #![no_main]
 

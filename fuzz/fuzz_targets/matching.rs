@@ -63,7 +63,7 @@ fn runtime_of(pod: &Value) -> Option<Runtime> {
     runtime_of_pod(None, &serde_json::from_value::<PodSpec>(pod.clone()).ok()?).ok()
 }
 
-/// Whether the names of containers and of volumes are unique. The API server requires it.
+/// Whether the names of containers and of volumes are unique. The API server requires unique names.
 fn has_unique_names(runtime: &Runtime) -> bool {
     let containers: BTreeSet<_> = runtime.containers.iter().map(|c| &c.name).collect();
     let volumes: BTreeSet<_> = runtime.volumes.iter().map(|v| &v.name).collect();

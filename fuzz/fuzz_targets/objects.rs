@@ -1,5 +1,5 @@
 //! Property: the operator handles all objects that the API server may return. An unreadable object gives an error with
-//! its name. A readable object is the same after it is written and read again.
+//! its name. A readable object stays the same if the operator writes it and reads it again.
 
 #![no_main]
 

@@ -21,8 +21,7 @@ impl Signed {
         Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
-    /// The content that an approval covers, in a form that can be compared. Jurisdictions are sorted, because
-    /// their order does not matter.
+    /// The content that an approval covers, for a comparison. Sorts the jurisdictions, because their order does not matter.
     fn material(&self) -> impl PartialEq {
         let mut jurisdictions = self.system.jurisdictions.clone();
         jurisdictions.sort();
