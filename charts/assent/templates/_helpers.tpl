@@ -1,5 +1,4 @@
-{{/* The release name. The chart name follows, unless the release name contains it: `assent` for a release named
-     assent. */}}
+{{/* The release name and the chart name, joined by a hyphen. Only the release name if it contains the chart name. */}}
 {{- define "assent.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
@@ -12,8 +11,8 @@
 {{ include "assent.fullname" . }}
 {{- end -}}
 
-{{/* Whether the API server can add a gate to a pod. Otherwise the API server refuses the pod, and the operator makes the
-     workload retry. Without a cluster, as in `helm template`, the Kubernetes version decides. */}}
+{{/* Whether the API server can add a gate to a pod. Otherwise the API server refuses uncleared pods, and the operator makes
+     their workloads retry. Without a cluster, as in `helm template`, the Kubernetes version decides. */}}
 {{- define "assent.gates" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end -}}
