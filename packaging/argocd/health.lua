@@ -1,5 +1,5 @@
--- The health of Assent's objects for Argo CD, according to kstatus. Ready is Healthy, and Stalled is Degraded. An object
--- that waits for people is Suspended.
+-- The health of Assent's objects for Argo CD, from their kstatus conditions. Ready becomes Healthy, and Stalled becomes
+-- Degraded. An object that waits for people becomes Suspended.
 local health = { status = "Progressing", message = "the operator has not processed this object yet" }
 if obj.status == nil or obj.status.conditions == nil then
   return health
