@@ -47,7 +47,6 @@ const NAME: usize = 230;
 /// The namespace for Events about objects without a namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Publishes Events of the operator.
 pub(crate) struct EventRecorder {
     client: Client,
     cache: Mutex<Cache>,

@@ -20,7 +20,7 @@ use assent::{
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// jemalloc returns memory to the system after a page of pods is read. `.cargo/config.toml` configures jemalloc.
+/// jemalloc returns memory to the system after the operator read a page of pods. `.cargo/config.toml` configures jemalloc.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

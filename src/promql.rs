@@ -92,8 +92,8 @@ pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String,
     .through(&mut expression)?;
     let limited = expression.to_string();
     drop(expression);
-    // The printer and the parser can differ. So the printed query is parsed again, and each selector must have the
-    // matcher.
+    // The printer of the library can make a query that its parser reads differently. So parse the printed query again, and
+    // check that each selector has the matcher.
     let mut again = parse(&limited).map_err(|_| changed())?;
     Walk::new(&mut |selector| {
         if selector.matchers.matchers.contains(&matcher) { Ok(()) } else { Err(changed()) }

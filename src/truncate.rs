@@ -15,8 +15,8 @@ pub fn shorten(text: String, bytes: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// The note of an Event: the cause, then the next command. Only the cause is shortened. A long command is left out,
-/// because a shortened command is useless.
+/// The note of an Event: the cause, then the next command. The function shortens only the cause. It leaves out a long
+/// command, because a shortened command is useless.
 pub fn note(cause: String, next: &str) -> String {
     let next = if next.len() <= NOTE_BYTES * 2 / 3 { next } else { "" };
     shorten(cause, NOTE_BYTES - next.len()) + next

@@ -119,7 +119,6 @@ pub(super) struct MatchScope {
     pub enforced: bool,
     /// The label that matched objects must have or must not have.
     pub label: Option<Label>,
-    /// The use of the namespace's `Clearance`.
     pub params: ParamUse,
 }
 
@@ -171,7 +170,6 @@ impl MatchScope {
         }
     }
 
-    /// A rule for the operations of this scope on resources of one group.
     fn rule(&self, (group, resources): &(&str, &[&str])) -> NamedRuleWithOperations {
         let strings = |list: &[&str]| Some(list.iter().map(|s| (*s).to_owned()).collect());
         NamedRuleWithOperations {

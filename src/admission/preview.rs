@@ -76,7 +76,6 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     advising("assent-preview", &scope, &conditions, &variables, rules, &advice)
 }
 
-/// The pod template of a workload.
 fn template(object: &str) -> String {
     format!(
         "(request.resource.resource == 'cronjobs' ? {object}.spec.jobTemplate.spec.template : {object}.spec.template)"

@@ -41,12 +41,12 @@ pub(super) const RECORDS: MatchScope = MatchScope {
     params: ParamUse::Unread,
 };
 
-/// The users of the namespace controller and the garbage collector. Without their own service accounts,
-/// both act as the user of the controller manager.
+/// The users of the namespace controller and the garbage collector. If the controller manager runs without
+/// `--use-service-account-credentials`, both act as its user.
 const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller', \
 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
-/// The users of the namespace controller: its own service account, or the controller manager.
+/// The users of the namespace controller: its own service account, or the user of the controller manager.
 const NAMESPACE_CONTROLLER: &str =
     "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
@@ -171,9 +171,8 @@ fn monitors() -> [PolicyObject; 2] {
 /// The verb that the type of a note needs, as a CEL expression. Types that need no verb give an empty string.
 const VERB_OF_NOTE: &str = "{'Acknowledgement': 'acknowledge', 'Report': 'report', 'Notified': 'report', 'Closing': 'close'}[?object.spec.type].orValue('')";
 
-/// To add a fact, a root cause, an action or a verification, an account needs only the permission to create
-/// notes. To end the escalation, meet deadlines or close the incident, a person needs one more
-/// permission.
+/// To add a fact, a root cause, an action or a verification, an account needs only the permission to create notes. The
+/// other notes end the escalation, meet deadlines or close the incident. For each, a person needs one more permission.
 fn incident_notes() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidentnotes"], ..RECORDS };
     let variables = [("verb", format!("request.operation == 'CREATE' ? {VERB_OF_NOTE} : ''"))];
@@ -244,16 +243,15 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
         },
         Rule {
-            // This rule does not apply to signed approvals, because a new cluster gets them from Git even
-            // after they expired.
+            // This rule does not apply to signed approvals: a GitOps controller can apply them to a new cluster after they
+            // expired.
             holds: on_create("!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // Without this rule, a person could keep an approval with a future date, and use it after a later
-            // revocation. The same is possible with `Resume` after a later hold, and with `Override` and `Review`.
-            // Other decisions may have any date. The creation time has whole seconds, so any time within the
-            // same second is allowed.
+            // Without this rule, a person could sign an approval with a future date, and apply it only after a revocation.
+            // The same is possible with `Resume` after a hold, and with `Override` and `Review`. Other decisions may have
+            // any date. The creation time has whole seconds, so any time within the same second is allowed.
             holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },

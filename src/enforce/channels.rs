@@ -17,7 +17,7 @@ use crate::api::{ClearanceSpec, OnLossMode, SharedRuntime};
 pub(super) enum ClearanceUpdate {
     /// The clearance of a namespace, if it has one. The receiver decides again about the workloads of the namespace.
     Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
-    /// Every clearance was sent. From now on, a namespace without a message has no clearance.
+    /// The Enforcer has sent every clearance. From now on, a namespace without a message has no clearance.
     All,
 }
 
@@ -32,7 +32,8 @@ pub(super) struct StopRequest {
     pub(super) runtime: Option<SharedRuntime>,
 }
 
-/// The reply that the workload above the controller `owner` cannot be stopped. Its pods are evicted one by one.
+/// The reply that the workload above the controller `owner` cannot be stopped. The Enforcer then evicts its pods one by
+/// one.
 #[derive(Debug)]
 pub(super) struct NotSupported {
     pub(super) namespace: Arc<str>,

@@ -16,8 +16,8 @@ use crate::{
     policy::matches,
 };
 
-/// The clearance, if its mode is `enforce` and it governs the object. `scope` is the narrowest scope that includes the
-/// object.
+/// The clearance, if its mode is `enforce` and its scope includes the object. `scope` is the narrowest scope that includes
+/// the object.
 pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }

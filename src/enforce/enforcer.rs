@@ -111,8 +111,8 @@ impl Enforcer {
         self.tell_all();
     }
 
-    /// Tells the other tasks that every clearance was sent. Does nothing before the first list of Clearances
-    /// is complete and this operator leads.
+    /// Tells the other tasks that they have every clearance. Does nothing before the first list of Clearances is complete
+    /// and this operator leads.
     pub(super) fn tell_all(&self) {
         if self.synced.clearances && self.synced.leading {
             self.channels.update(ClearanceUpdate::All);

@@ -30,7 +30,6 @@ use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient
 /// same cause.
 const DEDUPLICATION: Duration = Duration::from_mins(1);
 
-/// An Event that waits in the queue.
 #[derive(Debug)]
 pub(super) struct PendingEvent {
     pub(super) namespace: String,
@@ -42,7 +41,6 @@ pub(super) struct PendingEvent {
     /// The part of the note that is equal for all pods with the same cause.
     pub(super) cause: String,
     pub(super) note: String,
-    /// The delays before the retries.
     pub(super) backoff: ExponentialBackoff,
 }
 

@@ -49,7 +49,6 @@ enum Next<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// An empty queue for at most `capacity` items.
     pub(super) fn new(capacity: usize) -> Self {
         let lines = Lines { by_namespace: HashMap::new(), turns: VecDeque::new(), len: 0, capacity };
         Self { lines: Mutex::new(lines), changed: Notify::new() }
@@ -110,8 +109,8 @@ impl<T> Lines<T> {
         })
     }
 
-    /// Drops the newest item of the longest line, if this line has at least two items more than the line of
-    /// `namespace`. Returns whether an item was dropped.
+    /// Drops the newest item of the longest line, if this line has at least two items more than the line of `namespace`.
+    /// Returns whether the queue dropped an item.
     fn make_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
         let longest =

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::watch::{Lenient, background_backoff, is_transient};
 
-/// The capacity of the cache of roots. A full cache is emptied.
+/// The capacity of the cache of roots. The operator empties a full cache.
 const CAPACITY: usize = 4096;
 
 /// The maximum length of a chain of controllers. The search needs a limit, because owner references can form a cycle.
@@ -39,7 +39,6 @@ pub(crate) struct OwnerRef {
 }
 
 impl OwnerRef {
-    /// The controller of an object, if it has one.
     pub(crate) fn of(object: &impl ResourceExt) -> Option<Self> {
         let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
         Some(Self {

@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{api::ClearanceSpec, images::Signs};
 
-/// The cached objects of one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(super) clearance: Option<Arc<ClearanceSpec>>,
@@ -68,13 +67,12 @@ impl PodCache {
             .collect()
     }
 
-    /// A pod and the clearance of its namespace.
     pub(super) fn pod(&self, key: &PodKey) -> Option<(&Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get(&key.namespace)?;
         Some((namespace.pods.get(&key.name)?, namespace.clearance.as_ref()))
     }
 
-    /// A pod and the clearance of its namespace. The caller can change the notes of the pod.
+    /// Like [`Self::pod`]. The caller may change only the notes of the pod.
     pub(crate) fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get_mut(&key.namespace)?;
         Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))
@@ -214,7 +212,11 @@ mod tests {
             cache.set_pod(&pod(&[], deleted));
             let (pod, _) = cache.pod_mut(&key)?;
             let taken = pod.take_done(gone, now);
-            assert_eq!(taken.is_none(), pod.notes().unanswered.is_some(), "it is taken once");
+            assert_eq!(
+                taken.is_none(),
+                pod.notes().unanswered.is_some(),
+                "the notes keep a confirmed request"
+            );
             taken
         };
         assert!(asked(false, false).is_none(), "the pod did not change");

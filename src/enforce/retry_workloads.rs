@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(
             after("12", &sidecar),
             [(Group::All, RETRY_DELAYS.len())],
-            "the retry after the start is one of them"
+            "the retry after the start has the time of one of them"
         );
         assert_eq!(scheduled(vec![start("12"), start("12")]), [started], "the watch listed again");
         let new = Event::Apply(clearance(&spec("", &none)));

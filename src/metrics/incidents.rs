@@ -89,7 +89,6 @@ pub struct IncidentMetrics {
 }
 
 impl IncidentMetrics {
-    /// Registers the gauges.
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "incident_escalation_tier",

@@ -61,7 +61,7 @@ pub struct Pod {
     pub created: Tick,
     /// The end of the grace period, if the pod is being deleted.
     pub ends_at: Option<Tick>,
-    /// Whether the operator no longer retries the release of the pod. This is possible only without
+    /// Whether the operator no longer retries the release of the pod. The value is true only in a model without the guard
     /// [`super::guard::Guard::Retry`].
     pub given_up: bool,
     pub witness: PodWitness,
@@ -90,7 +90,7 @@ pub enum Role {
     Standby,
     /// The operator has the Lease.
     Leading,
-    /// The operator lost the Lease during a pause and continues. This is possible only without
+    /// The operator lost the Lease during a pause and continues. This role exists only in a model without the guard
     /// [`super::guard::Guard::LeaseWatched`].
     Stale,
 }
@@ -211,7 +211,6 @@ impl State {
         self.written.len() - 1
     }
 
-    /// Whether an operator leads.
     pub fn is_led(&self) -> bool {
         self.operators.iter().any(|operator| operator.role == Role::Leading)
     }

@@ -7,10 +7,10 @@
 //!                                                └─ HandBack ─► patch: remove the label; a manager resumes the Job
 //! ```
 //!
-//! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. A suspended Job
-//! without the label was suspended by its user, and stays suspended. Some Jobs have a manager: a queue or a controller
-//! suspends and resumes them. Assent suspends such a Job only if the Job lost its clearance while it ran. Before
-//! that, Assent holds the pods of the Job.
+//! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. Without the label,
+//! a user suspended the Job, so it stays suspended. Some Jobs have a manager: a queue or a controller that suspends and
+//! resumes them. Assent suspends such a Job only if the Job loses its clearance while it runs. If the Job is not cleared
+//! from the start, Assent holds its pods instead.
 
 mod decide;
 mod object;
@@ -103,7 +103,7 @@ struct JobSuspender {
     events: EventEmitter,
     known: BTreeMap<String, HashMap<Key, Job>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// Whether every clearance was received. Then a namespace without an entry has no clearance.
+    /// Whether this task has every clearance. If so, a namespace without an entry has no clearance.
     has_all: bool,
     timers: Timers<Timestamp, Key>,
     pool: Pool<Key, (JobChange, Patched)>,

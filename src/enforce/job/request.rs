@@ -18,7 +18,6 @@ use crate::{
     watch::{Lenient, is_transient, retry_delay},
 };
 
-/// The result of a patch.
 pub(super) enum Patched {
     /// The object after the patch.
     Is(Job),

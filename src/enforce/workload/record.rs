@@ -194,7 +194,6 @@ pub(super) async fn write_record(
     }
 }
 
-/// Deletes the record of `root`, if there is one.
 pub(super) async fn delete_record(
     client: &Client,
     namespace: &str,

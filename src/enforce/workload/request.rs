@@ -44,10 +44,10 @@ const MAX_CONTESTS: u32 = 3;
 pub(super) enum WorkloadResult {
     Stopped(StopRequest, StoppedWorkload),
     AlreadyStopped,
-    /// The workload cannot be stopped. The root is `Some` if the reason is [`MAX_CONTESTS`] starts by another user.
+    /// The operator cannot stop the workload. The root is `Some` if the cause is [`MAX_CONTESTS`] starts by another user.
     NotSupported(StopRequest, Option<OwnerRef>),
     Started(Arc<str>, StoppedWorkload),
-    /// The workload was not started, because this clearance does not clear its pods.
+    /// The operator did not start the workload, because this clearance does not clear its pods.
     NotCleared(Arc<str>, StoppedWorkload, Option<Arc<ClearanceSpec>>),
     /// Another user changed or deleted the workload, so the operator does not start it.
     LeftAlone(Arc<str>, StoppedWorkload),
