@@ -32,7 +32,6 @@ fn bound(system: &str) -> String {
     )
 }
 
-/// The pod's own grace period.
 fn own(pod: &str) -> String {
     format!("{pod}.spec.?terminationGracePeriodSeconds.orValue(30)")
 }

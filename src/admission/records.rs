@@ -64,7 +64,6 @@ fn stamp(kind: &str, resource: &'static [&'static str], field: &str, condition: 
     mutating(&format!("assent-{kind}-stamp"), &scope, &conditions, patch, "Never")
 }
 
-/// Whether the person in `field` is the user of the request.
 fn is_requester(field: &str) -> String {
     format!(
         "object.spec.?{field}.?user.orValue('') == request.userInfo.username && object.spec.?{field}.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?{field}.?uid.orValue('') == request.userInfo.?uid.orValue('')"

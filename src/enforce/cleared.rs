@@ -36,7 +36,6 @@ pub(super) fn cleared<'a>(
     cleared_version(clearance, &pod.system, pod.runtime.as_ref().ok()?, now)
 }
 
-/// The version of `system` that is cleared at `now` and has this runtime.
 pub(super) fn cleared_version<'a>(
     clearance: &'a ClearanceSpec,
     system: &str,

@@ -49,7 +49,6 @@ impl Life {
     }
 }
 
-/// The next step for the deadline of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
     Stays,

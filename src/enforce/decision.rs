@@ -10,13 +10,21 @@ pub(crate) enum PodDecision {
     Keep(KeepReason),
     /// The pod stays gated.
     Hold(HoldReason),
-    /// The operator removes the gate.
-    Release { reason: ReleaseReason, action: Action },
-    /// The operator stops the pod or its workload.
-    Stop { reason: StopReason, action: StopAction },
+    Release {
+        reason: ReleaseReason,
+        action: Action,
+    },
+    Stop {
+        reason: StopReason,
+        action: StopAction,
+    },
     /// The operator decides again at the instant `at`. `lost_since` is `None` if the pod is cleared. Otherwise, the pod
     /// must stop.
-    Revisit { reason: RevisitReason, lost_since: Option<Timestamp>, at: Timestamp },
+    Revisit {
+        reason: RevisitReason,
+        lost_since: Option<Timestamp>,
+        at: Timestamp,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +107,6 @@ pub(crate) enum RevisitReason {
 }
 
 impl PodDecision {
-    /// The request about the pod, if the decision needs one.
     pub(crate) fn into_action(self) -> Option<Action> {
         match self {
             Self::Keep(KeepReason::Cleared { deadline }) => deadline.map(Action::Bound),

@@ -48,7 +48,6 @@ impl From<String> for Note {
     }
 }
 
-/// Puts Events into the queue.
 #[derive(Clone)]
 pub(super) struct EventEmitter {
     queue: Arc<FairQueue<PendingEvent>>,

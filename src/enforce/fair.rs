@@ -20,7 +20,6 @@ use tokio::{
 
 use crate::lock::lock;
 
-/// A queue with a separate line of items for each namespace.
 pub(super) struct FairQueue<T> {
     lines: Mutex<Lines<T>>,
     changed: Notify,

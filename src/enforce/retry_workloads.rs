@@ -89,7 +89,6 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
 /// A group of workloads in one namespace. The operator makes the controllers of these workloads retry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
-    /// The workloads of one system.
     System(String),
     All,
 }

@@ -27,7 +27,6 @@ use crate::{
 /// The field manager of the pod counts. The other fields of a status have another manager.
 const MANAGER: &str = "assent-census";
 
-/// The number of systems in one page of a list.
 const PAGE: u32 = 100;
 
 /// The maximum number of controllers of held pods that a count records for the condition `PodsHeld`.

@@ -51,7 +51,6 @@ pub enum Transition {
     Decide(Who),
     /// The request arrives at the API server.
     Arrive(Who),
-    /// A disruption budget refuses the request.
     BudgetRefuses(Who),
 }
 

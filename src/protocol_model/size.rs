@@ -15,7 +15,6 @@ pub enum Time {
     Prompt,
 }
 
-/// A step that people take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     Approve,

@@ -84,11 +84,8 @@ pub struct PodWitness {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The process of the operator does not run.
     Down,
-    /// The operator waits for the Lease.
     Standby,
-    /// The operator has the Lease.
     Leading,
     /// The operator lost the Lease during a pause and continues. This role exists only in a model without the guard
     /// [`super::guard::Guard::LeaseWatched`].
@@ -115,7 +112,6 @@ pub struct Operator {
     pub replacement: Option<Replacement>,
 }
 
-/// A request about the pod with this `uid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     pub uid: u8,

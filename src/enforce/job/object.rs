@@ -32,7 +32,6 @@ pub(super) struct Key {
     pub(super) name: String,
 }
 
-/// The fields of a Job or `CronJob` that decisions read.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) uid: String,
@@ -48,7 +47,6 @@ pub(super) struct Job {
     /// Whether the object has the label of a suspension by Assent. If a Job with the label runs, another user resumed
     /// it.
     pub(super) labelled: bool,
-    /// Whether the Event about the current state was sent.
     pub(super) event_sent: bool,
 }
 
@@ -72,7 +70,6 @@ fn is_applied_by_others(entries: &[ManagedFieldsEntry]) -> bool {
     !own.is_empty() && others.iter().any(|entry| entry.operation.as_deref() == Some("Apply"))
 }
 
-/// A kind that has a pod template and can be suspended.
 pub(super) trait Suspendable:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
 {

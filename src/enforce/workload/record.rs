@@ -33,7 +33,6 @@ use crate::{
     watch::Lenient,
 };
 
-/// The state of a workload before it was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum PreviousState {
@@ -136,7 +135,6 @@ fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     })
 }
 
-/// Whether `clearance` clears the pod template of `object`.
 pub(super) fn template_is_cleared(
     root: &OwnerRef,
     object: &DynamicObject,
