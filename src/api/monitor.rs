@@ -376,8 +376,8 @@ pub struct MonitorStatus {
     pub breach: Option<OpenBreach>,
 
     /// Last incident that the operator opened for this monitor. The field stays after the breach is over. While this
-    /// incident is open, a later breach opens no other incident, unless it must hold the system and this incident does not
-    /// hold it. Absent before the first incident.
+    /// incident is open, a later breach opens no other incident. The exception is a breach that must hold all versions,
+    /// while this incident does not hold all of them. Absent before the first incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_incident: Option<OpenedIncident>,
 
