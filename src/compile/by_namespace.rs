@@ -1,4 +1,4 @@
-//! A map from namespaces to the state that one step of the compile keeps between compiles.
+//! A map from namespaces to state that one step of a compile keeps for the next compile.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use crate::lock::lock;
 
-/// The state of a step, by namespace. The queue compiles each namespace in one task at a time. So a task can take the
-/// state out, change it without a lock, and put it back.
+/// The state by namespace. The queue runs at most one task for a namespace. So a task can take the state out, change it
+/// without a lock, and put it back.
 #[derive(Debug)]
 pub struct ByNamespace<T>(Mutex<HashMap<String, T>>);
 
@@ -19,7 +19,6 @@ impl<T> Default for ByNamespace<T> {
 }
 
 impl<T: Default> ByNamespace<T> {
-    /// Takes the state of `namespace` out of the map. A new namespace has the default state.
     pub fn take(&self, namespace: &str) -> T {
         self.lock().remove(namespace).unwrap_or_default()
     }

@@ -1,5 +1,4 @@
-//! Computes the Clearance of a namespace and the statuses of its objects at an instant. The input is the cached
-//! objects.
+//! Computes the Clearance and the statuses of one namespace at a given time, from the cached objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,26 +33,25 @@ use crate::{
     },
 };
 
-/// The result of a compile.
 #[derive(Debug)]
 pub struct Compiled {
-    /// `None` if the namespace has no mode label, no system, no version and no running grace period.
+    /// `None` if the namespace has no mode label, no system, no version, and no deleted system in its grace period.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
-    /// The next time at which the result changes even if no fact changes, such as the end of an approval.
+    /// The next time at which the result can change although no object changes, such as the end of an approval.
     pub revisit: Option<Timestamp>,
 }
 
-/// The `notAfter` of a version whose clearance has no end. The field always has a value, because the CEL
-/// policies compare it with a time.
+/// The `notAfter` of a version whose clearance has no end. The field always has a value, because the admission policies
+/// compare it with the current time.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
     compile_within(Room::Everything, namespace, governance, facts, now)
 }
 
-/// Compiles at most the part of the Clearance that `room` allows. The caller reduces `room` after a refusal by the API
-/// server.
+/// Compiles only the part of the Clearance that `room` allows. The caller reduces `room` after the API server refused a
+/// larger Clearance.
 pub fn compile_within(
     room: Room,
     namespace: &str,
@@ -64,8 +62,8 @@ pub fn compile_within(
     let overrides = overrides::overrides(facts);
     let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
-    // The budget for expressions is limited, so the versions in the current Clearance are judged first.
-    // Otherwise, a flood of versions with expensive expressions could withhold these versions.
+    // All versions share one budget for expressions. The versions in the current Clearance are judged first, so that a
+    // flood of new versions cannot use up the budget and withhold running versions.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
     let mut judge = |version| judge_version(namespace, facts, (&records, &mut budget), version, now);
@@ -103,14 +101,14 @@ pub fn compile_within(
     }
 }
 
-/// Whether the version is cleared in the current Clearance.
+/// Whether the current Clearance has the version.
 fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     let entry = before(facts).and_then(|systems| systems.get(&version.spec.system));
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
-/// The next time at which a system is decommissioned or one of its reviews becomes overdue. Both events change the
-/// status of the system even if the system has no version.
+/// The next time at which a system is decommissioned, or a review of its risks or documents becomes overdue. Both change
+/// the status of the system even if the system has no version.
 fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
     let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
     let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
@@ -118,8 +116,8 @@ fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> 
     due.chain(ends).filter(|time| *time > now).min()
 }
 
-/// The time at which the namespace got its current mode and scope. The time has whole seconds, because it is compared
-/// with the `creationTimestamp` of pods.
+/// The time at which the namespace got its current mode and scope, in whole seconds like the `creationTimestamp` of the
+/// pods with which Assent compares this time.
 fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
@@ -227,7 +225,6 @@ fn begun(held_by: BTreeMap<String, Option<Timestamp>>, now: Timestamp) -> BTreeS
         .collect()
 }
 
-/// The state of a required assessment, as the status of a version shows it.
 fn requirement(finding: &Finding<'_>) -> RequirementStatus {
     let required = finding.required;
     let measured = finding.decided.as_ref().map(|(measured, _)| measured);
@@ -251,7 +248,7 @@ fn requirement(finding: &Finding<'_>) -> RequirementStatus {
     }
 }
 
-/// The systems that could have an entry in the Clearance, each with its priority.
+/// The systems that could get an entry in the Clearance, each with its priority.
 fn places<'a>(
     facts: &'a NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
@@ -260,8 +257,7 @@ fn places<'a>(
     let before = before(facts);
     let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
     let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
-    // If the current Clearance has a cleared version, pods of this version can run now, even if this compile
-    // withholds the version.
+    // Pods of a version in the current Clearance can run now, even if this compile withholds the version.
     let runs = |entry: &SystemClearance| !entry.cleared.is_empty() || is_in_grace(entry, now);
     let of_facts = facts.systems.values().map(|system| {
         let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
@@ -288,12 +284,12 @@ fn places<'a>(
     of_facts.chain(gone).collect()
 }
 
-/// The systems of the current Clearance.
+/// The entries of the current Clearance, by system.
 fn before(facts: &NamespaceFacts) -> Option<&BTreeMap<String, SystemClearance>> {
     facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
 }
 
-/// The end of the grace period of pods whose version lost its clearance at `lost_at`.
+/// The end of the grace period of the pods of a system that lost a clearance at `lost_at`.
 fn end_of_grace(entry: &SystemClearance, lost_at: Timestamp) -> Timestamp {
     lost_at + Duration::from_secs(entry.on_loss.grace_period_seconds.into())
 }
@@ -302,8 +298,7 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
     entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
 }
 
-/// The cleared versions, as candidates for a place in the Clearance. [`allot`] selects the candidates that
-/// fit.
+/// The cleared versions. [`allot`] selects the ones that fit into the Clearance.
 fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let candidate = |(name, judged): (&&str, &Judged)| {
@@ -327,7 +322,6 @@ fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) ->
     cleared.filter_map(candidate).collect()
 }
 
-/// Withholds the versions that do not fit into the Clearance.
 fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capacity>) {
     for (name, capacity) in refused {
         if let Some(judged) = judged.get_mut(name.as_str()) {
@@ -336,8 +330,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Adds an entry for each existing system that `allotment` selected: its cleared versions, newest first, and
-/// its `onLoss` terms. Returns the next time at which the terms of a system can change.
+/// Adds an entry for each existing system in `allotment`: its cleared versions, newest first, and its `onLoss`. Returns
+/// the next time at which the `onLoss` of a system can change.
 fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,
@@ -392,8 +386,8 @@ fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
 }
 
-/// Records the instant at which a system lost a cleared version. The grace period of the version's pods starts at this
-/// instant. The entry of a deleted system stays until its grace period ends. Returns the earliest end of such an entry.
+/// Records `now` as the time of loss for each system that lost a cleared version. The grace period of its pods starts at
+/// this time. A deleted system keeps its entry until its grace period ends. Returns the earliest of these ends.
 fn remember_losses(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,

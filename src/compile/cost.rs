@@ -5,87 +5,87 @@
 //!            worst case: almost equal, so every field of each is compared
 //! ```
 //!
-//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds this
-//! limit. So the API server could refuse a cleared pod, if its system has too many or too large versions.
-//! [`bound`] is an upper bound of the cost. The constants below come from measurements of the expression in
-//! `admission/cel/matches.cel`, increased by at least half. The test
-//! `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the constants on a real API server.
+//! The API server refuses a request if a CEL expression costs more than 1,000,000. So it could refuse a cleared pod whose
+//! system has too many or too large versions. [`bound`] is an upper bound of the cost.
+//!
+//! The constants come from measurements of the expression in `admission/cel/matches.cel`, increased by at least half. The
+//! end-to-end test `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks them on a real API server.
 
 use crate::{
     api::{Container, Patterns, Runtime, Trusted, TrustedContainer, Volume},
     policy::patterns,
 };
 
-/// The limit of the API server for one expression.
+/// The maximum cost of one expression in the API server.
 pub const LIMIT: u64 = 1_000_000;
 
-/// The fixed costs of a version and of a container.
+/// The cost of comparing a version, apart from its containers and volumes.
 const PER_VERSION: u64 = 340;
+
+/// The cost of comparing a container, apart from its lists.
 const PER_CONTAINER: u64 = 640;
 
-/// The cost of a search by name in a list, for each item in the list.
+/// The cost of a search by name in a list, for each item of the list.
 const PER_ITEM: u64 = 16;
 
-/// The cost of one check whether a variable is in the list of those that may vary. Some checks of mounts and
-/// volumes cost as much.
+/// The cost of checking whether a variable is in the list `mayVary.env`. Some checks of mounts and volumes cost the same.
 const PER_VARYING: u64 = 28;
 
-/// The cost of a comparison of a variable's name with one trusted prefix.
+/// The cost of comparing a variable's name with one prefix in `envPrefixes` of a trusted sidecar.
 const PER_PREFIX: u64 = 8;
 
-/// The cost of a source of a projected volume. See [`parts`] for other volumes.
+/// The cost of one source of a projected volume. [`parts`] states the cost of other volumes as a number of such sources.
 const PER_SOURCE: u64 = 80;
 
-/// The cost of one position of the three lists of a container, for a version with placeholders.
+/// For a version with placeholders: the cost of comparing the command, arguments and variables at one list index.
 const PER_POSITION: u64 = 72;
 
-/// The additional cost of a variable and of a mount, for a version with placeholders.
+/// For a version with placeholders: the additional cost of each variable and each mount.
 const PER_PATTERN_ITEM: u64 = 64;
 
-/// The number of characters of the longest name of a claim.
+/// The maximum length of the name of a volume claim, in characters.
 const LONGEST_NAME: u64 = 253;
 
-/// The assumed number of variables with a trusted prefix in a trusted container.
+/// The assumed number of variables with a prefix in `envPrefixes`, in one trusted container of a pod.
 const PREFIXED: u64 = 32;
 
-/// The sizes of a container. They determine the cost of its comparison.
+/// The sizes of a container that determine the cost of its comparison.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     env: u64,
     varying: u64,
     prefixes: u64,
     mounts: u64,
-    /// The total length of the arguments, commands and other lists. Each of these lists is compared as a
-    /// whole.
+    /// The total number of items of the lists that the expression compares as a whole, such as the arguments.
     items: u64,
 }
 
-/// The sizes of a runtime. They determine the cost of its comparison.
+/// The sizes of a version's runtime that determine the cost of its comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     containers: Vec<Counts>,
     init_containers: Vec<Counts>,
     volumes: u64,
     sources: u64,
-    /// The number of host aliases, name servers and search domains of the runtime.
+    /// The number of host aliases, name servers and search domains.
     names: u64,
     patterns: PatternCosts,
 }
 
-/// The numbers that determine the cost of a version with placeholders. All are 0 for a version without placeholders.
+/// The additional costs of a version with placeholders. All are 0 for a version without placeholders.
 #[derive(Clone, Copy, Debug, Default)]
 struct PatternCosts {
-    /// The number of positions of the longest list.
+    /// The length of the longest list among the commands, arguments and variables of all containers.
     positions: u64,
-    /// The cost of comparing each pattern once with the longest text.
+    /// The cost of matching each pattern once with the longest text.
     texts: u64,
-    /// The cost of comparing the other texts once.
+    /// The cost of comparing all commands, arguments and values of variables once.
     literals: u64,
-    /// The cost of comparing one name with the pattern of a volume name.
+    /// The cost of matching one name with the pattern of a volume name.
     volume: u64,
 }
 
-/// The sizes of the trusted additions. They determine the cost of a comparison.
+/// The sizes of the trusted additions that determine the cost of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Added {
     any: bool,
@@ -155,8 +155,8 @@ impl PatternCosts {
     }
 }
 
-/// The cost of a comparison of a text of `length` characters with a pattern: the product of the lengths, each with a factor
-/// of the API server (`StringTraversalCostFactor` and `RegexStringLengthCostFactor` of cel-go).
+/// The cost of matching a text of `length` characters with a pattern. As in cel-go, it is the product of both lengths,
+/// each with a factor: `StringTraversalCostFactor` (0.1) and `RegexStringLengthCostFactor` (0.25).
 fn pattern_cost(length: u64, pattern: &str) -> u64 {
     (length / 10 + 1) * (pattern.len() as u64 / 4 + 1) + 16
 }
@@ -214,7 +214,7 @@ impl Pod {
     }
 }
 
-/// The maximum cost of comparing one pod with all `versions`. The pod matches one of them.
+/// The maximum cost of comparing a pod with all `versions`, if the pod matches one of them.
 pub fn bound<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> u64 {
     let pod = Pod::of(&versions, added);
     versions.map(|version| version_cost(version, &pod, added)).sum()
@@ -258,7 +258,8 @@ fn patterns_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     containers + times * literals + 2 * volume * pod.volumes
 }
 
-/// The maximum cost of comparing all trusted containers of a pod. `volumes` is the number of volumes of the version.
+/// The maximum cost of comparing all containers of a pod that are trusted additions. `volumes` is the number of volumes
+/// of the version.
 fn added_cost(volumes: u64, added: &Added) -> u64 {
     let one = |c: &Counts| {
         let prefixed = if c.prefixes > 0 { PREFIXED } else { 0 };
@@ -267,10 +268,10 @@ fn added_cost(volumes: u64, added: &Added) -> u64 {
     added.containers.iter().chain(&added.init_containers).map(one).sum()
 }
 
-/// The cost of comparing `c` with a container of the pod. `env` and `mounts` are the numbers of variables and mounts of
-/// the pod's container. `volumes` is the number of volumes of the version.
+/// The cost of comparing the approved container `c` with a container of the pod that has `env` variables and `mounts`
+/// mounts. `volumes` is the number of volumes of the version.
 fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
-    // The expression iterates over the variables once, and a second time if any additions are trusted.
+    // The expression iterates over the variables once. If any additions are trusted, it iterates a second time.
     let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
     let times = if added.any { 2 } else { 1 };
     let mut cost = PER_CONTAINER + c.items + c.env + times * (env * per_variable + 20 * mounts);
@@ -305,8 +306,8 @@ mod tests {
         bound(std::iter::repeat_n(shape, versions), added)
     }
 
-    /// cel-go measured these costs for the expression in `admission/cel/matches.cel`. The versions differ in the last
-    /// variable. Each pod has all variables that may vary and all trusted additions.
+    /// The measured costs come from cel-go and the expression in `admission/cel/matches.cel`. The versions differ in the
+    /// last variable. Each pod has all variables that may vary and all trusted additions.
     #[test]
     fn the_bound_exceeds_every_measured_cost_by_half() {
         for (versions, containers, env, varying, added, measured) in [
@@ -324,8 +325,8 @@ mod tests {
         }
     }
 
-    /// cel-go measured these costs with two containers and two volumes. In the last case, the images of the
-    /// pod have tags beside their digests, and the approved images do not.
+    /// The measured costs come from cel-go, with two containers and two volumes. In the last case, the images of the pod
+    /// have tags beside their digests, and the approved images have no tags.
     #[test]
     fn the_bound_exceeds_the_measured_cost_of_each_volume_source() {
         let claim = serde_json::json!({ "metadata": { "labels": { "a": "b" } }, "spec": {

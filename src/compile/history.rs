@@ -5,8 +5,8 @@
 //!                                         └─ differs ──► SystemHistory: read, compare, append, replace
 //! ```
 //!
-//! A `SystemHistory` also stores the state of the previous compile. So the next operator also records the
-//! changes from a time in which no operator ran.
+//! A `SystemHistory` also stores the state at its last write. So after an outage, the operator records the changes that it
+//! missed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,46 +35,44 @@ use crate::{
     watch::request,
 };
 
-/// The maximum lengths of lists and texts, according to the schema.
+/// The maximum lengths in the schema of `SystemHistory`: of three lists, and of the note of an entry in bytes.
 const ENTRIES: usize = 256;
 const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// The page size with which the operator lists all histories at its start. Pages are small, because each
-/// history can have the maximum size of an object.
+/// The page size with which the operator lists all histories at its start. Pages are small, because a history can be
+/// large.
 const PAGE: u32 = 100;
 
-/// The maximum number of histories that are written after one compile.
+/// The maximum number of histories that the operator writes after one compile.
 const AT_ONCE: usize = 32;
 
-/// The kind of an `ApproverRole`, as history entries write it before the name. Example:
-/// `approverrole/risk-officer`.
+/// The kind in the history entry of an `ApproverRole`, such as `approverrole/risk-officer`.
 const ROLE: &str = "approverrole";
 
 /// The reason of the condition `Cleared` if a version may run without an override.
 const CLEARED: &str = "Cleared";
 
-/// Whether a verdict lets the version run.
 fn is_cleared(verdict: &str) -> bool {
     [CLEARED, CLEARED_BY_OVERRIDE].contains(&verdict)
 }
 
-/// The state of one system, and the details of its next history entries.
+/// The state of one system, and the details for its next history entries.
 #[derive(Default)]
 pub struct Snapshot {
     observed: Observed,
     /// The author of each object on which the verdicts depend, by kind and name, such as `aisystem/scorer`.
     writers: BTreeMap<String, Attribution>,
-    /// The message of the verdict on each version, by the name of the version.
+    /// The message of the verdict on each version, by version.
     messages: BTreeMap<String, Text>,
-    /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] versions.
+    /// The UIDs of all versions of the system, by name. In contrast, `observed` has at most [`VERSIONS`] versions.
     uids: BTreeMap<String, Option<String>>,
-    /// The UIDs of all existing approver roles, by kind and name. Also contains roles that the level does not name.
+    /// The UIDs of all existing approver roles, by kind and name, even of roles that the level does not name.
     roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
-/// The snapshots by system, including systems that do not exist but that a version names.
+/// The snapshots by system. A system that does not exist has a snapshot if a version names it.
 pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
@@ -146,7 +144,7 @@ impl Snapshot {
         self.observed.sources.push(ObservedSource { object, uid, generation });
     }
 
-    /// The changes since `before`: first the causes, then the verdicts.
+    /// The changes since `before`: first the changed objects, then the changed verdicts.
     fn since(&self, before: &Observed, at: Timestamp) -> Vec<HistoryEntry> {
         let verdicts: Vec<_> = self.verdicts(before).collect();
         let altered = !verdicts.is_empty();
@@ -175,8 +173,8 @@ impl Snapshot {
         })
     }
 
-    /// The deletions of the system and its versions. Includes deletions of the level and roles only if a verdict
-    /// changed. A recreated object counts as deleted.
+    /// The deletions of the system and its versions. Deletions of the level and of roles count only if a verdict changed
+    /// (`altered`). A recreated object counts as deleted.
     fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
         let is_same =
             |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
@@ -190,19 +188,19 @@ impl Snapshot {
         gone.map(|object| entry(Change::Deleted, object, at)).collect()
     }
 
-    /// Whether a level or role that is missing from this snapshot was deleted. It can also be missing because the
-    /// changed system or level no longer names it.
+    /// Whether a level or role that is missing in this snapshot was deleted. If not, the system or the level no longer
+    /// names it.
     fn is_deleted(&self, source: &ObservedSource, before: &Observed) -> bool {
         if is_role(source) {
             return self.roles.get(&source.object) != Some(&source.uid);
         }
-        // Without the system, nothing shows whether its level still exists.
+        // If the system is gone too, the snapshot does not show whether its level still exists.
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
-    /// The sources (system, level and roles) that changed since `before`. A source that is not in `before`
-    /// counts too, with three exceptions: in the first snapshot, if the system changed, and, for a role, if
-    /// the level changed. In these cases, the source may have existed before without being named.
+    /// The sources (system, level and roles) that are new or changed since `before`. A new source does not count in the
+    /// first snapshot, or if the system changed. A new role does not count if the level changed. In these cases, only
+    /// the reference to the source is new.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);
@@ -216,7 +214,7 @@ impl Snapshot {
         })
     }
 
-    /// Whether the system itself changed. A changed system can name another level with other roles.
+    /// Whether the system itself changed. A changed system can name another level, and so other roles.
     fn system_changed(&self, before: &Observed) -> bool {
         let system = before.sources.iter().find(|source| is_system(source));
         system.is_some_and(|before| self.source_of(&before.object).is_some_and(|now| now != before))
@@ -263,7 +261,7 @@ fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
 }
 
-/// The fingerprint of the last written state of each system, by the name of the system.
+/// The fingerprint of the last written state of each system, by system.
 type Written = BTreeMap<String, u64>;
 
 /// The fingerprints of all histories that this operator read or wrote, by namespace.
@@ -274,7 +272,7 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Records the changes in `namespace` since the previous compile. Returns whether more histories are due. Writes at
+    /// Records the changes in `namespace` since the previous call. Returns whether more histories are due. Writes at
     /// most [`AT_ONCE`] histories, so that a user with many systems does not delay the next compile of the namespace.
     pub async fn record(
         &self,
@@ -286,7 +284,7 @@ impl Histories {
         self.listed.get_or_try_init(|| self.list(client)).await?;
         let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
         let mut written = self.written.take(namespace);
-        // A deleted system has a history but no facts. An empty snapshot records its deletion.
+        // A deleted system has a history but no snapshot. An empty snapshot records its deletion.
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
         }
@@ -329,19 +327,18 @@ impl Histories {
         }
     }
 
-    /// Drops the fingerprints of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.written.forget(namespace);
     }
 }
 
-/// Whether the system has a history already, or needs one now because it has a version.
+/// Whether the system already has a history, or needs one because it has a version.
 fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
     written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }
 
-/// Adds the changes to the history. The write names the resource version that was read, so a former leader
-/// cannot overwrite newer entries.
+/// Adds the changes to the history. The write names the resource version of the read, so a former leader cannot overwrite
+/// newer entries.
 async fn append(
     api: &Api<SystemHistory>,
     name: &str,
@@ -365,7 +362,6 @@ async fn append(
     }
 }
 
-/// Appends `entries`, and drops the oldest entries beyond the limit.
 fn extend(history: &mut SystemHistorySpec, entries: Vec<HistoryEntry>) {
     history.entries.extend(entries);
     let excess = history.entries.len().saturating_sub(ENTRIES);

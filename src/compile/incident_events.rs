@@ -1,8 +1,8 @@
-//! The Events and gauges about incidents.
+//! Computes the Events and gauges about incidents.
 //!
 //! ```text
 //!  stored status ─┐                                     ┌─► Paused, IncidentOpened
-//!  this status ───┴─► new, next tier, missed deadline ──┼─► IncidentEscalated
+//!  new status ────┴─► new, next tier, missed deadline ──┼─► IncidentEscalated
 //!                     or missed review                  └─► DeadlineMissed, ReviewMissed
 //! ```
 
@@ -20,31 +20,30 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of Events about incidents in one compile. Without this limit, a user who may deploy
-/// could cause a flood of Events, because such users can open incidents.
+/// The maximum number of Events about incidents in one compile. Any user who may deploy can also open incidents, and
+/// without this limit could cause a flood of Events.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of series of one gauge for the incidents of one namespace.
 const GAUGES: usize = 64;
 
-/// The warning in the Event about a hold. A hold stops pods, and their logs are lost with them.
+/// The warning in the Event about a hold. A hold stops pods, and the logs of a stopped pod are lost.
 const SAVE_LOGS: &str =
     "save the logs before the pods end, because authorities may need them (EU AI Act article 73(6))";
 
-/// An incident with its new status.
 struct Told<'a> {
     namespace: &'a str,
     incident: &'a CachedIncident,
+    /// The new status. `incident` has the stored status.
     status: &'a IncidentStatus,
 }
 
-/// The Events about the differences between the stored statuses and `statuses`: at most [`AT_ONCE`], with the most
-/// important first.
+/// The Events about the differences between the stored statuses and `statuses`, at most [`AT_ONCE`].
 pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))
         .collect();
-    // Incidents that hold versions come first. So a flood of harmless incidents does not hide them.
+    // Incidents with a hold come first, so that a flood of harmless incidents does not hide them.
     events.sort_by_key(|(rank, ..)| *rank);
     events.truncate(AT_ONCE);
     let announcement = |(_, (reason, action, text), incident): (_, (&str, &str, String), &CachedIncident)| {
@@ -87,7 +86,7 @@ fn told<'a>(
 }
 
 impl<'a> Told<'a> {
-    /// Reason, action and text of the Events about the incident.
+    /// The reason, action and text of each Event about the incident.
     fn events(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> + use<'a> {
         let stored = self.incident.status.as_ref();
         let (tier, missed) = stored.map_or((0, 0), |stored| (stored.tier, stored.missed));
@@ -134,7 +133,7 @@ impl<'a> Told<'a> {
         format!("; see: kubectl assent incident show {} -n {}", self.incident.name, self.namespace)
     }
 
-    /// The order of the incidents: first those that hold versions, then those with the highest tier.
+    /// Sorts incidents with the effect `Hold` first, and then the highest tier of escalation first.
     fn rank(&self) -> (bool, std::cmp::Reverse<u32>) {
         (self.incident.spec.effect == IncidentEffect::None, std::cmp::Reverse(self.status.tier()))
     }

@@ -27,13 +27,13 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The maximum number of held versions in the message of an incident.
+/// The maximum number of held versions that a message lists.
 const SHOWN_VERSIONS: usize = 16;
 
-/// The reason of the condition `Reviewed` if people did not review the incident in time.
+/// The reason of the condition `Reviewed` if no review was complete in time.
 pub const REVIEW_MISSED: &str = "ReviewMissed";
 
-/// The reason of the condition `Handled` after the escalation reached a tier.
+/// The reason of the condition `Handled` if nobody handled the incident, and its escalation reached a tier.
 const ESCALATED: &str = "Escalated";
 
 /// The content of a condition: type, status, reason and message.
@@ -76,7 +76,7 @@ pub fn of_incident(
     }
 }
 
-/// The next time after `now` at which the status of an incident changes.
+/// The next time after `now` at which the status of an incident can change.
 pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -> Option<Timestamp> {
     let times = incidents.all().flat_map(|incident| {
         let level = level(facts, incident);
@@ -89,8 +89,8 @@ pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -
     times.filter(|time| *time > now).min()
 }
 
-/// The incident that the decision names, if its digest and system equal those in the decision. Otherwise, the
-/// reason and message of the condition `Counted`.
+/// The incident that the decision names, if it has the digest and the system in the decision. Otherwise, the reason and
+/// message of the condition `Counted` of the decision.
 pub fn named_incident<'a>(
     approval: &Cached<Approval>,
     facts: &'a NamespaceFacts,
@@ -149,7 +149,6 @@ pub fn review(
     (effect.code(), message)
 }
 
-/// The level of the system of the incident, if both exist.
 fn level<'a>(facts: &'a NamespaceFacts, incident: &RecordedIncident<'_>) -> Option<&'a RiskLevelSpec> {
     let system = facts.systems.get(&*incident.spec.system)?;
     facts.levels.get(&system.spec.risk_level).map(|level| &level.spec)

@@ -1,4 +1,4 @@
-//! The judgement of a version, with the words of its `Cleared` condition.
+//! The judgement of a version, and the texts of its conditions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// A clearance that ends soon.
+/// The end of a clearance within the next 30 days.
 #[derive(Clone, Debug)]
 pub struct UpcomingEnd {
     pub notice: Notice,
-    /// The verdict after the end.
+    /// The verdict at the end. Its reasons say what people must renew.
     pub then: Verdict,
 }
 
-/// The judgement of a version, with the data for its status and its Clearance entry.
+/// The judgement of a version. Contains all data for its status and its Clearance entry.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub system: String,
@@ -32,20 +32,19 @@ pub struct Judged {
     pub effects: BTreeMap<String, ApprovalEffect>,
     /// The state of each required assessment.
     pub requirements: Vec<RequirementStatus>,
-    /// The effect of each assessment of the content, by the name of the assessment.
+    /// The effect of each assessment that names the digest of the version, by assessment.
     pub assessments: BTreeMap<String, AssessmentEffect>,
-    /// The effect of each decision to resume the content, by the name of the decision.
+    /// The effect of each decision to resume the version after an incident, by the name of the decision.
     pub resumes: BTreeMap<String, ResumeEffect>,
-    /// The names of the incidents that hold the version, at most [`INCIDENT_NAMES`].
+    /// The names of the incidents that hold the version, at most [`INCIDENT_NAMES`](crate::policy::INCIDENT_NAMES).
     pub held_by: BTreeSet<String>,
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
-    /// The requirements that the version does not meet and that an override waives.
+    /// The unmet requirements that an override waives.
     pub waived: Vec<Waived>,
-    /// The end of each granted override of the version, or the reason why the override has no effect. The key
-    /// is the name of the override.
+    /// The end of each granted override, or the reason why it has no effect on the version, by override.
     pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
-    /// The name of the first open incident that concerns the version. A closing by the opener does not count.
+    /// The name of the first open incident about the version. An incident that only its opener closed is open.
     pub open_incident: Option<String>,
 }
 
@@ -65,7 +64,7 @@ impl Judged {
         }
     }
 
-    /// The overrides that waive requirements, with these requirements.
+    /// The end of the message: each override with the requirement that it waives. Empty without overrides.
     fn waivers(&self) -> String {
         let waived =
             self.waived.iter().map(|waived| format!("override/{} waives: {}", waived.by, waived.reason));
@@ -79,14 +78,13 @@ impl Judged {
         shorten(plain(&reasons.iter().map(text).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
     }
 
-    /// The reason and message of the `ClearanceExpiring` condition.
+    /// The reason and message of the `ClearanceExpiring` condition, or `None` if the clearance does not end soon.
     pub fn expiring(&self, namespace: &str, name: &str) -> Option<(&'static str, String)> {
         let (ending, end) = (self.ending.as_ref()?, self.not_after?);
         let then = self.remedies(ending.then.reasons(), namespace, name);
         Some((ending.notice.reason(), format!("{name} may run until {end}, but not after that: {then}")))
     }
 
-    /// The hold of `incident` on this version.
     pub fn hold_of(&self, incident: &str) -> Option<&Hold> {
         self.verdict.reasons().iter().find_map(|reason| match reason {
             Reason::Held(hold) if hold.incident == incident => Some(hold),

@@ -6,15 +6,16 @@
 //!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
 //!  ModelVersion namespace     │                               ├► statuses (server-side apply)
 //!  Approval, Assessment       │
-//!  Incident, Override         │
-//!  RiskLevel              the instant of the next expiry
-//!  TrustedSidecar, ApproverRole
+//!  Incident, IncidentNote     │
+//!  Override, Monitor      the time of the next expiry
+//!  RiskLevel, ApproverRole
+//!  TrustedSidecar
 //!  Namespace, Clearance
 //!  NetworkPolicy, claims (if expressions may read them)
 //! ```
 //!
-//! Each compile waits for the first list of every kind that it reads. A Clearance from incomplete facts would stop
-//! approved pods.
+//! A compile waits for the first list of every kind that it reads. With an incomplete cache, the Clearance would lack
+//! approved versions, and the operator would stop their pods.
 
 mod by_namespace;
 pub(crate) mod clearance;
@@ -96,24 +97,24 @@ pub enum Error {
     },
 }
 
-/// The maximum number of namespaces whose objects are written at the same time.
+/// The maximum number of namespaces whose objects the operator writes at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The maximum wait before the next compile of a namespace. Timers cannot wait for years.
+/// The maximum delay of a scheduled compile, because a timer of tokio cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time usually uses
-/// at most a third of a processor. The queue limits the pause to one second.
+/// The minimum pause after a compile, as a multiple of its duration. So a large namespace that changes all the time
+/// usually uses at most a third of one processor. The queue limits the pause to one second.
 const REST: u32 = 2;
 
-/// The pause before the next attempt if the first list of a kind that an expression reads is not complete yet.
+/// The delay before the next attempt, if the operator has not yet listed a kind that a requirement's expression reads.
 const LISTS: Duration = Duration::from_secs(1);
 
-/// The maximum number of Events about failing results in one compile. Without this limit, a user who may
-/// deploy could cause a flood of Events, because such users can record results.
+/// The maximum number of Events about failing results in one compile. Any user who may deploy can also record results,
+/// and without this limit could cause a flood of Events.
 const FAILING_AT_ONCE: usize = 16;
 
-/// The minimum interval between two counts of the systems of a level.
+/// The minimum interval between two counts of the systems that use a risk level.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 struct Context {
@@ -125,9 +126,8 @@ struct Context {
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Limits the number of namespaces whose objects are written at the same time. Tasks get their turns in
-    /// the order of their requests. So if clearances of many namespaces end in the same second, the
-    /// Clearances get their turns before the statuses.
+    /// Limits how many namespaces the operator writes at the same time. The semaphore serves waiting tasks in their
+    /// order. So if approvals end in many namespaces at once, all Clearances are written before the statuses.
     turns: Semaphore,
 }
 
@@ -136,7 +136,7 @@ impl Context {
         Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
     }
 
-    /// Reports that another user changed or deleted a Clearance. The admission policies normally refuse such a request.
+    /// Reports that another user changed or deleted a Clearance. The admission policies normally refuse this.
     async fn report_restored(&self, namespace: &str) {
         let note = "another user changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
                     that were created in the meantime";
@@ -147,8 +147,7 @@ impl Context {
 
     /// Reports that the API server refused the full Clearance, and stored only a smaller one.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // Drop the prefix with the name of the admission policy. An Event has no space for both the prefix and the
-        // message.
+        // The prefix names the admission policy. An Event has no space for both the prefix and the message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
@@ -170,9 +169,9 @@ impl Context {
         self.publish(&event, &about).await;
     }
 
-    /// Sends one Event for each clearance that reaches the next step of the warning: 30, 14, 7 or 1 days before
-    /// its end. The caller writes the statuses after this call. The statuses record the step, so a later compile
-    /// does not repeat the Event.
+    /// Sends an Event for each version whose clearance ends within 30, 14, 7 or 1 days, once for each of these steps.
+    /// Call this before the statuses are written. A written status records the step, so a later compile sends no
+    /// second Event.
     async fn warn_of_expiry(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
@@ -193,9 +192,8 @@ impl Context {
         }
     }
 
-    /// Sends one Event for each new assessment with an unsigned result that would not meet a requirement, at most
-    /// [`FAILING_AT_ONCE`]. An assessment is new while it has no status. The caller writes the statuses after this
-    /// call, so a later compile does not repeat the Event.
+    /// Sends an Event for each new assessment with an unsigned result that would not meet a requirement. An assessment
+    /// is new while it has no status. Call this before the statuses are written.
     async fn warn_of_failing(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         for name in statuses.failing.iter().take(FAILING_AT_ONCE) {
             let counted = statuses.assessments.get(name).and_then(|status| status.conditions.first());
@@ -214,8 +212,8 @@ impl Context {
         }
     }
 
-    /// Sends the Events about incidents. The caller writes the statuses after this call, so a later compile does not
-    /// repeat the Events.
+    /// Sends the Events about incidents that the stored statuses do not show yet. Call this before the statuses are
+    /// written.
     async fn tell_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.incidents.set(namespace, incident_events::gauges(namespace, facts, statuses));
         for announcement in incident_events::begun(namespace, facts, statuses) {
@@ -229,8 +227,8 @@ impl Context {
         }
     }
 
-    /// Sends one Event for each override that people granted, or whose review is due or missed. The caller writes the
-    /// statuses after this call, so a later compile does not repeat the Event.
+    /// Sends an Event when people granted an override, when its review is due, and when they missed the review. Call
+    /// this before the statuses are written.
     async fn announce_overrides(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         let (active, reviews) = override_events::counts(facts, statuses);
         self.metrics.overrides(namespace, &active, reviews);
@@ -248,7 +246,7 @@ impl Context {
     }
 }
 
-/// Compiles until `shutdown`. Writes that have begun are finished.
+/// Compiles until `shutdown`, and then waits for the compiles in progress.
 pub(crate) async fn run(
     client: Client,
     variables: BTreeSet<ClusterVariable>,
@@ -274,7 +272,7 @@ pub(crate) async fn run(
 }
 
 impl Context {
-    /// Compiles the object of `key`. After a failure, logs it and returns `None`, so that the queue retries.
+    /// Logs a failure and returns `None` for it, so that the queue retries.
     async fn work(&self, key: Key) -> Option<Outcome> {
         self.index.synced().await;
         let done = match &key {
@@ -310,8 +308,7 @@ impl Context {
         let turn = self.turns.acquire().await;
         let facts = Arc::new(self.index.facts(name));
         if !self.index.is_complete(&facts) {
-            // The Clearance stays as it is. Until the first list is complete, expressions would withhold versions that
-            // may run.
+            // Keep the stored Clearance. Without the complete list, the expressions would withhold approved versions.
             return Ok(Outcome { again: Some(LISTS), rest: Duration::ZERO });
         }
         let now = Timestamp::now();
@@ -339,7 +336,7 @@ impl Context {
         let histories_left = self.histories.record(&self.client, name, snapshots, now).await;
         drop(turn);
         statuses.and(recorded)?;
-        // The next compile writes the remaining histories.
+        // If histories are left, the namespace is compiled again at once to write them.
         let again = if histories_left? { Some(Duration::ZERO) } else { compiled.revisit.map(until) };
         self.metrics.compiled(now);
         Ok(Outcome { again, rest: written.took * REST })

@@ -8,7 +8,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// A step before the end of a clearance. A step with less time left is smaller, so the last step is the smallest.
+/// A step of the warning before a clearance ends. The step that is closest to the end is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     Within1Day,
@@ -20,7 +20,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// The number of days between the start of the step and the end of the clearance.
+    /// The step begins this number of days before the end of the clearance.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,
@@ -30,7 +30,6 @@ impl Notice {
         }
     }
 
-    /// The reason of the condition `ClearanceExpiring`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Within1Day => "Within1Day",
@@ -40,12 +39,12 @@ impl Notice {
         }
     }
 
-    /// The smallest step that has begun, or `None` if no step has begun.
+    /// The last step that has begun, if any.
     pub fn of(end: Timestamp, now: Timestamp) -> Option<Self> {
         Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
     }
 
-    /// The start of the next step.
+    /// The time at which the next step begins.
     pub fn next(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Self::ALL.into_iter().map(|notice| notice.begins(end)).filter(|begins| *begins > now).min()
     }

@@ -6,8 +6,8 @@
 //!                                                                                    └─ AISystem
 //! ```
 //!
-//! The stored status of a decision shows that the decision was announced. Until the watch delivers that status, this
-//! module remembers the announcement.
+//! Once the stored status says that the decision counts, no compile announces the decision again. Until the watch
+//! delivers this status, [`Objections`] remembers the announcement.
 
 use std::collections::BTreeSet;
 
@@ -25,25 +25,24 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of decisions that one compile announces. Further decisions usually get no Event. The compile
-/// writes into their statuses that they count, so the next compile does not see them as new.
+/// The maximum number of decisions that one compile announces. Further decisions usually get no Event, because the same
+/// compile writes into their statuses that they count.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of versions with the same content that get an Event for one decision.
 const VERSIONS: usize = 8;
 
-/// The names of announced decisions whose cached status does not show the announcement yet, by namespace.
+/// The names of announced decisions whose cached status does not say yet that they count, by namespace.
 #[derive(Debug, Default)]
 pub struct Objections(ByNamespace<BTreeSet<String>>);
 
-/// An Event, and the objects that it is about.
 pub struct Announcement {
     pub event: Event,
     pub about: Vec<ObjectReference>,
 }
 
 impl Objections {
-    /// The Events about decisions that count in `statuses` and did not count in the previous compile.
+    /// The Events about decisions that count in `statuses` and did not count before.
     pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
         let mut pending = self.0.take(namespace);
         let counted_before = |approval: &Cached<Approval>| {
@@ -72,7 +71,6 @@ impl Objections {
         begun.into_iter().map(announcement).collect()
     }
 
-    /// Drops the state of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.0.forget(namespace);
     }
@@ -117,7 +115,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Cached<Approval>) -
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
-        // Without the related object, the Event recorder would count two decisions with equal notes as one Event.
+        // Without the related object, the recorder would merge the Events of two decisions with equal notes.
         secondary: Some(approval.reference(namespace)),
     }
 }

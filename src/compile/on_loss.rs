@@ -1,8 +1,8 @@
-//! The `onLoss` terms of a system while it changes its risk level.
+//! Computes the `onLoss` of a system after the system changed its risk level.
 //!
-//! A tenant who may use two levels could move a system to the milder level and so keep pods that lose their
-//! clearance. So for each field, the stricter value of both levels applies until no pod of the system runs or
-//! terminates. An edit of the level itself applies at once, because only governance can edit a level.
+//! A tenant who may use two levels could move a system to the milder level, and so keep pods that lose their clearance.
+//! So for each field, the stricter value of both levels applies until no pod of the system runs or terminates. An edit of
+//! the level itself applies at once, because only governance can edit a level.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -11,22 +11,22 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// The time after a change of the level in which a pod count of zero does not count. The count can still lack
-/// a pod that started just before the change.
+/// For this time after a change of the level, the operator ignores a pod count of zero. The count can lack a pod that
+/// started just before the change.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
-/// The terms in the Clearance entry of a system.
+/// The `onLoss` in the Clearance entry of a system.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     pub on_loss: OnLoss,
-    /// The time at which the system changed its level. `None` if `on_loss` equals the terms of the level.
+    /// The time at which the system changed its level. `None` if `on_loss` equals the `onLoss` of the current level.
     pub switched_at: Option<Time>,
     /// The time at which the operator must compute the terms again, even if no object changes.
     pub revisit: Option<Timestamp>,
 }
 
-/// The terms of a system. The system names the level `name`, whose terms are `level`. `before` is the current Clearance
-/// entry of the system, and `pods` is its pod count.
+/// Computes the terms of a system. It names the level `name`, whose `onLoss` is `level`. `before` is its current
+/// Clearance entry.
 pub fn terms(
     before: Option<&SystemClearance>,
     (name, level): (&str, OnLoss),
@@ -49,7 +49,7 @@ pub fn terms(
 /// The stricter value of each field, or the value of `next` if neither is stricter.
 fn stricter(before: &OnLoss, next: &OnLoss) -> OnLoss {
     let dead_man_switch = before.dead_man_switch || next.dead_man_switch;
-    // A level with the mode `Audit` stops no pod, so its grace period is ignored.
+    // A level with the mode `Audit` stops no pod, so its grace period does not count.
     let (mode, grace_period_seconds) = match (before.mode, next.mode) {
         (_, OnLossMode::Audit) => (before.mode, before.grace_period_seconds),
         (OnLossMode::Audit, _) => (next.mode, next.grace_period_seconds),

@@ -1,8 +1,8 @@
-//! The Events and counts about overrides.
+//! Computes the Events and counts about overrides.
 //!
 //! ```text
 //!  stored status ─┐
-//!  this status ───┴─► granted, review due or missed ──► OverrideGranted, OverrideReviewDue, OverrideReviewMissed
+//!  new status ────┴─► granted, review due or missed ──► OverrideGranted, OverrideReviewDue, OverrideReviewMissed
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -21,21 +21,20 @@ use crate::{
 /// The maximum number of Events about overrides in one compile.
 const AT_ONCE: usize = 16;
 
-/// The transitions of a condition that get an Event: type and reason of the condition, reason and action of the Event.
+/// The conditions that cause an Event. Each row has the type and reason of the condition, and the reason and action of the
+/// Event.
 const ANNOUNCED: [(&str, &str, &str, &str); 3] = [
     ("Granted", "Granted", "OverrideGranted", "Grant"),
     ("Reviewed", "Due", "OverrideReviewDue", "Review"),
     ("Reviewed", "Overdue", "OverrideReviewMissed", "Review"),
 ];
 
-/// An Event about an override of a system.
 pub struct Announcement<'a> {
     pub system: &'a str,
     pub event: Event,
 }
 
-/// The Events about changes since the stored status was written: people granted an override, or its review became due
-/// or was missed.
+/// The Events about conditions that are in `statuses` but not in the stored statuses.
 pub fn announcements<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
@@ -69,8 +68,8 @@ pub fn announcements<'a>(
     facts.overrides.iter().flat_map(of_override).take(AT_ONCE).collect()
 }
 
-/// Returns the number of overrides in effect, for each system that has an override. The second value has the number of
-/// reviews that are due, and the number of reviews that are missed.
+/// The first value has the number of overrides in effect, for each system that has an override. The second value has the
+/// number of due reviews, and the number of overdue reviews.
 pub fn counts<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> (BTreeMap<&'a str, usize>, [usize; 2]) {
     let is = |name: &String, type_: &str, reason: &str| {
         let conditions = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions);

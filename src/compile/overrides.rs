@@ -22,10 +22,10 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The overrides of each system, judged by the rules of the level of the system.
+/// The overrides of each system, judged by the rules in the risk level of the system.
 pub type JudgedOverrides<'a> = BTreeMap<&'a str, SystemOverrides<'a>>;
 
-/// The overrides of a namespace with the decisions about them.
+/// Joins the overrides of a namespace with the decisions about them.
 pub fn overrides(facts: &NamespaceFacts) -> Overrides<'_> {
     let overrides = facts
         .overrides
@@ -34,18 +34,16 @@ pub fn overrides(facts: &NamespaceFacts) -> Overrides<'_> {
     Overrides::new(overrides, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
 }
 
-/// The rules for overrides in the level of `system`.
 fn rules<'a>(facts: &'a NamespaceFacts, system: &str) -> Option<&'a OverrideRules> {
     facts.levels.get(&facts.systems.get(system)?.spec.risk_level)?.spec.overrides.as_ref()
 }
 
-/// Judges the overrides of each system.
 pub fn judged<'a>(facts: &NamespaceFacts, overrides: &'a Overrides<'a>) -> JudgedOverrides<'a> {
     let judge = |(system, recorded)| Some((system, SystemOverrides::new(recorded, rules(facts, system)?)));
     overrides.systems().filter_map(judge).collect()
 }
 
-/// The next time at which the status of an override changes.
+/// The next time at which the status of an override can change although no object changes.
 pub fn next(
     overrides: &JudgedOverrides<'_>,
     judged: &BTreeMap<&str, Judged>,
@@ -57,7 +55,6 @@ pub fn next(
     planned.chain(ends.filter_map(|end| end.as_ref().ok()).copied()).filter(|time| *time > now).min()
 }
 
-/// The statuses of all overrides of a namespace.
 pub fn statuses(
     (namespace, facts): (&str, &NamespaceFacts),
     overrides: &JudgedOverrides<'_>,
@@ -92,10 +89,10 @@ type Content = (bool, &'static str, String);
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
-    /// The state of the override by the rules of the level. `None` if the level has no rules for overrides.
+    /// `None` if the level has no rules for overrides.
     state: Option<&'a OverrideState>,
     rules: Option<&'a OverrideRules>,
-    /// The version that the override names.
+    /// The judgement of the version that the override names, if this version exists.
     judged: Option<&'a Judged>,
     now: Timestamp,
 }
@@ -122,14 +119,14 @@ impl Shown<'_> {
         }
     }
 
-    /// The time at which the effect on the version ends. If there is no effect, the planned end.
+    /// The end of the override's effect on the version. Without an effect, the planned end of the override.
     fn end(&self) -> Option<Timestamp> {
         let of_version = self.effect().and_then(|effect| effect.as_ref().ok()).copied();
         of_version.or_else(|| self.state.map(|state| state.planned_end))
     }
 
-    /// The end of the effect on the version, or the reason why there is no effect. `None` if the version does not exist
-    /// or the override is not granted.
+    /// The end of the override's effect on the version, or the reason why it has no effect. `None` if the version does
+    /// not exist or people did not grant the override.
     fn effect(&self) -> Option<&Result<Timestamp, NoEffect>> {
         self.judged?.overrides.get(&self.cached.name)
     }
@@ -218,7 +215,7 @@ impl Shown<'_> {
         (true, "InEffect", message)
     }
 
-    /// The content of the condition `Reviewed`. `None` if the override needs no review.
+    /// `None` if the override needs no review.
     fn reviewed(&self) -> Option<Content> {
         let (state, rules) = self.state.zip(self.rules)?;
         let due = state.review_due?;
@@ -250,10 +247,9 @@ impl Shown<'_> {
     }
 }
 
-/// The override that a decision names, with its state. The name and the content must equal those in the
-/// decision. On failure, returns the reason and message of the condition `Counted`: the signature is not
-/// valid, the level allows no override, or there is no such override. `act` is the command that signs the
-/// decision.
+/// Finds the override with the name and content in the decision. Without such an override, with an invalid signature, or
+/// if the level allows no override, returns the reason and message of the decision's condition `Counted`. `act` is the
+/// subcommand of `kubectl assent override` that signs the decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
@@ -307,7 +303,7 @@ pub fn grant(
     (COUNTED, message)
 }
 
-/// The reason and message of the condition `Counted` of a review.
+/// The reason and message of the condition `Counted` of a decision that reviews an override.
 pub fn review(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
