@@ -1,5 +1,5 @@
-//! Caches the watched objects by namespace. So the cost of a change depends on the size of its namespace, not
-//! on the size of the cluster.
+//! Caches the watched objects by namespace. So the work after a change depends on the size of one namespace, not on the
+//! size of the cluster.
 //!
 //! ```text
 //!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
@@ -55,8 +55,8 @@ use crate::{
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
-/// An `AISystem`, `ModelVersion` or `Approval` with only the metadata that the operator uses. All metadata would double
-/// the size of the object.
+/// An `AISystem`, `ModelVersion` or `Approval` with only the metadata that the operator uses. The other metadata would
+/// double the size of the object.
 #[derive(Debug)]
 pub struct Cached<K: HasSpec + HasStatus<Status: Slim>> {
     pub name: String,
@@ -86,7 +86,6 @@ where
         }
     }
 
-    /// The reference for an Event about the object.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         let mut reference = ObjectRef::<K>::new(&self.name).within(namespace);
         reference.extra.uid.clone_from(&self.uid);
@@ -158,10 +157,10 @@ impl From<Assessment> for CachedAssessment {
     }
 }
 
-/// The maximum size of a description in the cache, in bytes.
+/// The maximum size of a cached description or reason, in bytes.
 const KEPT_DESCRIPTION: usize = 512;
 
-/// The person without groups and UID.
+/// Drops the groups and the UID of a person, to save memory.
 fn only_user(person: Approver) -> Approver {
     Approver { user: person.user, ..Approver::default() }
 }
@@ -195,7 +194,6 @@ impl From<Incident> for CachedIncident {
 }
 
 impl CachedIncident {
-    /// The reference for an Event about the incident.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         ObjectRef::<Incident>::new(&self.name).within(namespace).into()
     }
@@ -230,13 +228,12 @@ impl From<Override> for CachedOverride {
 }
 
 impl CachedOverride {
-    /// The reference for an Event about the override.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         ObjectRef::<Override>::new(&self.name).within(namespace).into()
     }
 }
 
-/// An `IncidentNote` without its text.
+/// An `IncidentNote` without its text and report.
 #[derive(Debug)]
 pub struct CachedNote {
     pub created: Option<Timestamp>,
@@ -256,8 +253,7 @@ impl From<IncidentNote> for CachedNote {
 pub struct CachedMonitor {
     pub generation: Option<i64>,
     pub spec: MonitorSpec,
-    /// The digest of the query, samples and source that gave the last value. Only the operator can write this
-    /// digest.
+    /// The digest of the query or alert, the samples and the source that gave the last value.
     pub measured: Option<Digest>,
 }
 
@@ -267,8 +263,8 @@ impl From<Monitor> for CachedMonitor {
     }
 }
 
-/// The rules for reading monitors. A change of the spec starts a compile. A new value starts a compile only
-/// if it changes `measured`: it is the first value, or the last one had another query, samples or source.
+/// The rules for monitors. A monitor starts a compile only if its spec or its `measured` changes. Most new values change
+/// neither.
 fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     let version = |monitor: &CachedMonitor| {
         let digest = fingerprint(&(monitor.generation, &monitor.measured));
@@ -277,14 +273,14 @@ fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     Reading { salvage: |_| None, generation: version }
 }
 
-/// Objects of one kind by namespace and name.
+/// Objects of one kind, by namespace and then by name.
 #[derive(Debug)]
 struct Cache<V> {
     objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
-/// Drops unused metadata, such as the annotation in which `kubectl apply` stores the whole manifest. The
-/// clone frees the spare capacity of the deserialised vectors.
+/// Drops unused metadata, such as the annotation in which `kubectl apply` stores the whole manifest. The clone frees the
+/// spare capacity of the deserialised vectors.
 fn trimmed<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
     let is_attributed = ["AISystem", "ModelVersion", "RiskLevel", "ApproverRole"].contains(&&*K::kind(&()));
@@ -341,7 +337,7 @@ impl<V> Cache<V> {
     }
 
     /// Applies a change. Returns the namespaces to compile again. After a list, these are all namespaces that have or
-    /// had an object. An unreadable object counts as missing, unless `reading` has a replacement for it.
+    /// had an object of this kind.
     fn apply<K>(&mut self, change: Change<Place, Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
@@ -379,7 +375,7 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Builds the maps again to free memory, because the insertions of a list leave the nodes of a map half empty.
+    /// Builds the maps again to free memory. Insertions in the order of the keys leave the nodes of a map half empty.
     fn compact(&mut self) {
         for objects in self.objects.values_mut() {
             *objects = std::mem::take(objects).into_iter().collect();
@@ -401,14 +397,14 @@ impl<V> Cache<V> {
 /// The namespace and name of an object.
 type Place = (String, String);
 
-/// The key of an object's namespace in a [`Cache`]. A namespace is cached under its own name. Other cluster-scoped
-/// objects are cached under an empty name.
+/// The namespace under which a [`Cache`] stores an object. A `Namespace` is stored under its own name, and any other
+/// cluster-scoped object under an empty name.
 fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
     let is_namespace = K::kind(&()) == "Namespace";
     object.namespace().unwrap_or_else(|| if is_namespace { object.name_any() } else { String::new() })
 }
 
-/// Reads a rejection or revocation without its `notAfter`. An unreadable `notAfter` must not disable such a decision.
+/// Reads a rejection or revocation without its `notAfter`, because an unreadable `notAfter` must not disable it.
 fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     let mut approval: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = approval.get_mut("spec")?.as_object_mut()?;
@@ -417,8 +413,9 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     approval.spec.decision.withholds().then_some(approval)
 }
 
-/// Reads an incident with only the fields that decide which versions it holds. An unreadable time or criterion must not
-/// end a hold. Without a readable list of versions, the incident concerns every version of its system.
+/// Reads an incident with only the fields that decide which versions it holds, because an unreadable field must not end a
+/// hold. If the list of versions is unreadable, the incident concerns every version of its system. An unknown effect then
+/// counts as `Hold`.
 fn without_details(unreadable: &Unreadable) -> Option<Incident> {
     let mut incident: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = incident.get_mut("spec")?.as_object_mut()?;
@@ -436,12 +433,11 @@ fn without_details(unreadable: &Unreadable) -> Option<Incident> {
     serde_json::from_value(incident).ok()
 }
 
-/// The rules for reading the changes of one kind.
+/// The rules for one kind.
 struct Reading<K, V> {
     /// Returns a replacement for an unreadable object. Without a replacement, the object counts as missing.
     salvage: fn(&Unreadable) -> Option<K>,
-    /// Returns the generation, if a change of the status alone must not start a compile. Otherwise returns
-    /// `None`.
+    /// A change of an object starts a compile only if this value changes. With `None`, every change starts a compile.
     generation: fn(&V) -> Option<i64>,
 }
 
@@ -453,26 +449,25 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// The rules for a kind whose every change starts a compile. An unreadable object counts as missing.
+/// The rules for a kind of which every change starts a compile. An unreadable object counts as missing.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// The rules for a kind of which only a change of the spec starts a compile. An unreadable object counts as missing.
-/// The operator itself writes the statuses of cluster-scoped objects. Such a write must not start a compile of all
-/// namespaces.
+/// The rules for a kind of which only a change of the spec starts a compile. An unreadable object counts as missing. The
+/// operator itself writes statuses of cluster-scoped objects, and this must not start a compile of all namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
 
-/// A replacement for an unreadable Clearance. The object exists, so the operator must replace it and cannot create it.
+/// An empty replacement for an unreadable Clearance. Without it, the operator would try to create the existing object.
 fn empty_clearance(unreadable: &Unreadable) -> Clearance {
     let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
     clearance.metadata = unreadable.metadata.clone();
     clearance
 }
 
-/// The cached objects that the Clearance of one namespace depends on.
+/// The cached objects on which the Clearance of one namespace depends.
 #[derive(Clone, Debug, Default)]
 pub struct NamespaceFacts {
     pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
@@ -484,17 +479,16 @@ pub struct NamespaceFacts {
     pub overrides: BTreeMap<String, Arc<CachedOverride>>,
     pub monitors: BTreeMap<String, Arc<CachedMonitor>>,
     pub clearance: Option<Arc<Clearance>>,
-    /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
     /// The existing levels that the systems name.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// The compiled requirements of levels, by the name of the level.
+    /// The compiled expressions of the levels, by level.
     pub requirements: BTreeMap<String, Arc<Requirements>>,
     /// The labels of the namespace. `None` if they are not known.
     pub labels: Option<BTreeMap<String, String>>,
-    /// The objects of Kubernetes that expressions can read.
+    /// The other objects that the expressions can read, such as network policies.
     pub cluster: ClusterObjects,
-    /// The merged additions of all trusted sidecars. Every pod may have these additions.
+    /// The containers, volumes, mounts and variables that every pod may have in addition to the approved version.
     pub trusted: Arc<Trusted>,
 }
 
@@ -516,19 +510,19 @@ struct Caches {
     network_policies: Cache<NetworkPolicyFacts>,
     claims: Cache<ClaimFacts>,
     storage_classes: Cache<StorageClassFacts>,
-    /// The optional variables of expressions.
+    /// The optional variables of expressions that the operator's configuration turns on.
     enabled: BTreeSet<ClusterVariable>,
-    /// The compiled requirements of each level, with the level from which they were compiled.
+    /// The compiled expressions of each level, with the level from which they were compiled.
     requirements: BTreeMap<String, (Arc<RiskLevel>, Arc<Requirements>)>,
-    /// The merged additions of all sidecars, updated when a sidecar changes.
+    /// All `sidecars`, merged.
     trusted: Arc<Trusted>,
     /// The UID and generation of the Clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Revision>,
 }
 
 impl Caches {
-    /// The compiled requirements of `level`. While a list of levels is in progress, the cache does not have the
-    /// requirements of all levels. Then this function compiles them.
+    /// The compiled expressions of `level`. While a list of levels is in progress, the cache can lack them. In this case,
+    /// this function compiles them.
     fn requirements(&self, level: &Arc<RiskLevel>) -> Arc<Requirements> {
         let known = self.requirements.get(&level.name_any()).filter(|(of, _)| Arc::ptr_eq(of, level));
         let compile = || Arc::new(Requirements::compile_with(&self.enabled, &level.spec.requirements));
@@ -550,7 +544,7 @@ impl Caches {
     }
 }
 
-/// The UID and generation of an object.
+/// The UID and the generation of an object.
 type Revision = (Option<String>, Option<i64>);
 
 fn revision(clearance: &Clearance) -> Revision {
@@ -561,11 +555,12 @@ fn revision(clearance: &Clearance) -> Revision {
 #[derive(Debug)]
 pub struct Index {
     caches: RwLock<Caches>,
+    /// The kinds whose first list is not complete.
     unlisted: signal::Sender<BTreeSet<&'static str>>,
 }
 
 impl Index {
-    /// An empty index. `enabled` contains the optional variables that are turned on for expressions.
+    /// `enabled` has the optional variables of expressions that the operator's configuration turns on.
     pub fn new(enabled: BTreeSet<ClusterVariable>) -> Self {
         let kinds = [
             "Namespace",
@@ -587,14 +582,14 @@ impl Index {
         Self { caches: RwLock::new(Caches { enabled, ..Caches::default() }), unlisted }
     }
 
-    /// Waits until the first list of every kind is complete, except for the kinds that only expressions read.
+    /// Waits until the first list of every kind is complete, except the kinds that only expressions read.
     pub async fn synced(&self) {
         let is_optional = |kind: &&str| ClusterVariable::ALL.iter().any(|v| kinds_of(*v).contains(kind));
         // The wait cannot fail, because the sender lives as long as the index.
         let _ = self.unlisted.subscribe().wait_for(|unlisted| unlisted.iter().all(is_optional)).await;
     }
 
-    /// Whether the first list is complete for every kind that an expression about the namespace reads. If the operator
+    /// Whether the first list is complete for each kind that an expression about the namespace reads. So if the operator
     /// may not list such a kind, only the namespaces with such an expression wait.
     pub fn is_complete(&self, facts: &NamespaceFacts) -> bool {
         let unlisted = self.unlisted.borrow();
@@ -636,7 +631,6 @@ impl Index {
         caches.namespaces.objects.get(name)?.get(name).cloned()
     }
 
-    /// A level with its compiled requirements.
     pub fn level(&self, name: &str) -> Option<(Arc<RiskLevel>, Arc<Requirements>)> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let level = caches.levels.objects.get("")?.get(name)?;
@@ -655,28 +649,27 @@ impl Index {
         let systems = caches.systems.all().filter(|system| system.spec.risk_level == level);
         systems.fold((0, 0), |(systems, running): (u32, u32), system| {
             let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
-            // `would_stop` is set in namespaces that only warn or audit. In these namespaces, no pod stops.
+            // The operator sets `would_stop` only in namespaces that warn or audit. It stops no pod there.
             let stops = if pods.would_stop.is_none() { pods.running } else { 0 };
             (systems.saturating_add(1), running.saturating_add(stops))
         })
     }
 
-    /// Whether `sidecar` fits into the trusted additions.
+    /// Whether the size limit of the trusted additions leaves room for `sidecar`.
     pub fn has_room_for(&self, sidecar: &str) -> bool {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         !trust(&caches.sidecars.of("")).1.contains(sidecar)
     }
 
-    /// Caches a Clearance that was just written, before the watch delivers it.
+    /// Caches a Clearance that this operator just wrote, before the watch delivers it.
     pub fn record_write(&self, clearance: Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         caches.written.insert(clearance.namespace().unwrap_or_default(), revision(&clearance));
         caches.clearances.insert(clearance);
     }
 
-    /// Forgets the Clearance that this operator wrote last in `namespace`. The caller deleted the Clearance,
-    /// or the namespace is being deleted. So the missing Clearance does not count as a change by another
-    /// user.
+    /// Forgets which Clearance this operator wrote last in `namespace`. Call this if the operator deleted the Clearance,
+    /// or if the namespace is being deleted. Otherwise, the missing Clearance would count as a change by another user.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
@@ -741,7 +734,7 @@ impl Index {
     }
 }
 
-/// A unit of work in the queue: the object to compile.
+/// An object to compile: a namespace, a risk level or a trusted sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Namespace(String),
@@ -749,7 +742,7 @@ pub enum Key {
     Sidecar(String),
 }
 
-/// The kinds that the operator watches for a variable.
+/// The kinds that the operator watches for an optional variable of expressions.
 const fn kinds_of(variable: ClusterVariable) -> &'static [&'static str] {
     match variable {
         ClusterVariable::NetworkPolicies => &["NetworkPolicy"],
@@ -757,7 +750,6 @@ const fn kinds_of(variable: ClusterVariable) -> &'static [&'static str] {
     }
 }
 
-/// Selects the cache of a kind.
 type CacheOf<V> = fn(&mut Caches) -> &mut Cache<V>;
 
 /// Updates the [`Index`] from the watches. The stream yields the keys to compile again.
@@ -824,7 +816,7 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
             [all(index.namespaces_with_systems(), Key::Namespace), levels].concat()
         }
         "ApproverRole" | "StorageClass" => all(index.namespaces_with_systems(), Key::Namespace),
-        // Many namespaces have such objects but no AI system. Such a namespace needs no compile.
+        // Many namespaces have such objects but no AI system, and need no compile.
         "NetworkPolicy" | "PersistentVolumeClaim" => {
             let with_systems = index.namespaces_with_systems();
             all(
@@ -871,7 +863,7 @@ mod tests {
     use super::*;
     use crate::api::IncidentEffect;
 
-    /// The replacement for an unreadable incident with this spec.
+    /// The replacement for an incident with this unreadable `spec`.
     fn salvaged(spec: &Value) -> Option<Incident> {
         let object = json!({ "metadata": { "name": "drift", "namespace": "lending" }, "spec": spec });
         assert!(serde_json::from_value::<Incident>(object.clone()).is_err(), "{object}");

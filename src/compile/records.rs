@@ -1,5 +1,5 @@
-//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about
-//! them. Joins the monitors of the namespace with the requirements of the risk levels.
+//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them, and the
+//! monitors with the requirements of the risk levels.
 //!
 //! ```text
 //!  Assessment, AISystem, Incident, IncidentNote, Override ─┐
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// The maximum number of unsigned assessments that are judged for one subject. Any user who may deploy can
-/// record assessments. Unsigned assessments never decide, so the newest are enough.
+/// The maximum number of unsigned assessments that count for one subject digest. Any user who may deploy can record
+/// assessments. Unsigned assessments never decide a verdict, so the newest are enough.
 pub const UNSIGNED: usize = 64;
 
-/// The assessments of a namespace by subject digest, with the verified signatures.
+/// The assessments of a namespace by subject digest, each with the decisions that sign it.
 pub struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);
 
 impl<'a> Evidence<'a> {
@@ -47,17 +47,17 @@ impl<'a> Evidence<'a> {
         Self(by_subject)
     }
 
-    /// The assessments of a subject. No filter for the system is needed, because the digest covers the name of the
+    /// The assessments of one subject digest. The digest covers the name of the system, so all of them are about the same
     /// system.
     pub fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
         subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
     }
 }
 
-/// The signed certifications of each system.
+/// The signed certifications, by system.
 pub type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
 
-/// Verifies each certification once, because a system can have many versions.
+/// Verifies each certification only once, although a system can have many versions.
 fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     let signed = |system: &Cached<AISystem>| {
         let level = facts.levels.get(&system.spec.risk_level).map(|level| &level.spec);
@@ -66,7 +66,7 @@ fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
 }
 
-/// The required monitors that each system lacks. The key is the name of the system.
+/// The required monitors that are missing, by system.
 pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
 
 fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
@@ -86,7 +86,7 @@ fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
     facts.systems.iter().filter_map(|(name, system)| Some((&**name, missing(system)?))).collect()
 }
 
-/// The records of a namespace that the verdicts of several versions depend on.
+/// The records of a namespace on which the verdicts of several versions depend.
 pub struct Records<'a> {
     pub evidence: Evidence<'a>,
     pub certified: Certified<'a>,
@@ -107,7 +107,7 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The incidents of a namespace with their notes and decisions.
+/// Joins the incidents of a namespace with their notes and with the decisions about them.
 fn incidents(facts: &NamespaceFacts) -> Incidents<'_> {
     let incidents = facts.incidents.values().filter_map(|incident| {
         Some(((&*incident.name, incident.created?), &incident.spec, incident.digest.clone()))

@@ -1,4 +1,5 @@
-//! Remembers which objects the API server refused for their content, so that the operator does not resend them at once.
+//! Remembers which objects the API server refused because of their content. The operator does not send them again for ten
+//! minutes.
 //!
 //! ```text
 //!  write ──► content refused ──► smaller object ──► after ten minutes: the whole object again
@@ -17,13 +18,14 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The time after which the operator sends a refused object again.
+/// The operator sends a refused object again after this time.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
 
-/// The maximum length of a response in a log or an Event. A response can contain the whole object that was sent.
+/// The maximum size of an error message in a log or an Event, in bytes. The message of the API server can contain the
+/// whole refused object.
 const ANSWER_BYTES: usize = 300;
 
-/// The hash of the content that the API server refused, and the time of the refusal.
+/// The hash of the refused content, and the time of the refusal.
 type Contents = (u64, Instant);
 
 /// The refusals of the last ten minutes.
@@ -56,14 +58,13 @@ impl Refused {
     }
 }
 
-/// Whether the API server refused the content of the object, so that a retry fails too. If an object is too large for
-/// etcd, the API server responds with an internal error, and only the message shows the cause.
+/// Whether the API server refused the content of the object, so that a retry would fail too. If an object is too large for
+/// etcd, the API server answers with an internal error, and only the message shows the cause.
 pub fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(answer) = error else { return false };
     matches!(answer.code, 400 | 413 | 422) || answer.message.contains("too large")
 }
 
-/// The error message, cut to [`ANSWER_BYTES`].
 pub fn answer(error: &kube::Error) -> String {
     let text = match error {
         kube::Error::Api(answer) => answer.message.clone(),

@@ -1,15 +1,15 @@
 //! Selects the systems and versions of a namespace that fit into its Clearance.
 //!
 //! ```text
-//!  systems   1. in the current Clearance with pods, a cleared version or a grace period: all of them fit
-//!            2. newly cleared by this compile    3. in the current Clearance, without pods    4. others
+//!  systems   1. in the current Clearance, and with pods, a cleared version or a grace period: all of them fit
+//!            2. newly cleared    3. in the current Clearance, and not in group 1    4. others
 //!  versions  1. in the Clearance now: their pods can be running
 //!            2. newly cleared: the first version of each system, then the second of each …
 //!  messages  share the remaining bytes
 //! ```
 //!
-//! In each group, the oldest systems and versions come first. New versions come after the running versions,
-//! so they cannot displace the running versions of other users.
+//! In each group, the oldest systems and versions come first. New versions come after the versions that can be running.
+//! So a user cannot displace the running versions of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,23 +21,22 @@ use super::{
 };
 use crate::{api::ClearedVersion, policy::Capacity};
 
-/// The part of the compiled Clearance that is written. The API server can refuse a Clearance that is within the limits.
-/// Then the operator tries the next smaller part.
+/// The part of the Clearance that the operator writes. If the API server refuses a Clearance although it is within the
+/// limits, the operator tries the next smaller part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
-    /// All parts that fit into the limits.
+    /// Everything that fits into the limits.
     #[default]
     Everything,
     /// Everything except the messages about withheld versions.
     WithoutMessages,
-    /// The times at which systems lost a clearance, and the cleared versions that the current Clearance has.
+    /// Only the cleared versions that the current Clearance has, and the times at which systems lost a clearance.
     WhatIsCleared,
-    /// Only the times at which systems lost a clearance, without cleared versions.
+    /// Only the times at which systems lost a clearance.
     Losses,
 }
 
 impl Room {
-    /// The next smaller part.
     pub const fn smaller(self) -> Option<Self> {
         match self {
             Self::Everything => Some(Self::WithoutMessages),
@@ -54,44 +53,44 @@ pub const SYSTEMS: usize = 256;
 /// The maximum number of cleared versions of one system, according to the schema.
 pub const VERSIONS: usize = 32;
 
-/// The maximum size in bytes of a Clearance without newly cleared versions. etcd refuses more than 1.5 MiB.
+/// A version in the current Clearance stays only if the new Clearance does not exceed this size in bytes. etcd refuses more
+/// than 1.5 MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
-/// The maximum size in bytes of a Clearance with newly cleared versions.
+/// A newly cleared version fits only if the Clearance does not exceed this size in bytes.
 pub const NEW_BYTES: usize = 1024 * 1024;
 
-/// The maximum size in bytes of a Clearance with messages about withheld versions.
+/// A message about a withheld version fits only if the Clearance does not exceed this size in bytes.
 pub const MESSAGE_BYTES: usize = NEW_BYTES + 128 * 1024;
 
-/// The maximum total size in bytes of the versions of one system, if one of them is newly cleared.
+/// A newly cleared version fits only if the versions of its system do not exceed this size in bytes.
 const SYSTEM_BYTES: usize = NEW_BYTES / 2;
 
-/// The maximum comparison cost of a system with newly cleared versions. The rest of the limit is reserved for trusted
-/// sidecars that governance adds later.
+/// A newly cleared version fits only if the versions of its system do not exceed this CEL cost. The rest of the API
+/// server's limit is for trusted sidecars that governance adds later.
 const NEW_COST: u64 = cost::LIMIT / 5 * 4;
 
-/// The maximum size in bytes of an entry, without its versions, its name and the name of its level.
+/// The maximum size in bytes of a system's entry, without its versions, its name and the name of its level.
 const ENTRY: usize = 320;
 
 /// The maximum size in bytes of the metadata that the API server adds.
 pub const METADATA: usize = 2048;
 
-/// The maximum number of systems that a message names. The message names the largest systems.
+/// The number of systems that a message about a full Clearance names: the largest ones.
 const NAMED: usize = 3;
 
-/// The priority with which a system gets an entry in the Clearance. The first variant has the highest priority.
+/// The priority of a system for an entry in the Clearance. The first variant has the highest priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// The system is in the current Clearance, and its pods can run.
+    /// The system is in the current Clearance, and its pods can be running.
     Runs,
-    /// The system is newly cleared.
+    /// This compile clears a version of the system.
     New,
-    /// The system is in the current Clearance, but none of its pods can run.
+    /// The system is in the current Clearance, but none of its pods can be running.
     Known,
     None,
 }
 
-/// A system that gets an entry if it fits.
 #[derive(Clone, Debug)]
 pub struct CandidateSystem<'a> {
     pub system: &'a str,
@@ -100,7 +99,6 @@ pub struct CandidateSystem<'a> {
     pub created: Option<Timestamp>,
 }
 
-/// A cleared version that gets an entry if it fits.
 #[derive(Clone, Debug)]
 pub struct CandidateVersion<'a> {
     pub system: &'a str,
@@ -113,17 +111,17 @@ pub struct CandidateVersion<'a> {
 /// The selected systems and versions, and the versions that do not fit.
 #[derive(Debug, Default)]
 pub struct Allotment<'a> {
-    /// The systems with an entry.
     pub systems: BTreeSet<&'a str>,
-    /// The cleared versions, by system.
+    /// The selected versions, by system.
     pub cleared: BTreeMap<&'a str, Vec<ClearedVersion>>,
-    /// The versions that do not fit, by name.
+    /// The limit that each other version would exceed, by the name of the version.
     pub refused: BTreeMap<String, Capacity>,
     /// An upper bound of the stored size of the Clearance, in bytes.
     pub bytes: usize,
 }
 
-/// Selects as much as `room` and the limits allow. `bytes` is the size of the Clearance without systems.
+/// Selects the systems and versions that `room` and the limits allow. `bytes` is the size of the Clearance without
+/// systems.
 pub fn allot<'a>(
     room: Room,
     bytes: usize,
@@ -148,14 +146,14 @@ pub fn allot<'a>(
     allocator.allotment
 }
 
-/// The maximum size in bytes of an entry without its versions. JSON escapes no character of an object name, so a name
-/// takes as many bytes as its length.
+/// The maximum size in bytes of a system's entry without its versions. An object name has no character that JSON escapes,
+/// so its size is its length.
 fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
-/// Sorts the kept versions first. Then the first version of each system precedes the second version of any system, and
-/// so on. The kept versions of a system count as its first versions.
+/// Sorts the kept versions first. After them, the first version of each system precedes the second version of any system,
+/// and so on. The kept versions of a system count as its first versions.
 fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
     candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
@@ -175,7 +173,7 @@ fn key<'a>(candidate: &'a CandidateVersion<'_>) -> (bool, Option<Timestamp>, &'a
     (!candidate.kept, candidate.created, &candidate.entry.model_version)
 }
 
-/// The capacity that one system uses.
+/// The capacity that the selected versions of one system use.
 #[derive(Default)]
 struct Taken {
     bytes: usize,
@@ -206,7 +204,7 @@ impl<'a> Allocator<'a, '_> {
         }
     }
 
-    /// The size of the version in bytes and its shape, or the limit that the version would exceed.
+    /// Returns the size of the version in bytes and its shape, or the limit that the version would exceed.
     fn room_for(&self, system: &str, entry: &ClearedVersion, kept: bool) -> Result<(usize, Shape), Capacity> {
         if self.room == Room::Losses || (self.room == Room::WhatIsCleared && !kept) {
             return Err(Capacity::Refused);
@@ -219,7 +217,7 @@ impl<'a> Allocator<'a, '_> {
         if taken.shapes.len() >= VERSIONS {
             return Err(Capacity::Versions { limit: VERSIONS });
         }
-        // The list needs one more byte, for a comma.
+        // One byte for the comma after the entry.
         let bytes = stored_size(entry).saturating_add(1);
         if !kept && taken.bytes.saturating_add(bytes) > SYSTEM_BYTES {
             return Err(Capacity::Share { bytes, used: taken.bytes, limit: SYSTEM_BYTES });

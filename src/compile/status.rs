@@ -5,7 +5,7 @@
 //!  cleared        True  Cleared              True              -                Current
 //!  waiting        False AwaitingApproval …   False             -                InProgress
 //!  decided        False Rejected, Revoked …  False             True             Failed
-//!  decommissioned False Decommissioned       True (as wanted)  -                Current
+//!  decommissioned False Decommissioned       True (intended)   -                Current
 //! ```
 
 use std::{
@@ -48,8 +48,7 @@ pub struct Statuses {
     pub assessments: BTreeMap<String, AssessmentStatus>,
     pub incidents: BTreeMap<String, IncidentStatus>,
     pub overrides: BTreeMap<String, OverrideStatus>,
-    /// The names of assessments that have no stored status yet, and would not meet a requirement if a person signed
-    /// them.
+    /// The names of assessments without a stored status that would not meet a requirement if a person signed them.
     pub failing: Vec<String>,
 }
 
@@ -110,7 +109,8 @@ impl Statuses {
 }
 
 impl Statuses {
-    /// For each notice step: its number of days, and the number of versions whose clearance ends within these days.
+    /// For each step of the warning before an end: its number of days, and the number of versions whose clearance ends
+    /// within these days.
     pub fn expiring(&self) -> [(u32, usize); 4] {
         let conditions = self.versions.values().flat_map(|status| &status.conditions);
         let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
@@ -122,14 +122,14 @@ impl Statuses {
     }
 }
 
-/// The content of the conditions of a system or version.
+/// The content of the conditions `Ready`, `Cleared` and `Stalled` of a system or version.
 struct ConditionContent<'a> {
     cleared: bool,
     stalled: bool,
     decommissioned: bool,
     reason: &'a str,
     message: String,
-    /// A defect of the object itself, with reason and message. The defect does not depend on the verdict.
+    /// The reason and message of a defect of the object itself, which does not depend on the verdict.
     defect: Option<(&'static str, String)>,
 }
 
@@ -151,7 +151,7 @@ impl ConditionContent<'_> {
             _ => of_verdict("Ready", self.cleared || self.decommissioned),
         };
         let mut conditions = vec![ready, of_verdict("Cleared", self.cleared)];
-        // Stalled is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
+        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
         conditions.extend(stalled.then(|| of_verdict("Stalled", true)));
         conditions
     }
@@ -189,8 +189,7 @@ fn of_version(
     }
 }
 
-/// The `ClearanceExpiring` condition with the reason and message in `content`. Without `content`, the condition is
-/// absent.
+/// The `ClearanceExpiring` condition. `content` is its reason and message.
 fn expiring(
     content: Option<(&str, String)>,
     generation: Option<i64>,
@@ -201,7 +200,7 @@ fn expiring(
     Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, generation, now))
 }
 
-/// The `IncidentOpen` condition. The API server refuses to delete an object with this condition.
+/// The `IncidentOpen` condition. An admission policy refuses the deletion of an object with this condition.
 fn incident_open(
     namespace: &str,
     incident: Option<&str>,
@@ -216,8 +215,8 @@ fn incident_open(
     Some(condition(before, (INCIDENT_OPEN, true), "IncidentOpen", message, generation, now))
 }
 
-/// The `ClearanceExpiring` condition of `status`, if people need a new Event about it. The stored conditions `before`
-/// must show that the version was cleared, and must not show this notice step.
+/// The `ClearanceExpiring` condition of `status`, if it needs an Event. It needs one if the stored conditions `before` show
+/// that the version was cleared, and do not have the reason of this condition.
 pub fn next_notice<'a>(
     before: Option<&[ConditionState]>,
     status: &'a ModelVersionStatus,
@@ -241,8 +240,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval: its own `notAfter`, or the time of the decision plus the `validity` of the level,
-/// whichever is earlier.
+/// The end of an approval: its own `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -250,7 +248,7 @@ fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approv
     policy::end(&statement, &level.spec).map(Time)
 }
 
-/// The defect of a system whose successors include a missing system or form a cycle.
+/// The reason and message of the defect of a system whose successors form a cycle or include a missing system.
 fn successor_defect(facts: &NamespaceFacts, system: &Cached<AISystem>) -> Option<(&'static str, String)> {
     let successor = |system: &Cached<AISystem>| system.spec.decommission.as_ref()?.successor.clone();
     let mut path = vec![system.name.clone()];
@@ -301,7 +299,7 @@ fn of_system(
     }
 }
 
-/// The `ReviewsOverdue` condition. `None` unless a review is overdue for which the level only warns.
+/// The `ReviewsOverdue` condition, if a review is overdue for which the level only warns.
 fn reviews_overdue(
     namespace: &str,
     facts: &NamespaceFacts,
@@ -366,7 +364,7 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
-/// The reason of a cleared system. If at least one cleared version needs an override, the reason says so.
+/// The reason of a cleared system. It says so if at least one cleared version needs an override.
 fn cleared_reason(versions: &[(&str, &Judged)]) -> &'static str {
     let mut cleared = versions.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let by_override = cleared.any(|(_, judged)| !judged.waived.is_empty());
@@ -379,7 +377,7 @@ fn of_approval(
     (records, judged): (&Records<'_>, &BTreeMap<&str, Judged>),
     now: Timestamp,
 ) -> ApprovalStatus {
-    // Verify the signature only once, because the verification is expensive.
+    // Verify the signature only once, because verification is expensive.
     let approver = approver_of(approval, &facts.roles);
     let (reason, message) = effect(approval, approver.as_ref().err(), facts, (records, judged));
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
@@ -474,7 +472,7 @@ fn effect(
     (effect.code(), message)
 }
 
-/// The reason and message of the `Counted` condition of a decision about assessments.
+/// The reason and message of the `Counted` condition of a decision that signs assessments.
 fn attestation(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
@@ -503,7 +501,7 @@ fn attestation(
     }
 }
 
-/// The reason and message of the `Counted` condition of a decision to resume a held version.
+/// The reason and message of the `Counted` condition of a decision to resume a version that an incident holds.
 fn resume(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
@@ -520,8 +518,7 @@ fn resume(
         Err(missing) => return missing,
     };
     let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
-    // A decision that counts for at least one version counts. `Counted` is the first value of the enum, so
-    // `min` finds it.
+    // The decision counts if it counts for at least one version. `Counted` is the smallest value of the enum.
     let Some(effect) = effects.min() else {
         return (
             "SubjectNotFound",
@@ -545,14 +542,14 @@ fn resume(
     (effect.code(), message)
 }
 
-/// Whether the assessment has an unsigned result that would not meet a requirement.
+/// Whether the assessment waits for a signature, and has a result that would not meet a requirement.
 fn fails_unsigned(assessment: &str, judged: &BTreeMap<&str, Judged>) -> bool {
     let effects = judged.values().filter_map(|judged| judged.assessments.get(assessment));
     let fails = |effect: &AssessmentEffect| matches!(effect, AssessmentEffect::Unsigned { failing, .. } if !failing.is_empty());
     effects.max().is_some_and(fails)
 }
 
-/// The status of an assessment: its most important effect on a version.
+/// The status of an assessment. If its effects on several versions differ, the greatest effect counts.
 fn of_assessment(
     (namespace, name): (&str, &str),
     assessment: &CachedAssessment,
@@ -603,8 +600,8 @@ fn of_assessment(
     }
 }
 
-/// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
-/// it names, or for no version.
+/// The reason and message of the `Counted` condition of a decision that counts only for other versions with the same
+/// content. `None` if it counts for the version that it names, or for no version.
 fn effect_elsewhere(
     approval: &Cached<Approval>,
     judged: &BTreeMap<&str, Judged>,
@@ -621,13 +618,11 @@ fn effect_elsewhere(
     Some((ApprovalEffect::Counted.code(), message))
 }
 
-/// The states of the conditions of a status. Empty if the object has no status.
 fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
     condition_states(conditions.map_or(&[], Vec::as_slice))
 }
 
-/// The status of a level. `systems` systems name the level, and `running_pods` of their pods would stop without a
-/// clearance.
+/// The status of a level that `systems` systems name. `running_pods` of their pods would stop without a clearance.
 pub fn of_level(
     (level, requirements): (&RiskLevel, &Requirements),
     (systems, running_pods): (u32, u32),
@@ -652,7 +647,7 @@ pub fn of_level(
     };
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
-        // As for a version, `Stalled` is absent if nothing is wrong.
+        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
         conditions: iter::once(of_level("Ready", ready))
             .chain((!ready).then(|| of_level("Stalled", true)))
             .collect(),
@@ -662,7 +657,7 @@ pub fn of_level(
     }
 }
 
-/// The status of a trusted sidecar. Without room in the Clearances, the sidecar is not trusted.
+/// The status of a trusted sidecar. If the Clearances have no room for the sidecar, it is not trusted.
 pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> TrustedSidecarStatus {
     let (reason, message) = if has_room {
         ("InForce", "pods may have it in addition to the approved content")

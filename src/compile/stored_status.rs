@@ -1,12 +1,12 @@
-//! The part of a stored status that stays in memory. It has the fields that the next compile reads, and a fingerprint
-//! of the fields that a compile writes.
+//! Caches only a part of a stored status: the fields that the next compile reads, and a fingerprint of the fields that a
+//! compile writes.
 //!
 //! ```text
 //!  stored status ─┬─ states of conditions, counts of pods ─► the next compile
 //!                 └─ fingerprint ── equal to the fingerprint of the wanted status? ─► no write
 //! ```
 //!
-//! With the texts of all statuses, the operator would need much more memory.
+//! The texts of all statuses would need much more memory.
 
 use std::{fmt::Debug, ops::Deref};
 
@@ -22,7 +22,7 @@ use crate::{
     truncate::plain,
 };
 
-/// The status of an object as the API server stores it. Only the fields `T` and a fingerprint stay in memory.
+/// The cached part of a stored status: the fields `T` and a fingerprint.
 #[derive(Debug)]
 pub struct StoredStatus<T> {
     kept: T,
@@ -35,13 +35,12 @@ impl<T> StoredStatus<T> {
         Self { kept: status.slim(), fingerprint }
     }
 
-    /// The fingerprint of the fields that a compile writes, as the API server stores them.
+    /// The fingerprint of the stored values of the fields that a compile writes.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// Dereferences to the fields that the next compile reads.
 impl<T> Deref for StoredStatus<T> {
     type Target = T;
 
@@ -50,16 +49,14 @@ impl<T> Deref for StoredStatus<T> {
     }
 }
 
-/// A status of which only a part stays in memory.
+/// A status of which the operator caches only a part.
 pub trait Slim {
     /// The fields that the next compile reads.
     type Kept: Debug;
 
-    /// Keeps only the fields in `Kept`.
     fn slim(self) -> Self::Kept;
 }
 
-/// The fields of the status of a system that the next compile reads.
 #[derive(Debug)]
 pub struct KeptOfSystem {
     pub conditions: Box<[ConditionState]>,
@@ -79,7 +76,6 @@ impl Slim for AISystemStatus {
     }
 }
 
-/// The fields of the status of an approval that the next compile reads.
 #[derive(Debug)]
 pub struct KeptOfApproval {
     pub conditions: Box<[ConditionState]>,
@@ -110,13 +106,12 @@ impl Slim for AssessmentStatus {
     }
 }
 
-/// The fields of the status of an incident that the next compile reads.
 #[derive(Debug)]
 pub struct KeptOfIncident {
     pub conditions: Box<[ConditionState]>,
-    /// The number of the tier that the incident reached.
+    /// The number of the tier that the escalation of the incident reached.
     pub tier: u32,
-    /// The number of missed deadlines for which people wrote no late note.
+    /// The number of missed deadlines for which people have not written a note.
     pub missed: usize,
 }
 
@@ -140,8 +135,8 @@ impl Slim for OverrideStatus {
     }
 }
 
-/// The fields of a status that a compile writes, without characters that the API server refuses. The
-/// serialisation of a status never fails.
+/// The fields of a status that a compile writes, without characters that the API server refuses. The pod counts and the
+/// condition `PodsHeld` are left out, because `enforce` writes them.
 pub fn owned_fields<S: Serialize>(status: &S) -> Value {
     let mut status = serde_json::to_value(status).unwrap_or_default();
     status.as_object_mut().map(|fields| fields.remove("pods"));
@@ -190,7 +185,7 @@ mod tests {
         assert_eq!(&*stored.conditions[0].reason, "Cleared");
         let is_stored = |wanted: &AISystemStatus| fingerprint(&owned_fields(wanted)) == stored.fingerprint();
         assert!(is_stored(&status("may run", 1)));
-        // The counts of pods do not matter here, because another module writes them.
+        // The fingerprint ignores the pod counts, because `enforce` writes them.
         assert!(is_stored(&status("may run", 2)));
         assert!(!is_stored(&status("may run until tomorrow", 1)));
     }

@@ -6,8 +6,8 @@
 //!                    in the previous compile ┘
 //! ```
 //!
-//! The content of the previous compile stays in memory. So the content is recorded even if one user deletes a version
-//! while another user decides on it.
+//! The content of the previous compile stays in memory. So the operator can record the content even if one user deletes a
+//! version while another user decides on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ use crate::{
     watch::request,
 };
 
-/// The content that a digest covers, as the operator last read it.
+/// The content that one digest covers, as the operator last read it.
 #[derive(Clone)]
 struct Content {
     system: Arc<Cached<AISystem>>,
@@ -45,8 +45,8 @@ struct Content {
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.
     recorded: Option<BTreeSet<String>>,
-    /// The content of each digest in the previous compile. If the write of a subject fails, its older content
-    /// stays here too.
+    /// The content of each digest in the previous compile. After a failed write, also the older content that is not
+    /// recorded yet.
     seen: BTreeMap<Digest, Content>,
 }
 
@@ -54,7 +54,7 @@ struct Known {
 pub struct Subjects(ByNamespace<Known>);
 
 impl Subjects {
-    /// Records the content of each decision of `namespace` whose content is not recorded yet.
+    /// Creates the missing `DecisionSubject` of each decision in `namespace`.
     pub async fn record(
         &self,
         client: &Client,
@@ -80,13 +80,12 @@ impl Subjects {
         written
     }
 
-    /// Drops the cache of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.0.forget(namespace);
     }
 }
 
-/// The digests that a known person decided on. A decision with an unverified signature does not count.
+/// The digests on which a known person decided. A decision with an invalid signature has no known person.
 fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
     let by_known_person = facts.approvals.iter().filter(|(name, approval)| {
         approval.spec.signature.is_none() && approval.spec.approver.is_some()
@@ -95,7 +94,7 @@ fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a D
     by_known_person.map(|(_, approval)| &approval.spec.subject_digest).collect()
 }
 
-/// The content of every version whose system exists.
+/// The content of each version whose system exists, by digest.
 fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Content> {
     let content = |version: &Arc<Cached<ModelVersion>>| {
         let digest = statuses.versions.get(&version.name)?.subject_digest.clone()?;
@@ -107,7 +106,7 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     facts.versions.values().filter_map(content).collect()
 }
 
-/// Creates the `pending` subjects. A conflict is not an error, because an existing subject was recorded before.
+/// Creates the `pending` subjects. A conflict is not an error: the operator recorded this subject before.
 async fn write(
     client: &Client,
     namespace: &str,

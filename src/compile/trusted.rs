@@ -1,11 +1,11 @@
-//! Merges all [`TrustedSidecar`]s into one [`Trusted`]. Each Clearance contains this [`Trusted`].
+//! Merges all [`TrustedSidecar`]s into one [`Trusted`], which each Clearance contains.
 //!
 //! ```text
 //!  TrustedSidecar istio, linkerd, vault …  ──► Trusted, in the order of their names
 //!                                          └─► the names of the sidecars that do not fit
 //! ```
 //!
-//! The trusted additions raise the admission cost of every pod, so their size is limited.
+//! The trusted additions raise the CEL cost of the admission of every pod, so their size is limited.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::api::{Trusted, TrustedSidecar};
 
-/// The maximum lengths of the lists, according to the schema.
+/// The maximum lengths of the lists of trusted additions, according to the schema of the Clearance.
 const CONTAINERS: usize = 16;
 const VOLUMES: usize = 32;
 const ENV: usize = 64;
@@ -29,7 +29,7 @@ const BYTES: usize = 64 * 1024;
 /// The maximum CEL cost that the trusted additions may add to the comparison of a pod with one version.
 const COST: u64 = cost::LIMIT / 5;
 
-/// The trusted additions, and the names of the sidecars that do not fit.
+/// Returns the merged additions, and the names of the sidecars that do not fit.
 pub fn trust(sidecars: &BTreeMap<String, Arc<TrustedSidecar>>) -> (Trusted, BTreeSet<String>) {
     let (mut all, mut left_out) = (Trusted::default(), BTreeSet::new());
     for (name, sidecar) in sidecars {

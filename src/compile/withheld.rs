@@ -1,4 +1,4 @@
-//! Adds messages about withheld versions to a Clearance, if they fit. Events about held pods show these messages.
+//! Adds messages about withheld versions to a Clearance, if they fit. The Events about held pods quote these messages.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,11 @@ use crate::{
 /// The maximum number of withheld versions in the entry of one system.
 pub const VERSIONS: usize = 16;
 
-/// The maximum lengths of a message in bytes. The operator tries one after the other until all messages fit.
+/// The maximum lengths of a message in bytes. The operator tries each length in turn until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
-/// Adds the `withheld` versions, newest first, to each system of a Clearance. If not all versions fit, the
-/// newest version of each system precedes the second version of any system. `bytes` is the size of the
-/// Clearance without these versions.
+/// Adds the `withheld` versions, newest first, to the entries of their systems. If not all versions fit, the newest version
+/// of each system precedes the second version of any system. `bytes` is the size of the Clearance without them.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
     withheld: BTreeMap<&str, Vec<WithheldVersion>>,

@@ -1,5 +1,4 @@
-//! Writes a compiled Clearance if it differs from the stored one. If the API server refuses the Clearance, writes a
-//! smaller one.
+//! Writes a Clearance if it differs from the stored one. If the API server refuses it, writes a smaller one.
 
 use std::{
     sync::Arc,
@@ -25,23 +24,23 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The field manager of all objects and statuses that a compile writes.
+/// The field manager of all objects and statuses that the compile writes.
 pub(super) const MANAGER: &str = "assent";
 
-/// The result of a compile and its writes.
+/// The result of a compile and of the write of its Clearance.
 pub struct Written {
-    /// The compile result. Its field `clearance` is empty, because the write took the Clearance.
+    /// The field `clearance` is `None`, because the write took the value.
     pub compiled: Compiled,
-    /// Whether another user changed or deleted the Clearance before this write.
+    /// Whether another user had changed or deleted the Clearance, and this write restored it.
     pub modified_externally: bool,
-    /// The error message of the API server, if the API server refused a larger Clearance.
+    /// The error message of the API server, if it refused a larger Clearance.
     pub refusal: Option<String>,
     /// The duration of the compiles, without the writes.
     pub took: Duration,
 }
 
-/// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, a smaller Clearance is
-/// written at once, so that the loss of a clearance always takes effect.
+/// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, the operator writes a smaller
+/// Clearance at once, so that the loss of a clearance always takes effect.
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
@@ -73,8 +72,8 @@ pub async fn compiled_clearance(
     }
 }
 
-/// Compiles on a blocking thread. So a large namespace does not delay enforcement in other namespaces, and a panic does
-/// not end the operator.
+/// Compiles on a blocking thread, so that a large namespace does not delay enforcement in other namespaces, and a panic
+/// does not end the operator.
 async fn in_background(
     room: Room,
     (namespace, governance): (&str, Governance),
@@ -87,9 +86,9 @@ async fn in_background(
     compiled.map_err(|_| Error::Compile { namespace: namespace.to_owned() })
 }
 
-/// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with stale facts
-/// gets a conflict and retries. If `wanted` is `None`, deletes the Clearance at any resource version. Returns whether
-/// another user changed or deleted the Clearance before.
+/// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with a stale cache
+/// gets a conflict and retries. If `wanted` is `None`, deletes the Clearance at any resource version. Returns whether the
+/// write replaced a change by another user.
 async fn clearance(
     client: &Client,
     index: &Index,

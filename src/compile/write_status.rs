@@ -1,9 +1,10 @@
-//! Writes the statuses that changed. A failed write does not stop the other writes.
+//! Writes the statuses that changed. A failed write does not stop the other writes. The operator does not send a refused
+//! status again for ten minutes.
 //!
 //! ```text
-//!  wanted ──► plain text ──► differs? ──► written
-//!                                     └─► refused: for ten minutes, only the conditions, with short messages
-//!                                            └─► refused too: logged, and the status stays out of date
+//!  wanted ──► plain text ──► differs from the stored status? ──► written
+//!                                                            └─► refused: only its conditions, with short messages
+//!                                                                └─► refused too: logged, the status stays out of date
 //! ```
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -37,10 +38,10 @@ use crate::{
     watch::request,
 };
 
-/// The maximum number of statuses of a namespace that are written at the same time.
+/// The maximum number of statuses of one namespace that the operator writes at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The maximum size of a message in bytes, if the API server refused the status with the full messages.
+/// The maximum size of a condition's message in bytes, after the API server refused the whole status.
 const SHORT_MESSAGE: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -51,7 +52,6 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes all compiled statuses of a namespace.
     pub async fn statuses(
         self,
         namespace: &str,
@@ -83,7 +83,7 @@ impl Writer<'_> {
         systems.and(versions).and(approvals).and(assessments).and(incidents).and(overrides)
     }
 
-    /// Writes the statuses that differ. Returns the first failure.
+    /// Writes the statuses that differ from the stored ones. Returns a failure if a write failed.
     async fn changed<K, V, S>(
         self,
         namespace: &str,
@@ -104,13 +104,11 @@ impl Writer<'_> {
         results.into_iter().collect()
     }
 
-    /// Writes the status of a level if it differs.
     pub async fn level(self, level: &RiskLevel, wanted: &RiskLevelStatus) -> Result<(), Error> {
         let api: Api<RiskLevel> = Api::all(self.client.clone());
         self.write(&api, ("", &level.name_any()), whole(level.status.as_ref()), wanted).await
     }
 
-    /// Writes the status of a trusted sidecar if it differs.
     pub async fn sidecar(self, sidecar: &TrustedSidecar, wanted: &TrustedSidecarStatus) -> Result<(), Error> {
         let api: Api<TrustedSidecar> = Api::all(self.client.clone());
         self.write(&api, ("", &sidecar.name_any()), whole(sidecar.status.as_ref()), wanted).await
@@ -127,7 +125,7 @@ impl Writer<'_> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
         S: Serialize,
     {
-        // Compare without the characters that the API server refuses, because the stored status does not have them.
+        // Compare without the characters that the API server refuses, because no stored status has them.
         let status = owned_fields(wanted);
         if stored == Some(fingerprint(&status)) {
             return Ok(());
@@ -157,18 +155,18 @@ impl Writer<'_> {
     }
 }
 
-/// The fingerprint of a status in the cache.
+/// The fingerprint of a status of which the operator caches only a part.
 fn of<S>(stored: Option<&StoredStatus<S>>) -> Option<u64> {
     stored.map(StoredStatus::fingerprint)
 }
 
-/// The fingerprint of a status that the cache keeps as a whole.
+/// The fingerprint of a status that the operator caches as a whole.
 fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
     status.map(|status| fingerprint(&owned_fields(status)))
 }
 
-/// A status without the times of its conditions. The operator recognises a refused status by this value. Such
-/// a status was never stored, so each compile sets new times in the conditions.
+/// The status without the times of its conditions. The operator recognises a refused status by this value, because each
+/// compile sets new times as long as the status is not stored.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
@@ -177,7 +175,7 @@ fn without_times(status: &Value) -> Value {
     status
 }
 
-/// The conditions of a status, with short messages.
+/// The conditions of a status, with short messages in ASCII.
 fn in_short(status: &Value) -> Value {
     let mut conditions = status["conditions"].clone();
     for condition in conditions.as_array_mut().into_iter().flatten() {
@@ -197,7 +195,7 @@ where
     let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
     let patch = Patch::Apply(&object);
     match request::patch_status(&client, api.resource_url(), name, &params, &patch).await {
-        // The object was deleted meanwhile. The watch delivers the deletion, so the code 404 is not an error.
+        // The object was deleted in the meantime. The watch delivers the deletion.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
         Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Tests the limits of a Clearance with made-up namespaces.
+//! Tests the limits of a Clearance.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,7 +56,7 @@ fn cached<K: HasSpec + HasStatus<Status: Serialize + Slim>>(
     })
 }
 
-/// Compiles `expression` as the only requirement of the level `free`.
+/// The compiled requirements of the level `free`: only `expression`.
 fn requirements(expression: &str) -> BTreeMap<String, Arc<Requirements>> {
     let requirement = Requirement {
         name: "rule".to_owned(),
@@ -67,7 +67,7 @@ fn requirements(expression: &str) -> BTreeMap<String, Arc<Requirements>> {
     BTreeMap::from([("free".to_owned(), Arc::new(Requirements::compile(&[requirement])))])
 }
 
-/// A namespace with the levels `free` and `never`. All versions of a system of level `free` may run.
+/// A namespace and two levels. All versions of a system of level `free` may run, and none of level `never`.
 struct World {
     facts: NamespaceFacts,
     now: i64,
@@ -116,7 +116,7 @@ impl World {
         self.facts.trusted = Arc::new(Trusted { env, ..Trusted::default() });
     }
 
-    /// Compiles, and makes the result the current Clearance.
+    /// Compiles, and uses the result as the current Clearance.
     fn compile(&mut self) -> Compiled {
         self.compile_within(Room::Everything)
     }
@@ -315,7 +315,7 @@ fn messages_are_shortened_until_all_fit() {
     assert!(stored_size(world.in_force()) < MOST_BYTES);
 }
 
-/// A step of the test: a change of an object, or some seconds that pass.
+/// A step of the property test: a change of an object, or a wait of some seconds.
 #[derive(Clone, Debug)]
 enum Step {
     Version { system: usize, ampersands: usize, env: usize },
@@ -375,8 +375,8 @@ proptest! {
                 for version in &system.cleared {
                     let stays = now.is_some_and(|now| now.cleared.iter().any(|v| v.model_version == version.model_version));
                     let allowed = world.facts.systems.get(name).is_some_and(|s| s.spec.risk_level == "free");
-                    // A cleared version leaves the Clearance only if its system is deleted or no longer
-                    // allowed. A new trusted sidecar can also displace the version.
+                    // A cleared version leaves the Clearance only if its system is deleted or gets the level
+                    // `never`, or if a new trusted sidecar displaces the version.
                     prop_assert!(stays == allowed || trusted_more, "{}", &version.model_version);
                     if !stays {
                         let lost = now.is_some_and(|now| now.lost_at.is_some());

@@ -1,4 +1,4 @@
-//! Tests of the compile, without an API server.
+//! Tests the compile without an API server.
 
 mod limits;
 mod overrides;

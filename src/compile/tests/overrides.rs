@@ -80,8 +80,8 @@ fn reason(conditions: &[Condition], type_: &str) -> String {
     conditions.iter().find(|c| c.type_ == type_).map(|c| c.reason.to_string()).unwrap_or_default()
 }
 
-// `protocol_model` has approvals with an end. An override gives the same Clearance as such an approval. So the
-// model also shows that overrides are safe with stale operators and lagging caches.
+// `protocol_model` models approvals that end, but no overrides. An override that ends gives the same Clearance, so the
+// results of the model also apply to overrides.
 #[test]
 fn clearance_of_an_override_ends_like_that_of_an_approval() {
     let cleared =
