@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The limit starts low, so that the first of many requests gets its response as fast as a single request. No request
-//! starts during a pause. If the API server is overloaded again after a pause, the next pause is twice as long. So many
-//! waiting requests do not increase the load. An answer sets the pause back to zero.
+//! starts during a pause. If the API server is still overloaded after a pause, the next pause is twice as long. A
+//! response without an overload ends this growth.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const MAX: usize = 64;
 /// The first pause after an overload. Each further pause is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// The maximum pause. An overloaded API server requests this pause with `Retry-After: 1`.
+/// The maximum pause. An overloaded API server asks for this pause with `Retry-After: 1`.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -42,7 +42,6 @@ impl ConcurrencyLimit {
         under_way < self.size && self.opens_at.is_none_or(|opens_at| opens_at <= now)
     }
 
-    /// The end of the current pause.
     pub(super) const fn opens_at(&self) -> Option<Instant> {
         self.opens_at
     }
@@ -56,8 +55,8 @@ impl ConcurrencyLimit {
         self.pause = Duration::ZERO;
     }
 
-    /// Records a timeout, or another error of an unavailable or overloaded API server. An overload during a pause
-    /// changes nothing, because the request started before the pause.
+    /// Records a timeout, or another error of an unavailable or overloaded API server. During a pause, such an error has
+    /// no effect, because its request started before the pause.
     pub(super) fn overloaded(&mut self, now: Instant) {
         if self.opens_at.is_none_or(|opens_at| opens_at <= now) {
             self.size = (self.size / 2).max(1);

@@ -1,5 +1,4 @@
-//! An object as the API server sent it, readable or not. The deserialisation of [`Lenient`] never fails because of the
-//! object.
+//! Deserialises an object that may be unreadable. The deserialisation of [`Lenient`] succeeds with any valid JSON.
 //!
 //! ```text
 //!  raw text ─► K ───────────────────────────────► Ok
@@ -8,8 +7,8 @@
 //!                                  └─ fails ─► Unreadable: its name, and the path of the error
 //! ```
 //!
-//! The parser of a list skips the text of each object without recursion. So a deeply nested object does not make its
-//! list unreadable.
+//! The parser of a list skips the text of each object without recursion. So a deeply nested object does not make the
+//! whole list unreadable.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,19 +18,17 @@ use serde_json::{error::Category, value::RawValue};
 
 use crate::truncate::shorten;
 
-/// The maximum length of the path in an error, in bytes.
+/// The maximum size of the field path in an error, in bytes.
 const PATH_BYTES: usize = 200;
 
-/// An object of a list, a watch or another response.
 #[derive(Clone, Debug)]
 pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
 
-/// An object that cannot be parsed.
 #[derive(Clone)]
 pub(crate) struct Unreadable {
     /// Only the name, namespace, labels, UID, generation and resource version.
     pub(crate) metadata: ObjectMeta,
-    /// The path and the kind of the error. The text contains no value of the object, because a value may be a secret.
+    /// The path and the kind of the error. The text quotes no value of the object, because a value can be secret.
     pub(crate) why: String,
     /// The object without its `managedFields` and its status. The operator never logs this text.
     pub(crate) text: Box<str>,
@@ -64,7 +61,7 @@ impl<K: DeserializeOwned> Lenient<K> {
 }
 
 impl<K> Lenient<K> {
-    /// Returns the object, or an error that contains no value of the object.
+    /// Returns the object, or an error that quotes no value of the object.
     pub(crate) fn readable(self) -> Result<K, kube::Error> {
         self.0.map_err(|unreadable| kube::Error::SerdeError(serde::de::Error::custom(unreadable.why)))
     }
@@ -119,8 +116,8 @@ struct WithMetadata<T> {
     metadata: T,
 }
 
-/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its
-/// `managedFields`. In this way, the user could make the object unreadable.
+/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`, and
+/// so could make the object unreadable.
 fn without_managed_fields(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -144,13 +141,13 @@ fn without_status(text: &str) -> String {
     part.map_or_else(|_| text.to_owned(), |part| without(text, part))
 }
 
-/// Replaces `part` by null. `part` borrows from `text`.
+/// Replaces `part` by null. `part` must borrow from `text`.
 fn without(text: &str, part: &RawValue) -> String {
     let begin = part.get().as_ptr().addr() - text.as_ptr().addr();
     format!("{}null{}", &text[..begin], &text[begin + part.get().len()..])
 }
 
-/// Reads the fields that identify an object. The API server sets or validates them, so they can be parsed.
+/// Reads the fields that identify an object. The API server sets or validates these fields, so they are readable.
 fn identity(text: &str) -> ObjectMeta {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase")]
@@ -168,8 +165,7 @@ fn identity(text: &str) -> ObjectMeta {
     ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
 }
 
-/// The path and the kind of a parse error. The parser's error quotes values of the object, and this text
-/// leaves them out.
+/// The path and the kind of a parse error, without the values of the object that the parser's own error quotes.
 fn describe(path: &str, error: &serde_json::Error) -> String {
     let path = path.chars().filter(char::is_ascii_graphic).collect();
     let cause = match error.classify() {

@@ -1,4 +1,4 @@
-//! Types that parse only a part of an object. A skipped field uses no memory and cannot make the object unreadable.
+//! Types that parse only a part of an object. A skipped field needs no memory and cannot make the object unreadable.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,8 @@ use k8s_openapi::{
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-/// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends.
-/// A user who may patch the object may write any text into them, and could make the object unreadable in this
-/// way.
+/// The metadata without `managedFields`, which are half of the bytes that the API server sends. A user who may patch an
+/// object may write any text into its `managedFields`, and so could make the object unreadable.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 pub(crate) struct Metadata {

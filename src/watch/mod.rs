@@ -1,5 +1,5 @@
-//! Watches objects, reports unreadable objects, and has a work queue and a pool for requests. One unreadable
-//! object never hides the other objects.
+//! Watches objects, reports unreadable objects, and provides a work queue and a pool of requests. An unreadable object
+//! never hides the other objects of its kind.
 //!
 //! ```text
 //!  API server ─► Watches: list, watch ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue, Pool
@@ -8,16 +8,15 @@
 //!      └── Event, condition Ready=False ◄── report ◄── metric, log ◄─────────┘
 //! ```
 //!
-//! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
-//! user who may write one object must not be able to hide all objects of its kind.
+//! The API server stores objects that the operator cannot parse, for example with the time `9999-12-31T23:59:59Z` in
+//! `managedFields`. A user who may write one object must not be able to hide all objects of its kind.
 //!
-//! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a
-//! `Clearance` becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable
-//! admission policy. `compile` still applies an unreadable rejection, revocation or incident if it can read
-//! the fields that decide about versions.
+//! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a `Clearance`
+//! becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable admission policy. `compile`
+//! applies an unreadable rejection, revocation or incident if it can read the fields that decide about versions.
 //!
-//! This module replaces the `Controller` and `reflector` of kube-runtime. They keep whole objects, drop a
-//! list with an unreadable object, and have no concurrency limit that adapts to the load of the API server.
+//! This module replaces the `Controller` and `reflector` of kube-runtime. They keep whole objects, drop a list with an
+//! unreadable object, and have no concurrency limit that adapts to the load of the API server.
 
 mod concurrency;
 mod lenient;

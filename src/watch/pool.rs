@@ -1,11 +1,12 @@
-//! A pool of concurrent requests: at most one for each key, and as many as the [`ConcurrencyLimit`] allows.
+//! A pool of concurrent requests: at most one request for each key, and at most as many as the [`ConcurrencyLimit`]
+//! allows.
 //!
 //! ```text
 //!  add ─► waiting ─► take, if the limit allows it ─► start ─► under way ─► finished
 //! ```
 //!
-//! A pool differs from a [`Queue`](super::Queue), which runs the same function for every key. The owner of a pool takes
-//! each key itself, and decides again before it sends the request.
+//! In contrast, a [`Queue`](super::Queue) runs the same function for every key. The owner of a pool takes each key itself,
+//! and can decide again before it sends the request.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::concurrency::ConcurrencyLimit;
 
-/// The waiting keys and the requests in progress. `T` is the result of a request.
+/// `T` is the result of a request.
 pub(crate) struct Pool<K, T> {
     waiting: VecDeque<K>,
     /// The keys that wait or have a request in progress.
@@ -65,7 +66,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.busy.remove(key);
     }
 
-    /// Waits for the end of a request. Returns `None` if no request is in progress.
+    /// Waits for the end of any request. Returns `None` if no request is in progress.
     pub(crate) async fn finished(&mut self) -> Option<(K, T)> {
         let (key, result) = self.under_way.next().await?;
         self.busy.remove(&key);
@@ -80,7 +81,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.limit.overloaded(Instant::now());
     }
 
-    /// The end of the pause after an overload.
+    /// The end of the pause after an overload of the API server.
     pub(crate) const fn opens_at(&self) -> Option<Instant> {
         self.limit.opens_at()
     }

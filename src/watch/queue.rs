@@ -1,4 +1,4 @@
-//! A work queue: runs one function for each key, soon after a change, after a requested delay and after a failure.
+//! A work queue. It runs one function for each key: after a change, after a requested delay, and after a failure.
 //!
 //! ```text
 //!  changed key ─► due now, or after its rest ─► run ─┬─ done ──────────────► its rest begins
@@ -6,7 +6,7 @@
 //!       └── changed during the run: due once more    └─ failed ────────────► due after a back-off
 //! ```
 //!
-//! A key has at most one run at a time. After each run, the key rests. The run chooses the length of the rest, up to
+//! A key has at most one run at a time. After each run, the key rests for the time that the run requests, up to
 //! [`MAX_REST`]. All changes during the rest cause one run. So a key that changes often does not run all the time.
 
 use std::{
@@ -24,29 +24,27 @@ use crate::timer::sleep_until_opt;
 /// The minimum and the maximum back-off after a failure, without jitter.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4)];
 
-/// The maximum rest of a key. A longer rest is limited to this value.
+/// The maximum rest of a key.
 const MAX_REST: Duration = Duration::from_secs(1);
 
-/// The number of stored rests at which the queue removes the expired rests.
+/// If the queue stores at least this number of rests, it removes the expired ones.
 const CLEANUP_AT: usize = 1024;
 
 /// The result of a successful run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The delay after which the key runs again, even without a change. `None`: the key runs again only after
-    /// a change.
+    /// The delay after which the key runs again, even without a change.
     pub(crate) again: Option<Duration>,
     /// The minimum time until the next run, even after a change.
     pub(crate) rest: Duration,
 }
 
-/// The keys that wait, and the keys that run.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
-    /// The entries of `due`, by key.
+    /// The same entries as in `due`, by key.
     due_at: HashMap<K, Instant>,
-    /// The keys that run. The value is the instant of the next run, if the key changed during the run.
+    /// The keys that run. The value is the time of the next run, if the key changed during this run.
     running: HashMap<K, Option<Instant>>,
     /// The end of the rest of each key.
     rests_until: HashMap<K, Instant>,
@@ -129,7 +127,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 delays.without_max_times().with_jitter().build()
             };
             let delay = self.backoffs.entry(key.clone()).or_insert_with(backoff).next().unwrap_or(max);
-            // The rest equals the back-off, up to `MAX_REST`. During the rest, a change of the key causes no run.
+            // The key rests during the back-off, up to `MAX_REST`, so that a change causes no earlier retry.
             (Some(delay), delay)
         };
         if self.rests_until.len() >= CLEANUP_AT {

@@ -1,4 +1,4 @@
-//! Converts the events of a watcher to changes of a cache, so that every cache handles a new list in the same way.
+//! Converts the events of a kube watcher to changes of a cache, so that every cache handles a new list in the same way.
 //!
 //! ```text
 //!  Init ─► InitApply … ─► InitDone        Relist      Apply … ─► Listed(keys): all other objects are gone
@@ -14,7 +14,7 @@ use super::Lenient;
 /// A change of the objects of one kind.
 #[derive(Debug)]
 pub(crate) enum Change<I, K> {
-    /// The object is new or changed. `listing` means that it comes from a list in progress.
+    /// The object is new or changed. `listing` means that the object comes from a list in progress.
     Apply {
         key: I,
         object: K,
@@ -23,11 +23,11 @@ pub(crate) enum Change<I, K> {
     Delete {
         key: I,
     },
-    /// A list is complete, and has these keys. Objects with other keys are gone.
+    /// A list is complete and has these keys. Objects with other keys no longer exist.
     Listed(HashSet<I>),
 }
 
-/// The keys that a list in progress has returned. The set is empty between two lists, to save memory.
+/// The keys that the list in progress has returned so far. Empty if no list is in progress.
 #[derive(Debug)]
 pub(crate) struct Relist<I> {
     keys: HashSet<I>,
@@ -40,7 +40,7 @@ impl<I> Default for Relist<I> {
 }
 
 impl<I: Clone + Eq + Hash> Relist<I> {
-    /// Converts `event` to a change. The start of a list changes nothing.
+    /// Converts `event` to a change. Returns `None` for the start of a list.
     pub(crate) fn change<K>(&mut self, event: Event<K>, key: impl FnOnce(&K) -> I) -> Option<Change<I, K>> {
         match event {
             Event::Init => {
@@ -74,7 +74,7 @@ impl<I, K> Change<I, K> {
 }
 
 impl<I, K> Change<I, Lenient<K>> {
-    /// Converts an unreadable object to a deletion: it counts as missing.
+    /// Converts an unreadable object to a deletion, because the object counts as missing.
     pub(crate) fn readable(self) -> Change<I, K> {
         self.filter_map(|object| object.0.ok())
     }

@@ -1,4 +1,4 @@
-//! Reports each unreadable object with an Event about it, and with the condition `Ready` in its status.
+//! Reports each unreadable object with an Event, and with the condition `Ready` in its status.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use tracing::warn;
 use super::{Watches, request, watches::UnreadableReport};
 use crate::{event_recorder::EventRecorder, truncate::note};
 
-/// The field manager of statuses. When the operator applies the condition, the API server removes the other status
-/// fields of this manager.
+/// The field manager with which the compile writes statuses too. When the operator applies the condition, the API server
+/// removes all other status fields of this manager.
 const MANAGER: &str = "assent";
 
 /// The reason of the Event and of the condition.
 const UNREADABLE: &str = "UnreadableObject";
 
-/// The kinds whose unreadable objects get the condition.
+/// The kinds whose unreadable objects get the condition `Ready`.
 const WITH_STATUS: [&str; 9] = [
     "AISystem",
     "ModelVersion",
@@ -33,7 +33,6 @@ const WITH_STATUS: [&str; 9] = [
     "TrustedSidecar",
 ];
 
-/// Reports unreadable objects until `shutdown`. The number of reports for each kind and namespace is limited.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {
     let recorder = EventRecorder::new(client.clone());
     let reporting = async {
@@ -54,7 +53,7 @@ pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl
     }
 }
 
-/// The cause and the next command.
+/// The cause, and the command that corrects the object.
 fn message(report: &UnreadableReport) -> [String; 2] {
     let object = &report.object;
     let (kind, name) =
@@ -80,7 +79,6 @@ async fn publish(recorder: &EventRecorder, report: &UnreadableReport) {
     }
 }
 
-/// Writes the condition, if the kind is one of [`WITH_STATUS`].
 async fn write_condition(client: &Client, report: &UnreadableReport) {
     let object = &report.object;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref());

@@ -1,7 +1,7 @@
 //! Requests that tolerate an unreadable object in the response. Only [`get_opt`] returns an error for such an object.
 //!
-//! The response to a write is the whole object. Without this module, a user who may patch an object could make every
-//! write of the operator to this object return an error.
+//! The response to a write is the whole object. So if a user made an object unreadable, every write of the operator to
+//! this object would return an error.
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
@@ -80,8 +80,7 @@ pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
-/// Patches the status of an object. `collection` is the URL path of all objects of the same kind in the
-/// namespace.
+/// Patches the status of an object. `collection` is the URL path of all objects of the same kind in the same namespace.
 pub(crate) async fn patch_status<P: Serialize>(
     client: &Client,
     collection: &str,
@@ -93,7 +92,7 @@ pub(crate) async fn patch_status<P: Serialize>(
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
-/// The user of the connection, as the API server identifies the user.
+/// The user as whom the API server authenticates `client`.
 pub(crate) async fn myself(client: &Client) -> Result<Approver, kube::Error> {
     let api = Api::<SelfSubjectReview>::all(client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;

@@ -1,4 +1,4 @@
-//! Decides which requests are retried, and after which delay.
+//! Decides which requests the operator retries, and after which delay.
 
 use std::time::Duration;
 
@@ -13,12 +13,11 @@ pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + fastrand::f64())
 }
 
-/// Waits before the retry of a refused request.
 pub(crate) async fn retry_delay() {
     tokio::time::sleep(jittered(RETRY)).await;
 }
 
-/// The back-off of background work. The retries end after some minutes.
+/// The back-off of background work. It gives up after some minutes.
 pub(crate) fn background_backoff() -> ExponentialBuilder {
     ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
@@ -26,14 +25,14 @@ pub(crate) fn background_backoff() -> ExponentialBuilder {
 /// Whether a retry may succeed soon, because the API server is unavailable or overloaded.
 pub(crate) fn is_transient(error: &kube::Error) -> bool {
     match error {
-        // The code 500 does not mean overload. For example, a pod has two disruption budgets, or a webhook fails.
+        // The code 500 is no sign of overload. Its cause can be a pod with two disruption budgets, or a failed webhook.
         kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
         kube::Error::HyperError(_) | kube::Error::Service(_) => true,
         _ => false,
     }
 }
 
-/// Whether a disruption budget refused an eviction. The code is 429, as for an overloaded API server.
+/// Whether a disruption budget refused an eviction. The code is then 429, as for an overloaded API server.
 fn is_budget(answer: &Status) -> bool {
     let causes = answer.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")

@@ -1,8 +1,8 @@
-//! The keys to check later, ordered by time.
+//! Keys that are due at a later time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keys with the times at which they are due. A key can have several times.
+/// The keys by the time at which they are due. A key can have several times.
 #[derive(Debug)]
 pub(crate) struct Timers<T, K>(BTreeMap<T, BTreeSet<K>>);
 
@@ -17,12 +17,11 @@ impl<T: Copy + Ord, K: Ord> Timers<T, K> {
         self.0.entry(at).or_default().insert(key);
     }
 
-    /// The earliest time.
     pub(crate) fn next(&self) -> Option<T> {
         self.0.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Takes the keys that are due at `now`.
+    /// Removes and returns the keys that are due at `now` or earlier.
     pub(crate) fn take(&mut self, now: T) -> Vec<K> {
         let later = self.0.split_off(&now);
         let mut due = std::mem::replace(&mut self.0, later);

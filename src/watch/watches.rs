@@ -32,20 +32,19 @@ use crate::{
     metrics::{KindLabel, Metrics},
 };
 
-/// The maximum time of the first list. After this time, the watch is reported as a problem.
+/// If the first list takes longer, the operator reports the watch as a problem.
 const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The maximum time of repeated errors. After this time, the watch is reported as a problem. A restart of the API
-/// server takes less time.
+/// If the errors of a watch repeat for longer, the operator reports the watch as a problem. A restart of the API server
+/// takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// The time without an error after which a watch counts as recovered. A success is visible only when an
-/// object changes, so the absence of errors must prove the recovery. This time is longer than the maximum
-/// back-off. So a watch that still fails reports another error within this time.
+/// A watch counts as recovered after this time without an error, because a success without a changed object is not
+/// visible. The time is longer than the maximum back-off, so a watch that still fails reports another error earlier.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts the
-/// objects without a report.
+/// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts objects
+/// without a report.
 const MAX_REPORTS: usize = 20;
 
 pub(crate) struct Watches {
@@ -92,12 +91,12 @@ impl Health {
         self.outage.as_ref().filter(|outage| now < outage.last + RECOVERED_AFTER)
     }
 
-    /// Describes an outage, or a missing first list, that takes too long.
+    /// Describes an outage or a first list that takes too long.
     fn problem(&self, now: Instant) -> Option<String> {
         let outage = self.outage(now);
         let why = outage.map_or("its first list is not complete", |outage| &outage.why);
         let since = match outage {
-            // A success without an event is not visible, so only a later error proves that the outage lasted.
+            // Only a later error proves that the outage lasted. A success without an event is not visible.
             Some(outage) if outage.last >= outage.since + TOLERATED_OUTAGE => outage.since,
             _ if !self.listed && now >= self.began + FIRST_LIST_TIMEOUT => self.began,
             _ => return None,
@@ -128,7 +127,7 @@ impl Watches {
         Arc::new(Self { client, metrics, state: Mutex::default(), unreadable_added: Notify::new() })
     }
 
-    /// Watches all objects of a kind. The stream never ends, and also contains unreadable objects.
+    /// Watches all objects of a kind. The stream never ends. It also yields unreadable objects.
     pub(crate) fn all<K>(self: &Arc<Self>) -> impl Stream<Item = Event<Lenient<K>>> + Send + use<K> + 'static
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -156,7 +155,7 @@ impl Watches {
         })
     }
 
-    /// The outages and missing first lists that last longer than a restart of the API server.
+    /// The watches with errors, or without a first list, for longer than a restart of the API server takes.
     pub(crate) fn problems(&self) -> Vec<String> {
         let now = Instant::now();
         self.state().streams.iter().filter_map(|stream| stream.problem(now)).collect()
@@ -191,7 +190,7 @@ impl Watches {
         K: Resource<DynamicType = ()>,
     {
         let mut state = self.state();
-        // `Init` precedes each attempt to list, so it does not prove that the watch works.
+        // `Init` comes before each attempt to list, so it does not prove that the watch works.
         if !matches!(event, Event::Init) {
             state.streams[id].outage = None;
         }
@@ -223,7 +222,8 @@ impl Watches {
         }
     }
 
-    /// Takes the next reports: at most one for each kind and namespace, so that namespaces take turns.
+    /// Takes the next reports, at most one for each kind and namespace. So a flood in one namespace does not delay the
+    /// reports of others.
     pub(super) fn take_reports(&self) -> Vec<UnreadableReport> {
         let mut next = Vec::new();
         for entries in self.state().unreadable.values_mut() {
@@ -248,7 +248,7 @@ fn key(metadata: &kube::core::ObjectMeta) -> ObjectKey {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-/// Inserts an unreadable object. Returns whether the object or its error is new.
+/// Returns whether the unreadable object or its error is new.
 fn insert<K: Resource<DynamicType = ()>>(
     entries: &mut BTreeMap<ObjectKey, Entry>,
     unreadable: &Unreadable,
