@@ -80,8 +80,6 @@ fn reason(conditions: &[Condition], type_: &str) -> String {
     conditions.iter().find(|c| c.type_ == type_).map(|c| c.reason.to_string()).unwrap_or_default()
 }
 
-// `protocol_model` models approvals that end, but no overrides. An override that ends gives the same Clearance, so the
-// results of the model also apply to overrides.
 #[test]
 fn clearance_of_an_override_ends_like_that_of_an_approval() {
     let cleared =
