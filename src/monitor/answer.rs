@@ -1,4 +1,4 @@
-//! Reads one number from the answer of Prometheus. Any other answer gives no value, and the reason in words.
+//! Reads one number from the answer of Prometheus. Any other answer gives the reason why there is no value.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -30,8 +30,8 @@ struct Data {
     result: Value,
 }
 
-/// The measurement in an answer. Quotes a body only if it has the format of Prometheus, because the answer of another
-/// server could contain secrets.
+/// Reads the measurement. Quotes the body only if it has the format of Prometheus, because the answer of another server
+/// could contain secrets.
 pub(super) fn measurement(status: StatusCode, body: &[u8]) -> Measurement {
     if status.is_redirection() {
         return Measurement::NoAnswer("it answered with a redirect, which Assent does not follow".to_owned());

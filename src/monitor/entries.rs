@@ -1,4 +1,4 @@
-//! All monitors in memory, and the next step of each monitor.
+//! Caches all monitors, and decides the next step of each monitor.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,10 +21,10 @@ use crate::{
     watch::{Change, jittered},
 };
 
-/// The duration from which a query is slow: half of the maximum.
+/// A query that takes at least this time is slow. A query can take at most twice this time.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// A query to run. The UID and the generation show later whether the result still belongs to the monitor.
+/// A query to run. By `uid` and `generation`, the operator later recognises a result of an older version of the monitor.
 pub(super) struct Query {
     uid: String,
     generation: Option<i64>,
@@ -42,22 +42,23 @@ impl Query {
 
 /// The next step for a monitor.
 pub(super) enum Task {
-    /// The monitor was deleted. `is_last`: its namespace has no other monitor.
-    Gone { is_last: bool },
+    /// The monitor was deleted. `is_last` means that its namespace has no other monitor.
+    Gone {
+        is_last: bool,
+    },
     /// The next query is due after this time.
     Wait(Duration),
-    /// Run a query.
     Query(Query),
-    /// Open the incident of a breach, before the next query.
+    /// Open the incident of a breach before the next query.
     Open,
-    /// Only write the status, and look again after this time.
+    /// Only write the status, and check again after this time.
     Report(Duration),
 }
 
 /// The status that a monitor should have, and the incident that it should open.
 pub(super) struct Wanted {
     pub(super) state: MonitorState,
-    /// Whether the monitor is among the first ones of its namespace, which the operator queries.
+    /// Whether the operator queries the monitor. If a namespace has too many monitors, it queries only the first ones.
     pub(super) is_queried: bool,
     pub(super) write: Option<StatusWrite>,
     pub(super) unopened: Option<Unopened>,
@@ -72,7 +73,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Applies a change from the watch. Returns the monitors that are new, deleted or have another spec.
+    /// Applies a change from the watch. Returns the monitors that are new or deleted, or have another spec.
     pub(super) fn apply(&mut self, change: Change<Place, Monitor>, now: Timestamp) -> Vec<Place> {
         match change {
             Change::Apply { key, object, listing } => {
@@ -119,8 +120,8 @@ impl Entries {
             }
             return is_changed;
         }
-        // After a start of the operator, a monitor that had a value before waits for its turn in the interval. So the
-        // monitors do not all query at the same time.
+        // After a start of the operator, a monitor that already had a value waits for its own time in the interval, so
+        // that not all monitors query at once.
         let is_known = listing && status.as_ref().is_some_and(|status| status.measured.is_some());
         let wait = until_next(metadata.uid.as_deref().unwrap_or_default(), spec.interval.into(), now);
         let due = if is_known { now + wait } else { now };
@@ -133,7 +134,6 @@ impl Entries {
         all.take_while(move |(place, _)| place.0 == namespace)
     }
 
-    /// Whether the monitor is not queried, because its namespace has too many.
     fn is_surplus(&self, place: &Place) -> bool {
         let holding = self.holding.range((place.0.clone(), String::new())..);
         let holding = holding.take_while(|(namespace, _)| *namespace == place.0);
@@ -142,7 +142,6 @@ impl Entries {
         counted_monitors(holding, others).all(|counted| counted != place)
     }
 
-    /// Whether the last query of the monitor was slow.
     pub(super) fn is_slow(&self, place: &Place) -> bool {
         self.all.get(place).is_some_and(|entry| entry.is_slow)
     }
@@ -153,7 +152,7 @@ impl Entries {
         (!self.is_surplus(place)).then(|| Arc::clone(&entry.spec))
     }
 
-    /// Records the queries of a monitor, unless its spec changed meanwhile.
+    /// Records the parsed queries of a monitor, unless its spec changed in the meantime.
     pub(super) fn parsed(
         &mut self,
         place: &Place,
@@ -165,13 +164,12 @@ impl Entries {
         }
     }
 
-    /// The next step for the monitor at `place`.
     pub(super) fn task(&mut self, place: &Place, now: Timestamp) -> Task {
         let is_surplus = self.is_surplus(place);
         let is_last = self.of_namespace(&place.0).next().is_none();
         let Some(entry) = self.all.get_mut(place) else { return Task::Gone { is_last } };
         entry.is_surplus = is_surplus;
-        // A value within the limit could end the breach, so no query comes before the incident.
+        // Open the incident before the next query, because a value within the limit could end the breach.
         if entry.unopened().is_some() {
             return Task::Open;
         }
@@ -181,7 +179,7 @@ impl Entries {
         let queries = match &entry.queries {
             Some(Ok(queries)) => queries.clone(),
             Some(Err(_)) => return Task::Report(LATER),
-            // The spec changed since `unparsed`.
+            // The spec changed after the caller parsed the queries.
             None => return Task::Wait(Duration::ZERO),
         };
         if let Ok(wait) = Duration::try_from(entry.due.duration_since(now))
@@ -201,7 +199,8 @@ impl Entries {
         })
     }
 
-    /// Adds a measurement, unless the monitor changed since the query was made. Returns the Event that it causes.
+    /// Adds a measurement, unless the monitor changed after [`Self::task`] made the query. Returns the Event that the
+    /// measurement causes.
     pub(super) fn add(
         &mut self,
         place: &Place,
@@ -217,7 +216,6 @@ impl Entries {
         entry.add(at, measured)
     }
 
-    /// The status that the monitor should have now.
     pub(super) fn status(
         &mut self,
         place: &Place,
@@ -239,7 +237,7 @@ impl Entries {
         Some(Wanted { state, is_queried: !entry.is_surplus, write, unopened: entry.unopened() })
     }
 
-    /// The pause after a failure. It doubles with each failure in a row.
+    /// The pause after a failure. The pause doubles with each failure in a row, up to a limit.
     pub(super) fn failed(&mut self, place: &Place) -> Duration {
         let Some(entry) = self.all.get_mut(place) else { return RETRY[0] };
         let pause = entry.retry;
@@ -247,15 +245,15 @@ impl Entries {
         jittered(pause)
     }
 
-    /// Records a success, which ends the failures in a row.
+    /// Resets the pause after the next failure.
     pub(super) fn succeeded(&mut self, place: &Place) {
         if let Some(entry) = self.all.get_mut(place) {
             entry.retry = RETRY[0];
         }
     }
 
-    /// Applies the stored monitor after a conflict. If another operator wrote the status, its breach and incident count.
-    /// A breach that only this operator knows stays. The watch delivers a changed spec.
+    /// Applies the stored status after a conflict. If another operator wrote it, its breach and incident count. A breach
+    /// that only this operator knows stays. The watch delivers changes of the spec.
     pub(super) fn reread(&mut self, place: &Place, monitor: Monitor) {
         let Monitor { metadata, status, .. } = monitor;
         let entry = self.all.get_mut(place).filter(|entry| Some(&entry.uid) == metadata.uid.as_ref());
@@ -267,7 +265,6 @@ impl Entries {
         }
     }
 
-    /// Records the result of a write.
     pub(super) fn wrote(&mut self, place: &Place, wrote: &Wrote) {
         if let (Wrote::Stored { resource_version, conditions, significant }, Some(entry)) =
             (wrote, self.all.get_mut(place))
@@ -278,7 +275,7 @@ impl Entries {
         }
     }
 
-    /// Records the incident of a breach.
+    /// Records the incident of `breach`, unless this breach is over.
     pub(super) fn opened(&mut self, place: &Place, breach: &Unopened, incident: OpenedIncident) {
         let entry = self.all.get_mut(place).filter(|entry| entry.uid == breach.uid);
         if let Some(entry) = entry
@@ -308,7 +305,7 @@ mod tests {
         entries.apply(Change::Apply { key, object, listing: true }, Timestamp::UNIX_EPOCH);
     }
 
-    /// The next step for a monitor, as the operator takes it.
+    /// Parses new queries, and returns the next step for the monitor, as the operator does.
     fn task(entries: &mut Entries, place: &Place) -> Task {
         if let Some(spec) = entries.unparsed(place) {
             let queries = LimitedQueries::of(&spec, "namespace", &place.0);
@@ -317,14 +314,13 @@ mod tests {
         entries.task(place, Timestamp::UNIX_EPOCH)
     }
 
-    /// Changes the action of a monitor, as an edit by a user does.
+    /// Changes `onBreach` of a monitor, as a user does.
     fn acts(entries: &mut Entries, place: &Place, generation: i64, on_breach: OnBreach) {
         let (place, mut monitor) = monitor(&place.0, &place.1);
         (monitor.spec.on_breach, monitor.metadata.generation) = (on_breach, Some(generation));
         apply(entries, (place, monitor));
     }
 
-    /// Measures a value.
     fn measure(entries: &mut Entries, place: &Place, value: f64) {
         let Task::Query(query) = task(entries, place) else { panic!("no query is due") };
         entries.add(place, &query, Timestamp::UNIX_EPOCH, (Measurement::Value(value), Duration::ZERO));
@@ -347,7 +343,7 @@ mod tests {
             assert!(matches!(task(&mut entries, &place), Task::Open));
         }
         let breach = unopened(&mut entries, &place).expect("a breach without an incident");
-        // A restarted operator has only the status.
+        // A restarted operator knows only the status.
         let status = entries.status(&place, &HashMap::new(), Timestamp::UNIX_EPOCH).and_then(|w| w.write);
         let mut stored = monitor("credit", "drift").1;
         (stored.spec.on_breach, stored.status) = (OnBreach::Hold, status.map(|write| write.status));

@@ -1,4 +1,4 @@
-//! A monitor in memory, with the state that the next measurement needs.
+//! A cached monitor, with the state that the next measurement needs.
 
 use std::{
     collections::VecDeque,
@@ -22,46 +22,44 @@ use crate::{
 /// The namespace and name of a monitor.
 pub(super) type Place = (String, String);
 
-/// The pause before another look at a monitor that the operator cannot query. Also the minimum pause between two writes
-/// of the status of a quiet monitor.
+/// The pause before the operator looks again at a monitor that it does not query, for example because its query is invalid.
+/// Also the minimum pause between two status writes while the value stays within the limit.
 pub(super) const LATER: Duration = Duration::from_mins(10);
 
-/// The minimum and maximum mean pause after a failure to write a status or to open an incident.
+/// The minimum and maximum pause, without jitter, after a failure to open an incident or to resolve a write conflict.
 pub(super) const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// The maximum number of measurements in a status.
 const MEASUREMENTS: usize = 10;
 
-/// A monitor with its state.
 pub(super) struct Entry {
     pub(super) uid: String,
     pub(super) generation: Option<i64>,
     pub(super) resource_version: Option<String>,
     pub(super) spec: Arc<MonitorSpec>,
     rules: MonitorRules,
-    /// The queries with the matcher for the namespace, or the reason why they are refused. `None` until they are
-    /// needed.
+    /// The queries, limited to the namespace, or the reason why they are invalid. `None` until the first query is due.
     pub(super) queries: Option<Result<LimitedQueries, String>>,
-    /// Whether the monitor is not queried, because its namespace has too many monitors.
+    /// Whether the operator does not query the monitor, because its namespace has too many monitors.
     pub(super) is_surplus: bool,
-    /// Whether the last query was slow.
+    /// Whether the last query was slow. The next query then waits longer for its turn.
     pub(super) is_slow: bool,
     pub(super) track: MonitorTrack,
-    /// The digest of the settings that gave the last value: query or alert, required samples, and source.
+    /// The digest of the query or alert, the required samples and the source that gave the last value.
     pub(super) measured: Option<Digest>,
     pub(super) value: Option<f64>,
     pub(super) last_success: Option<Timestamp>,
-    /// The state, and the time since which the monitor is in it.
+    /// The state, and the time at which the monitor entered this state.
     pub(super) since: Option<(MonitorState, Timestamp)>,
     pub(super) measurements: VecDeque<(Timestamp, Option<f64>)>,
     /// The last incident that the monitor opened.
     pub(super) last_incident: Option<OpenedIncident>,
-    /// Whether `last_incident` is the incident of the breach that is not over.
+    /// Whether `last_incident` is the incident of the current breach.
     pub(super) has_incident: bool,
-    /// The mean pause after the next failure.
+    /// The pause after the next failure, without jitter.
     pub(super) retry: Duration,
     pub(super) conditions: Box<[ConditionState]>,
-    /// The hash of the significant fields of the stored status, and the time of the last write.
+    /// The [`significant`] hash of the stored status, and the time of its write.
     pub(super) written: Option<(u64, Instant)>,
     pub(super) due: Timestamp,
 }
@@ -112,7 +110,7 @@ impl Entry {
         }
     }
 
-    /// Applies a new spec. If the monitor then measures something else, the counted times start again.
+    /// Applies a new spec. If the new spec measures something else, the counted times start again.
     pub(super) fn change(&mut self, generation: Option<i64>, spec: MonitorSpec, now: Timestamp) {
         if spec.measured_digest() != self.spec.measured_digest() {
             self.track.start_again();
@@ -122,13 +120,13 @@ impl Entry {
         (self.generation, self.queries, self.due) = (generation, None, now);
     }
 
-    /// The incident of the breach that is not over.
+    /// The incident of the current breach.
     pub(super) fn incident(&self) -> Option<&OpenedIncident> {
         self.last_incident.as_ref().filter(|_| self.has_incident && self.track.breach.is_some())
     }
 
-    /// The breach that is not over, if it still needs an incident. An incident without a hold does not suffice if the
-    /// monitor holds the system now.
+    /// The current breach, if it still needs an incident. An incident without a hold does not suffice for a monitor that
+    /// must hold its system.
     pub(super) fn unopened(&self) -> Option<Unopened> {
         let breach = self.track.breach.as_ref()?;
         let (on_breach, incident) = (self.spec.on_breach, self.incident());
@@ -150,7 +148,7 @@ impl Entry {
         self.track.last.as_ref().is_some_and(|(_, measured)| self.rules.is_beyond(measured))
     }
 
-    /// Applies a status that another writer stored.
+    /// Applies the stored status, if another operator wrote it.
     pub(super) fn adopt(&mut self, stored: MonitorStatus) {
         if self.written.is_some_and(|(written, _)| written == significant(&stored)) {
             return;
@@ -170,7 +168,7 @@ impl Entry {
         self.spec.interval.into()
     }
 
-    /// Adds a measurement. Returns the Event that it causes.
+    /// Adds a measurement. Returns the Event that the measurement causes.
     pub(super) fn add(&mut self, at: Timestamp, measured: Measurement) -> Option<Begun> {
         let value = if let Measurement::Value(value) = measured { Some(value) } else { None };
         if value.is_some() {
@@ -206,9 +204,9 @@ impl Entry {
         }
     }
 
-    /// Whether the wanted status must be written now. Changes of the state are written at once, and other changes at
-    /// most once a minute. If the value is within the limit, the pause is 10 to 20 minutes. It depends on the UID, so
-    /// that many monitors do not write at the same time.
+    /// Whether the operator must write the status now. It writes a [`significant`] change at once. Otherwise, it waits a
+    /// minute after the last write, or 10 to 20 minutes while the value is within the limit. The longer pause depends on
+    /// the UID, so that many monitors do not write at the same time.
     pub(super) fn is_write_due(&self, wanted: &MonitorStatus) -> bool {
         let Some((written, at)) = self.written else { return true };
         let mut hasher = DefaultHasher::new();
@@ -219,7 +217,7 @@ impl Entry {
     }
 }
 
-/// An Event about a monitor, such as the start or the end of a breach.
+/// The content of an Event about a monitor, such as the start or the end of a breach.
 pub(super) struct Begun {
     pub(super) uid: String,
     pub(super) reason: &'static str,
@@ -242,7 +240,7 @@ impl Unopened {
     }
 }
 
-/// A hash of the fields whose change is written at once.
+/// A hash of the fields of a status whose changes the operator writes at once.
 pub(super) fn significant(status: &MonitorStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     let conditions = status.conditions.iter();

@@ -1,7 +1,7 @@
-//! Opens the incident of a breach, exactly once.
+//! Opens one incident for each breach, also after a retry or a restart.
 //!
 //! ```text
-//!  earlier incident of the monitor ─► open, and holds as the breach must ─► it counts for this breach too
+//!  earlier incident of the monitor ─► open, with the required effect ─► it counts for this breach too
 //!        │ none, closed or resumed
 //!        ▼
 //!  UID of the monitor, time of the breach ─► name ─► create ─┬─ created
@@ -9,12 +9,12 @@
 //!                                              └── next ◄────┴─ exists, from somebody else, or without a hold
 //! ```
 //!
-//! A retry and a second operator get the same name. A user can create an incident with this name first. It has no
-//! `spec.monitor`, because only the operator may set this field. So the operator takes the next name. If a user created
-//! incidents with all these names, the API server generates a name, which nobody can predict.
+//! A retry or a second operator computes the same name. A user can create an incident with this name first, but without
+//! `spec.monitor`, because only the operator may set this field. In this case, the operator tries the next name. If a
+//! user created incidents with all these names, the API server generates a name that nobody can predict.
 //!
-//! If people resumed a version that the earlier incident held, that incident no longer holds all versions. Then the
-//! breach gets its own incident.
+//! If people resumed a version that the earlier incident held, the earlier incident no longer holds all versions. In this
+//! case, the breach gets its own incident.
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -33,13 +33,12 @@ use crate::{
     watch::request,
 };
 
-/// The number of names that the operator tries before it asks for a generated name.
+/// The number of names that the operator tries before the API server generates a name.
 const NAMES: u32 = 16;
 
-/// Opens incidents as the operator.
 pub(super) struct Opener {
     client: Client,
-    /// The user of the operator, as the API server states it. The incidents name it as their opener.
+    /// The user as whom the API server authenticates the operator. Each incident names this user as its opener.
     operator: OnceCell<Approver>,
 }
 
@@ -80,8 +79,8 @@ impl Opener {
         api.create(&PostParams::default(), &generated).await.map(|incident| opened(incident.name_any()))
     }
 
-    /// Whether people have neither closed the incident nor resumed a version that it held. A decision to resume counts
-    /// even if it has no effect, because then the worst case is one more incident.
+    /// Whether `earlier` is open, and nobody decided to resume a version that it holds. A decision to resume counts here
+    /// even if it has no effect, because the worst result is one more incident.
     async fn is_open(
         &self,
         api: &Api<Incident>,
@@ -105,20 +104,20 @@ impl Opener {
     }
 }
 
-/// Whether an incident was opened for this breach, with its effect.
+/// Whether the operator opened `incident` for this monitor, with the effect that the breach requires.
 fn is_of(incident: &IncidentSpec, monitor: &str, breach: &Unopened) -> bool {
     incident.monitor.as_deref() == Some(monitor)
         && (incident.effect == IncidentEffect::Hold || !breach.holds())
 }
 
-/// The name of the incident. It depends only on the breach and the attempt, so a retry gets the same name.
+/// The name of the incident. The name depends only on the breach and the attempt, so a retry gets the same name.
 fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
     let text = format!("{} {} {attempt}", breach.uid, breach.since.as_second());
     let digest = Digest::from_sha256(Sha256::digest(text).into());
     format!("{}-{}", start(monitor), digest.eight())
 }
 
-/// The start of the names of a monitor's incidents.
+/// The start of the names of a monitor's incidents. Short enough for a suffix, and a valid start of an object name.
 fn start(monitor: &str) -> &str {
     monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-'])
 }
@@ -135,7 +134,7 @@ fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpe
         description: shorten(plain(&description).into_owned(), 4096),
         criteria: Vec::new(),
         affected: None,
-        // The clocks of the operator and of the API server can differ, so the description states the time.
+        // The description states the time instead, because the clocks of the operator and of the API server can differ.
         occurred_at: None,
         aware_at: None,
         monitor: Some(monitor.into()),

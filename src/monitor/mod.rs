@@ -3,14 +3,14 @@
 //! ```text
 //!  watch ──► Entries ──► Queue: one query for each monitor and interval, spread evenly
 //!                          │
-//!                          ▼  Turns: at most 2 at a time for a namespace, 16 for a Prometheus; slow ones rest
+//!                          ▼  Turns: at most 2 queries at a time for a namespace, and 16 for a Prometheus
 //!                        Source (Prometheus, from the configuration) ──► Measurement ──► policy::MonitorTrack
 //!                                                                                          │
 //!                                Incident (None or Hold) ◄── breach ◄── status, Event ◄────┘
 //! ```
 //!
-//! Nothing here clears a version or lifts a hold. If the process ends, the next leader continues with the counted times
-//! in the statuses.
+//! This module never clears a version, and never lifts a hold. After a restart, the operator continues with the counted
+//! times in the statuses.
 
 mod answer;
 mod entries;
@@ -56,7 +56,8 @@ use crate::{
     watch::{Outcome, Queue, Relist, Watches, request},
 };
 
-/// The maximum number of writes in one report. Usually two suffice: the breach, and then the name of its incident.
+/// The maximum number of status writes in one report. Usually two suffice: one with the breach, and one with the name of
+/// its incident.
 const WRITES: usize = 4;
 
 struct Context {
@@ -70,8 +71,8 @@ struct Context {
     turns: Turns,
 }
 
-/// Queries the monitors until `shutdown`. It does not wait for queries in progress, because a slow query would delay the
-/// release of the Lease. A measurement that is dropped changes nothing.
+/// Queries the monitors until `shutdown`. Then drops the work in progress, because a slow query would delay the release of
+/// the leader's Lease.
 pub(crate) async fn run(
     client: Client,
     options: MonitorOptions,
@@ -138,7 +139,7 @@ impl Context {
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,
-            // Thousands of monitors can wait at the same time. The box keeps the future of each of them small.
+            // Thousands of monitors can wait at the same time. A box keeps each of their futures small.
             Task::Query(query) => Box::pin(self.query(&place, query, &mut turn)).await,
             Task::Open => Box::pin(self.report(&place)).await.unwrap_or_default(),
             Task::Report(again) => Box::pin(self.report(&place)).await.unwrap_or(again),
@@ -146,7 +147,7 @@ impl Context {
         Some(Outcome { again: Some(again), rest: Duration::ZERO })
     }
 
-    /// Parses the queries of a monitor, if they are new. A query can take milliseconds, so the lock is free meanwhile.
+    /// Parses the queries of a monitor, if they are new. Parsing can take milliseconds, so it does not hold the lock.
     fn parse(&self, place: &Place) {
         let unparsed = lock(&self.entries).unparsed(place);
         if let Some(spec) = unparsed {
@@ -170,7 +171,7 @@ impl Context {
         self.report(place).await.unwrap_or_else(|| query.until_next(Timestamp::now()))
     }
 
-    /// Measures with a turn of the Prometheus. Returns also the time that Prometheus took.
+    /// Waits for a turn and measures. Also returns the duration of the queries, without the wait.
     async fn measure(&self, query: &Query) -> (Measurement, Duration) {
         let Some(source) = self.sources.get(&query.source) else {
             let why = format!("the operator has no Prometheus named {}", query.source);
@@ -183,7 +184,7 @@ impl Context {
         (measured, begun.elapsed())
     }
 
-    /// Queries the number of samples, if the monitor requires samples, and then the value.
+    /// Queries the value. Before, queries the number of samples, if the monitor requires samples.
     async fn ask(&self, source: &Source, query: &Query) -> Measurement {
         if let Some((samples, at_least)) = &query.samples {
             match self.timed(source, samples).await {
@@ -208,8 +209,8 @@ impl Context {
     }
 
     /// Writes the status if it is due, and opens the incident of a breach. Returns the pause before the next attempt, if
-    /// this one must be repeated. A failed write is tried again only at the next query, because the writes of many
-    /// monitors can fail together.
+    /// one is needed. A failed status write waits for the next query, because the writes of many monitors can fail
+    /// together.
     async fn report(&self, place: &Place) -> Option<Duration> {
         for _ in 0..WRITES {
             match self.report_once(place).await {
@@ -231,7 +232,7 @@ impl Context {
         if wanted.is_queried {
             self.metrics.monitor_state(&place.0, &place.1, wanted.state);
         } else {
-            // Without this, thousands of monitors in one namespace would add thousands of series.
+            // Otherwise, thousands of monitors in one namespace would add thousands of series.
             self.metrics.monitor_gone(&place.0, &place.1);
         }
         if let Some(status) = &wanted.write {
@@ -260,12 +261,12 @@ impl Context {
         }
     }
 
-    /// Reads the monitor after a conflict. A user can have changed it, and a second operator can have written its status
-    /// or opened its incident.
+    /// Reads the monitor after a conflict. A user can have changed the monitor, or a second operator can have written its
+    /// status.
     async fn reread(&self, place: &Place) -> Reported {
         let (namespace, name) = place;
         let api = Api::<Monitor>::namespaced(self.client.clone(), namespace);
-        // The operator may list monitors, but not get them.
+        // RBAC lets the operator list monitors, but not get a single one.
         let named = ListParams::default().fields(&format!("metadata.name={name}"));
         match request::list(&api, &named).await {
             Ok(found) => {
@@ -281,7 +282,6 @@ impl Context {
         }
     }
 
-    /// Sends an Event about a monitor.
     async fn publish(&self, (namespace, name): &Place, change: Begun) {
         let about = ObjectReference {
             api_version: Some("assent.dev/v1alpha1".to_owned()),
@@ -304,12 +304,9 @@ impl Context {
     }
 }
 
-/// The result of a report.
 enum Reported {
-    /// Nothing is left to do.
     Done,
     /// The status must be written again.
     Again,
-    /// The attempt failed.
     Failed,
 }

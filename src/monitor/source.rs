@@ -1,4 +1,4 @@
-//! The Prometheus servers of the configuration, and a small client for their instant queries.
+//! The configured Prometheus servers, and a small client for their instant queries.
 //!
 //! ```text
 //!  query ─► backing off? ─► POST /api/v1/query ─► at most 10 s, at most 64 KiB, no redirect ─► Measurement
@@ -6,7 +6,7 @@
 //!              └── 1 s … 1 min ◄── no connection
 //! ```
 //!
-//! Only the configuration of the operator contains addresses. A monitor selects one of them by name.
+//! Only the configuration of the operator contains the addresses of servers. A monitor selects a server by name.
 
 use std::{
     collections::HashMap,
@@ -28,13 +28,13 @@ use crate::{lock::lock, policy::Measurement};
 /// The maximum time of a query.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of queries at the same time. Prometheus runs 20 by default, and people use it too.
+/// The maximum number of queries of one server at the same time. By default, Prometheus runs 20, and people use it too.
 const CONCURRENCY: usize = 16;
 
 /// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The minimum and maximum pause after a failure to connect. During the pause, the server gets no query.
+/// The minimum and maximum pause after a failure to connect. During the pause, the operator sends no query to the server.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// The configuration of the monitors: the Prometheus servers, and the label that names a namespace.
@@ -46,7 +46,7 @@ pub struct MonitorOptions {
     pub label: String,
 }
 
-/// The Prometheus servers, as a JSON list of `{name, url, caFile, tokenFile}`.
+/// The Prometheus servers, parsed from a JSON list of objects with `name`, `url`, `caFile` and `tokenFile`.
 #[derive(Clone, Debug, Default)]
 pub struct SourceList(Vec<(String, Config)>);
 
@@ -89,7 +89,7 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err(invalid("must begin with http:// or https://"));
     }
-    // Error texts contain the address, so it must not contain a password.
+    // Error texts quote the address, so it must not contain a password.
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(invalid("contains a password: use tokenFile"));
     }
@@ -104,14 +104,14 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     Ok(config)
 }
 
-/// Whether the address is on this machine or in this pod, such as a proxy beside the operator.
+/// Whether the address stays within the operator's pod, for example the address of a proxy container.
 fn is_loopback(url: &http::Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl MonitorOptions {
-    /// The clients, by name. The log reports a server whose client cannot be created.
+    /// The servers, by name. Logs and leaves out a server whose client cannot be created.
     pub(super) fn sources(&self) -> HashMap<String, Source> {
         let source = |(name, config): &(String, Config)| match Client::try_from(config.clone()) {
             Ok(client) => {
@@ -127,10 +127,9 @@ impl MonitorOptions {
     }
 }
 
-/// A Prometheus server.
 pub(super) struct Source {
     client: Client,
-    /// The turns of the queries. The queue is fair.
+    /// Limits how many queries run at the same time. Waiting queries get their turns in order.
     pub(super) turns: Semaphore,
     outage: Mutex<Option<Outage>>,
 }
@@ -142,19 +141,19 @@ struct Outage {
     wait: Duration,
     /// The time of the last failure that changed `wait`.
     at: Instant,
+    /// The operator sends no query before this time.
     next: Instant,
 }
 
 impl Source {
-    /// Runs an instant query.
     pub(super) async fn query(&self, query: &str) -> Measurement {
         if let Some(outage) = self.outage_at(Instant::now()) {
             return Measurement::NoAnswer(outage);
         }
         let begun = Instant::now();
-        // The read timeout of the client would also count the time in which a connection is idle.
+        // This is not the read timeout of the client, because that timeout also counts the idle time of a connection.
         match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
-            // A timeout starts no outage, so a slow query of one tenant does not stop the queries of the others.
+            // A timeout starts no outage. Otherwise, a slow query of one tenant would stop the queries of the others.
             Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),
             Ok(Ok(measured)) => {
                 *lock(&self.outage) = None;
@@ -164,8 +163,8 @@ impl Source {
         }
     }
 
-    /// The reason for an outage, if this query must not be sent. After each pause, one query is sent as an attempt, and
-    /// the others still get the reason.
+    /// The reason for the outage, if the caller must not send its query. After each pause, only one caller may send a
+    /// query.
     fn outage_at(&self, now: Instant) -> Option<String> {
         let mut outage = lock(&self.outage);
         let outage = outage.as_mut()?;
@@ -176,8 +175,8 @@ impl Source {
         None
     }
 
-    /// Records a failure and returns its reason. Queries that began before the last failure do not extend the pause,
-    /// because they failed for the same reason.
+    /// Records a failure and returns its reason. A query that began before the last failure does not extend the pause,
+    /// because it failed for the same reason.
     fn failed(&self, error: &kube::Error, begun: Instant, now: Instant) -> String {
         let [min, max] = BACKOFF;
         let mut outage = lock(&self.outage);
@@ -214,7 +213,7 @@ impl Source {
     }
 }
 
-/// The innermost cause of an error. The outer ones repeat it.
+/// The innermost cause of an error. The texts of the outer errors add nothing.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
@@ -237,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives the same answer to each request, and counts the requests.
+    /// A server that gives the same answer to each request, and counts the connections.
     async fn server(answer: String) -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();

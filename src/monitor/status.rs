@@ -22,10 +22,9 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The field manager of the statuses.
+/// The field manager of the statuses of monitors.
 const MANAGER: &str = "assent-monitor";
 
-/// A status to write.
 pub(super) struct StatusWrite {
     pub(super) resource_version: Option<String>,
     pub(super) conditions: Box<[ConditionState]>,
@@ -33,23 +32,24 @@ pub(super) struct StatusWrite {
     pub(super) status: MonitorStatus,
 }
 
-/// The result of a write.
 pub(super) enum Wrote {
-    /// The status is stored.
-    Stored { resource_version: Option<String>, conditions: Box<[ConditionState]>, significant: u64 },
-    /// The object changed since it was read.
+    Stored {
+        resource_version: Option<String>,
+        conditions: Box<[ConditionState]>,
+        significant: u64,
+    },
+    /// The stored monitor has another resource version.
     Conflict,
     /// The write failed, or the monitor was deleted.
     Failed,
 }
 
-/// A value as text. A value with many zeros, such as 3.1e-70, has an exponent, because the field has a maximum length.
+/// A value as text. A value with many digits, such as 3.1e-70, has an exponent, because the schema limits the length.
 fn number(value: f64) -> String {
     let text = value.to_string();
     if text.len() <= 32 { text } else { format!("{value:e}") }
 }
 
-/// The status of a monitor.
 pub(super) fn of(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) -> MonitorStatus {
     let queries = entry.queries.as_ref().and_then(|queries| queries.as_ref().ok());
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
@@ -85,7 +85,7 @@ fn in_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-/// The defect because of which the monitor is not queried, as reason and message.
+/// The reason and message, if the operator cannot query the monitor.
 fn defect(entry: &Entry, (namespace, name): &Place, has_source: bool) -> Option<(&'static str, String)> {
     let source = &entry.spec.source;
     match &entry.queries {
@@ -115,7 +115,7 @@ fn conditions(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) ->
     };
     let defect = defect(entry, place, has_source);
     let mut conditions = match &defect {
-        // As for a version, `Stalled` is absent if nothing is wrong.
+        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
         Some((reason, why)) => {
             vec![of("Ready", "False", reason, why.clone()), of("Stalled", "True", reason, why.clone())]
         }
@@ -126,7 +126,7 @@ fn conditions(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) ->
     conditions
 }
 
-/// The content of the condition `WithinLimits`.
+/// The status, reason and message of the condition `WithinLimits`.
 fn within(
     entry: &Entry,
     (namespace, _): &Place,
@@ -162,7 +162,7 @@ fn within(
     )
 }
 
-/// Writes a status, unless the object changed since it was read.
+/// Writes a status at the resource version in `wanted`.
 pub(super) async fn write(client: &Client, (namespace, name): &Place, wanted: &StatusWrite) -> Wrote {
     let object = json!({ "apiVersion": Monitor::api_version(&()), "kind": Monitor::kind(&()),
         "metadata": { "resourceVersion": wanted.resource_version }, "status": wanted.status });
@@ -183,7 +183,7 @@ pub(super) async fn write(client: &Client, (namespace, name): &Place, wanted: &S
             significant: wanted.significant,
         },
         Err(kube::Error::Api(answer)) if answer.code == 409 => Wrote::Conflict,
-        // The monitor was deleted meanwhile. The watch delivers the deletion.
+        // The monitor was deleted in the meantime. The watch delivers the deletion.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Wrote::Failed,
         Err(error) => {
             warn!(namespace, name, "the status of the monitor was not written: {error}");
@@ -192,7 +192,7 @@ pub(super) async fn write(client: &Client, (namespace, name): &Place, wanted: &S
     }
 }
 
-/// The resource version in an answer. The rest of the object need not be readable.
+/// The resource version in an answer, even if the rest of the object is unreadable.
 fn version_of(stored: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Stored {

@@ -1,4 +1,4 @@
-//! Limits the queries of a namespace that run at the same time, so that slow queries of one tenant leave room for
+//! Limits how many queries of one namespace run at the same time, so that slow queries of one tenant leave room for
 //! others.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!                             after the query, 7 times as long
 //! ```
 //!
-//! So one namespace uses at most an eighth of the queries that a Prometheus gets at the same time. If its queries are
-//! slow, it uses an eighth of one turn. A slow query does not delay the fast queries of its own namespace either.
+//! So one namespace uses at most an eighth of the turns of a Prometheus. Its slow queries use at most an eighth of one
+//! turn. A slow query does not delay the fast queries of its own namespace either.
 
 use std::{
     collections::HashMap,
@@ -23,20 +23,20 @@ use crate::lock::lock;
 /// The maximum number of queries of a namespace at the same time.
 const QUERIES_AT_ONCE: usize = 2;
 
-/// The rest of a slow turn, as a multiple of the duration of its query.
+/// The rest after a slow query, as a multiple of the duration of the query.
 const REST: u32 = 7;
 
-/// The turns of all namespaces.
+/// The turns, by namespace.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
-/// The turns of one namespace. The queues of both semaphores are fair.
+/// The turns of one namespace. Waiting queries get their turns in order.
 struct OfNamespace {
     all: Arc<Semaphore>,
     slow: Arc<Semaphore>,
 }
 
-/// A turn to query, until it is dropped.
+/// The permission to run one query. The turn ends when this value is dropped.
 pub(super) struct Turn {
     slow: Option<OwnedSemaphorePermit>,
     _any: OwnedSemaphorePermit,
@@ -44,7 +44,7 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits for a turn of the namespace. `None` only if the process ends.
+    /// Waits for a turn of the namespace. Always returns `Some`, because nobody closes the semaphores.
     pub(super) async fn of(&self, namespace: &str, is_slow: bool) -> Option<Turn> {
         let of_namespace = self.of_namespace(namespace);
         let slow =
@@ -61,8 +61,8 @@ impl Turns {
         Arc::clone(lock(&self.0).entry(namespace.to_owned()).or_insert_with(|| Arc::new(new())))
     }
 
-    /// Removes the turns of a namespace without monitors. They stay if a query of a deleted monitor still runs or rests.
-    /// Otherwise, the next monitor of the namespace would get new turns.
+    /// Removes the turns of a namespace without monitors. While a query of a deleted monitor still runs or rests, the
+    /// turns stay. Otherwise, a new monitor of the namespace would get additional turns.
     pub(super) fn forget(&self, namespace: &str) {
         let mut all = lock(&self.0);
         if all.get(namespace).is_some_and(|of_namespace| Arc::strong_count(of_namespace) == 1) {
@@ -72,7 +72,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// Starts the rest of a slow turn after a query of this duration.
+    /// After a slow query of this duration, keeps the slow turn for the rest.
     pub(super) fn queried(&mut self, took: Duration) {
         if let Some(slow) = self.slow.take() {
             let of_namespace = Arc::clone(&self.of_namespace);
@@ -94,7 +94,7 @@ mod tests {
 
     const QUERY: Duration = Duration::from_millis(20);
 
-    /// The time that `count` queries of a namespace take.
+    /// The time that `count` concurrent queries of a namespace take.
     async fn all(turns: &Turns, namespace: &str, is_slow: bool, count: usize) -> Duration {
         let one = async || {
             let mut turn = turns.of(namespace, is_slow).await.expect("a turn");
@@ -115,7 +115,7 @@ mod tests {
             (all(&turns, "flood", false, 1).await, all(&turns, "calm", false, 2).await)
         };
         let (slow, (own, calm)) = futures::join!(slow, beside);
-        // Three rests and four queries.
+        // Four queries, and the rests after the first three.
         assert!(slow >= QUERY * (3 * (REST + 1) + 1), "{slow:?}");
         assert!(own < slow / 2 && calm < slow / 2, "{own:?}, {calm:?} beside {slow:?}");
     }
