@@ -5,8 +5,8 @@
 //!    └─ too long, too deep, too many steps, unknown or experimental syntax, names that are not plain ─► refused
 //! ```
 //!
-//! Prometheus joins the matchers of a selector with AND. If a tenant writes a matcher for another namespace, the
-//! selector has both matchers, and its result is empty.
+//! Prometheus joins the matchers of a selector with AND. So if a tenant writes a matcher for another namespace, the
+//! selector has both matchers, and finds no series.
 
 use std::{mem, time::Duration};
 
@@ -22,31 +22,31 @@ use regex::RegexBuilder;
 
 use crate::api::{ExistingAlert, MonitorSpec};
 
-/// The label that contains the namespace, unless the configuration of the operator names another one.
+/// The default label that contains the namespace. The configuration of the operator can name another label.
 pub const NAMESPACE_LABEL: &str = "namespace";
 
 /// The maximum length of a query, in bytes.
 const LENGTH: usize = 8192;
 
-/// The maximum number of operators and brackets. Each can add a level to the syntax tree. The functions that walk the
-/// tree call themselves for each level, so a deep tree could overflow the stack.
+/// The maximum number of operators and brackets. Each can add a level to the syntax tree. The functions that visit the
+/// tree are recursive, so a deep tree could overflow the stack.
 const DEPTH: usize = 256;
 
 /// The maximum number of regular expressions.
 const REGEXES: usize = 16;
 
-/// The maximum memory of a compiled regular expression, in KiB. The parser itself allows 10 MiB.
+/// The maximum size of a compiled regular expression, in KiB. The parser itself allows 10 MiB.
 const REGEX_KIB: usize = 256;
 
-/// The maximum number of steps of all subqueries of a query. The step of an inner subquery counts once for each step of
-/// the outer one. Prometheus has the same limit for the points of a range query.
+/// The maximum number of steps of all subqueries of a query. The steps of an inner subquery count once for each step of the
+/// outer subquery. Prometheus has the same limit for the points of a range query.
 const STEPS: u128 = 11_000;
 
-/// The step that [`STEPS`] assumes for a subquery without a step. Prometheus uses its evaluation interval, which is one
-/// minute by default and often 15 s.
+/// The step that counts for the limit, if a subquery states none. Prometheus then uses its evaluation interval, which is
+/// one minute by default, and often 15 s.
 const DEFAULT_STEP: Duration = Duration::from_secs(15);
 
-/// The operators that are words.
+/// The operators that consist of letters.
 const WORDS: [&str; 4] = ["and", "or", "unless", "atan2"];
 
 /// The reason why a query is refused.
@@ -92,8 +92,8 @@ pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String,
     .through(&mut expression)?;
     let limited = expression.to_string();
     drop(expression);
-    // The printer of the library can make a query that its parser reads differently. So parse the printed query again, and
-    // check that each selector has the matcher.
+    // The printer can disagree with the parser. So parse the printed query again, and check that each selector has the
+    // matcher.
     let mut again = parse(&limited).map_err(|_| changed())?;
     Walk::new(&mut |selector| {
         if selector.matchers.matchers.contains(&matcher) { Ok(()) } else { Err(changed()) }
@@ -120,8 +120,8 @@ fn check_size(query: &str) -> Result<(), Refused> {
     if signs + words > DEPTH { Err(Refused::Deep) } else { Ok(()) }
 }
 
-/// Refuses regular expressions that need too much memory, before the parser compiles them. If the query contains `=~` or
-/// `!~`, the function treats every quoted text as a regular expression.
+/// Refuses regular expressions that need too much memory, before the parser compiles them. If the query has `=~` or `!~`,
+/// each quoted text could be a regular expression, so the function checks all of them.
 fn check_regexes(query: &str) -> Result<(), Refused> {
     let operators = query.matches("=~").count() + query.matches("!~").count();
     if operators > REGEXES {
@@ -134,7 +134,7 @@ fn check_regexes(query: &str) -> Result<(), Refused> {
     if operators == 0 || texts(query).iter().all(fits) { Ok(()) } else { Err(Refused::Regex) }
 }
 
-/// The values of the quoted texts of a query. Skips comments, which begin with `#` and end with the line.
+/// The values of the quoted texts of a query. Skips comments, from `#` to the end of the line.
 fn texts(query: &str) -> Vec<String> {
     let (mut texts, mut rest) = (Vec::new(), query);
     while let Some(begin) = rest.find(['"', '\'', '`', '#']) {
@@ -150,8 +150,7 @@ fn texts(query: &str) -> Vec<String> {
     texts
 }
 
-/// The position of the quote that closes a quoted text. A backslash escapes the next character, except between
-/// backticks.
+/// The position of the closing quote. A backslash escapes the next character, except between backticks.
 fn closing(quoted: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
     quoted.char_indices().skip(1).find_map(|(at, c)| {
@@ -169,7 +168,7 @@ pub fn namespace_label(text: &str) -> Result<String, Refused> {
     plain("label", text).map(|()| text.to_owned())
 }
 
-/// Whether the text is a plain name of a metric or a label. Only such names have one meaning in every parser.
+/// Whether the name of a metric or label needs no quotes. Parsers can disagree about other names.
 fn is_plain(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || "_:".contains(c))
@@ -203,7 +202,7 @@ fn plain_selector(selector: &VectorSelector) -> Result<(), Refused> {
 }
 
 fn plain_call(call: &Call) -> Result<(), Refused> {
-    // `info` reads the series target_info without a selector, so no matcher can limit it.
+    // `info` reads the series `target_info` without a selector, so no matcher can limit it.
     if call.func.experimental || call.func.name == "info" {
         return Err(Refused::Unlimited(format!("the experimental function {}()", call.func.name)));
     }
@@ -221,16 +220,16 @@ fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused>
     }
 }
 
-/// Calls `act` for every selector. Refuses the parts that cannot be limited to a namespace, and subqueries with too many
+/// Calls `act` for every selector. Refuses parts that cannot be limited to a namespace, and subqueries with too many
 /// steps.
 ///
-/// The visitors of the parser library are not enough: they skip the parameters of aggregations, such as the first argument
-/// of `topk`.
+/// The visitors of the parser library are no replacement. They skip the parameters of aggregations, such as the first
+/// argument of `topk`.
 struct Walk<'a> {
     act: &'a mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
-    /// The number of times that Prometheus evaluates the current part.
+    /// The number of times that Prometheus evaluates the visited part of the query.
     evaluations: u128,
-    /// The steps of the subqueries so far.
+    /// The steps of all subqueries that were visited.
     steps: u128,
 }
 

@@ -9,7 +9,7 @@ fn limited(query: &str) -> Result<String, Refused> {
     in_namespace(query, "namespace", "credit")
 }
 
-/// The number of selectors in a printed query, and how many of them have the matcher. Counts the braces in the text,
+/// The number of selectors in a printed query, and the number of selectors with the matcher. Counts the braces in the text,
 /// without the parser.
 fn selectors_in_text(query: &str) -> (usize, usize) {
     let (mut open, mut with_matcher, mut quoted, mut escaped) = (0, 0, false, false);
@@ -53,7 +53,7 @@ fn every_selector_gets_the_matcher() {
             r#"max_over_time((a{namespace="credit"} - b{namespace="credit"})[1h:1m] offset 1d)"#,
         ),
         ("vector(1)", "vector(1)"),
-        // A quoted name of a metric becomes a matcher, so its text is no selector.
+        // The quoted name of a metric becomes a matcher, so its text adds no selector.
         (r#"{"secret or up"}"#, r#"{__name__="secret or up",namespace="credit"}"#),
         (r#"{__name__=~".+"}"#, r#"{__name__=~".+",namespace="credit"}"#),
         // The two matchers contradict each other, so the result is empty.
@@ -65,7 +65,7 @@ fn every_selector_gets_the_matcher() {
     }
 }
 
-/// The visitors of the parser library skip these parameters.
+/// The visitors of the parser library skip such parameters.
 #[test]
 fn selectors_in_parameters_of_aggregations_get_the_matcher() {
     for query in [
@@ -110,18 +110,18 @@ fn text_of_a_value_does_not_become_a_selector() {
     }
 }
 
-/// Such queries keep a Prometheus busy that all namespaces share.
+/// Such a query keeps Prometheus busy, and all namespaces share this Prometheus.
 #[test]
 fn subqueries_with_too_many_steps_are_refused() {
     for query in [
         "max_over_time(x[30d:1s])",
         "max_over_time(x[30d:1ms])",
-        // Without a step, 15 s count.
+        // A subquery without a step counts with 15 s.
         "max_over_time(x[2d:])",
         "max_over_time(x[2d:0s])",
-        // Together more than the limit.
+        // The steps of the two subqueries add up to more than the limit.
         "max_over_time(x[1d:10s]) + max_over_time(y[1d:10s])",
-        // The inner one runs for each step of the outer one.
+        // The inner subquery runs for each step of the outer subquery.
         "max_over_time(max_over_time(x[1d:1m])[1d:1m])",
         "max_over_time((1 - avg_over_time((x - y)[1h:10s]))[1d:5m] offset 1d)",
         "quantile(scalar(max_over_time(x[30d:1s])), up)",
@@ -136,7 +136,7 @@ fn subqueries_with_too_many_steps_are_refused() {
         "max_over_time(x[1d:])",
         "max_over_time(avg_over_time(x[1h:1m])[1h:1m])",
         "max_over_time(x[30d])",
-        // The subqueries are beside each other, so their steps add up.
+        // The steps of the two subqueries add up to less than the limit.
         "max_over_time(x[1h:1s]) + max_over_time(y[1h:1s])",
     ] {
         assert!(limited(query).is_ok(), "{query}: {:?}", limited(query));
@@ -176,7 +176,6 @@ fn another_label_can_name_the_namespace() {
     assert!(namespace_label("a b").is_err() && namespace_label("tenant").is_ok());
 }
 
-/// Random PromQL expressions.
 fn expression() -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("up"), Just("spd"), Just("http:errors"), Just("_x")];
     let value = prop_oneof![Just("a"), Just("other"), Just(r"a\\.b"), Just(r#"q\"} or z{"#), Just("ü")];
@@ -220,7 +219,7 @@ proptest! {
         let (selectors, with_matcher) = selectors_in_text(&once);
         prop_assert_eq!(selectors, with_matcher, "{}", &once);
         prop_assert!(selectors > 0, "{}", &once);
-        // Another pass only adds a second, equal matcher.
+        // Limiting the query again only adds a second, equal matcher.
         let twice = limited(&once).expect("a limited query parses");
         let matcher = r#"namespace="credit""#;
         prop_assert_eq!(twice.replace(&format!("{matcher},{matcher}"), matcher), once);
@@ -235,7 +234,7 @@ proptest! {
     }
 }
 
-/// Without a limit, the parser needs more memory for such a query than the operator has.
+/// Without a limit, the parser would need more memory for such a query than the operator has.
 #[test]
 fn regular_expressions_that_need_much_memory_are_refused() {
     let large = r#"a=~"\\w{100}""#;
@@ -255,7 +254,7 @@ fn regular_expressions_that_need_much_memory_are_refused() {
     }
 }
 
-/// The objects in a YAML file of the examples.
+/// The objects in a YAML file of `examples/monitors`.
 fn examples(file: &str) -> Vec<serde_json::Value> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitors").join(file);
     let text = std::fs::read_to_string(path).expect("an example");
