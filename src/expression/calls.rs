@@ -11,7 +11,7 @@ use super::{
     types::Type,
 };
 
-/// The maximum number of regular expressions in one expression. Each regular expression needs memory and time.
+/// The maximum number of regular expressions in one expression, because each needs memory and time.
 const PATTERNS: usize = 16;
 
 type Result<T> = std::result::Result<T, InvalidExpression>;
@@ -151,7 +151,7 @@ impl Checker<'_> {
             return Err(InvalidExpression::new(start, message));
         }
         let nodes: Vec<_> = operands.into_iter().map(|operand| operand.node).collect();
-        // If the function fails for a constant, the expression is invalid.
+        // Call a function of a constant now. If the call fails, the expression is invalid.
         let node = match nodes.as_slice() {
             [Node::Constant(constant)] => {
                 let value = function.of(constant);
@@ -207,8 +207,8 @@ fn binary(name: &str) -> Option<(Binary, &'static str)> {
     })
 }
 
-/// The type of the result of `operator`. `None` if the operator does not take operands of these types. Texts
-/// and lists have no `+`, so an expression cannot build ever larger texts and lists.
+/// The type of the result of `operator`. `None` if the operator does not take operands of these types. Texts and lists
+/// have no `+`, so that an expression cannot build large values.
 fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     use Binary::{Add, Divide, Equal, In, Multiply, NotEqual, Remainder, Subtract};
     use Type::{Bool, Double, Duration, Dyn, Int, List, Map, String, Timestamp};
@@ -231,7 +231,7 @@ fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     }
 }
 
-/// A hint for the writer of an expression in which `operator` does not take operands of these types.
+/// A hint for an expression in which `operator` does not take operands of these types.
 fn hint(operator: Binary, left: &Type, right: &Type) -> Option<&'static str> {
     let either = |of: &Type| left == of || right == of;
     match () {

@@ -12,11 +12,9 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// The maximum length of a name for which the checker suggests a similar name, in bytes. The search is slow for long
-/// names.
+/// The maximum size in bytes of a name for which the checker searches a similar name. The search is slow for long names.
 const SUGGESTION_BYTES: usize = 64;
 
-/// A node and the type of its value.
 pub(super) struct Checked {
     pub(super) node: Node,
     pub(super) of: Type,
@@ -24,7 +22,7 @@ pub(super) struct Checked {
 
 type Result<T> = std::result::Result<T, InvalidExpression>;
 
-/// The nodes of `parsed`, and the variables that it reads.
+/// Returns the root node of `parsed`, and the variables that the expression reads.
 pub(super) fn check(parsed: &Parsed, environment: &Environment) -> Result<(Node, BTreeSet<String>)> {
     let mut checker = Checker {
         environment,
@@ -47,10 +45,10 @@ pub(super) struct Checker<'a> {
     leaves: &'a [Position],
     visited: usize,
     depth: usize,
-    /// The variables of the loops around the visited part, from the outer loop to the inner loop.
+    /// The variables of the loops around the visited part, the outermost loop first.
     scope: Vec<(String, Type)>,
     variables: BTreeSet<String>,
-    /// The number of regular expressions.
+    /// The number of regular expressions so far.
     pub(super) patterns: usize,
 }
 
@@ -81,7 +79,7 @@ impl Checker<'_> {
         self.leaves.get(self.visited).copied()
     }
 
-    /// Visits the next name or literal, and returns its position.
+    /// Moves past the next name or literal, and returns its position.
     pub(super) fn leaf(&mut self) -> Option<Position> {
         let position = self.here();
         self.visited += 1;
@@ -179,7 +177,7 @@ impl Checker<'_> {
         let position = self.leaf();
         let element = match &range.of {
             Type::List(element) => (**element).clone(),
-            // A `map` over a map is not supported, because its result would depend on the order of the keys.
+            // The loop `map` does not take a map, because its result would depend on the order of the keys.
             Type::Map(_) if kind != LoopKind::Map => Type::String,
             Type::Dyn => Type::Dyn,
             other => {
@@ -222,8 +220,8 @@ pub(super) fn must_be_bool(checked: &Checked, at: Option<Position>, what: &str) 
     Err(InvalidExpression::new(at, message))
 }
 
-/// The kind, the condition and the body of a loop. The parser of the library turns each loop, such as `all`, into a
-/// general loop with an accumulator.
+/// Recovers the kind, the condition and the body of a loop. The parser of the library turns each loop, such as `all`, into
+/// a general loop with an accumulator.
 fn parts(parsed: &ComprehensionExpr) -> Option<(LoopKind, Option<&IdedExpr>, &IdedExpr)> {
     use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
     let Expr::Call(step) = &parsed.loop_step.expr else { return None };
@@ -245,9 +243,8 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether the loop is a `filter`. The body of a `filter` is the loop variable, which comes before the
-/// condition in the text. The parser numbers the parts in the order of the text, so the body has a lower
-/// number than the condition. In a `map` with a condition, the body has a higher number.
+/// Whether the loop is `filter(x, condition)`, and not `map(x, condition, x)`. The parser numbers the parts in the order of
+/// the text. So the body `x` has a lower number than the condition only in a `filter`.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {
@@ -257,8 +254,7 @@ fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     is_variable && condition.is_some_and(|condition| body.id < condition.id)
 }
 
-/// The common type of two types, for example of both branches of a condition. `None` if they have no common
-/// type.
+/// The common type of two types, for example of the two results of `? :`. `None` if they have no common type.
 pub(super) fn join(one: &Type, two: &Type) -> Option<Type> {
     match (one, two) {
         (one, two) if one == two => Some(one.clone()),
@@ -278,8 +274,7 @@ pub(super) fn suggestion(name: &str, known: &[&str], intro: &str) -> String {
     }
 }
 
-/// The text of a chain of names, such as `version.runtime`, for a message. For other syntax, the text is
-/// "the value".
+/// The text of a chain of names, such as `version.runtime`, for a message. For other syntax, returns "the value".
 pub(super) fn path(part: &IdedExpr) -> String {
     let mut names = Vec::new();
     let mut part = part;

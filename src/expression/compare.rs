@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Evaluation<'_> {
-    /// Whether the values are equal. Values of different types are not equal, except numbers. Charges for
-    /// each compared part of the values.
+    /// Whether the values are equal. Values of different types are never equal, except an int and a double. Each compared
+    /// part of the values costs steps.
     pub(super) fn equal(&mut self, left: &Value, right: &Value) -> Result<bool, Failure> {
         self.charge(1)?;
         Ok(match (left, right) {
@@ -63,7 +63,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Whether `container` is a list with an element equal to `value`, or a map with the key `value`.
+    /// Whether `container` is a list with an element that equals `value`, or a map with the key `value`.
     pub(super) fn contains(&mut self, container: &Value, value: &Value) -> Result<bool, Failure> {
         match (container, value) {
             (Value::List(list), value) => {
@@ -94,7 +94,7 @@ fn numbers(left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
     })
 }
 
-/// Compares the numbers exactly. A conversion of the int to a double could round it.
+/// Compares the numbers exactly. A conversion of the int to a double could round the int.
 fn int_and_double(int: i64, double: f64) -> Option<Ordering> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if double.is_nan() {

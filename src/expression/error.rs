@@ -11,9 +11,9 @@ const NAME_BYTES: usize = 128;
 /// A place in the text of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The number of the line. The first line has the number 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// The number of the character in the line. The first character has the number 1.
+    /// The character in the line, counted from 1.
     pub column: usize,
 }
 
@@ -26,8 +26,7 @@ impl Position {
     }
 }
 
-/// The reason why a text is not a valid expression. For example, it reads a variable that the environment
-/// does not have.
+/// The reason why a text is not a valid expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidExpression {
     /// The place of the error, if it is known.
@@ -41,7 +40,7 @@ impl InvalidExpression {
         Self { position, message: message.into(), hint: None }
     }
 
-    /// The error for a variable that a platform engineer has not enabled.
+    /// The error for an optional variable that the operator's configuration does not turn on.
     pub fn disabled(variable: &str) -> Self {
         Self::new(None, format!("the operator does not read {variable}"))
             .hint(format!("a platform engineer adds {variable} to the chart value expressionVariables"))
@@ -65,15 +64,15 @@ impl fmt::Display for InvalidExpression {
 
 impl std::error::Error for InvalidExpression {}
 
-/// The reason why an evaluation has no result. The reason never contains a value of an input, because values
-/// such as a container's environment variables can be secret.
+/// The reason why an evaluation has no result. The reason never quotes a value of an input, because a value can be secret,
+/// for example an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The evaluation needs more steps than its budget.
     TooExpensive,
-    /// An object does not have the field, or a variable has no value. The name is from the text of the expression.
+    /// An object does not have this field, or this variable has no value.
     NoSuchField(String),
-    /// A map does not have the key. The key is `Some` only if the text of the expression contains it.
+    /// A map does not have the key. `None` if the key is not in the text of the expression, because it can be secret.
     NoSuchKey(Option<String>),
     /// Another error of an operator or a function.
     Other(&'static str),

@@ -1,7 +1,7 @@
 //! Evaluates an expression within a budget of steps.
 //!
-//! Each visit of a node is a step. Work on texts and comparisons of list elements cost more steps. If the budget is
-//! used up, the evaluation ends at once. No operator can ignore this failure.
+//! Each visit of a node is a step. Work on texts and comparisons of list elements cost more steps. If the budget is used
+//! up, the evaluation ends at once. No operator can ignore this failure.
 
 use super::{
     error::Failure,
@@ -9,8 +9,8 @@ use super::{
     node::{Function, Loop, LoopKind, Node, Selected, Value},
 };
 
-/// An operand has a type that the operator does not take. The checker does not find this error if the operand
-/// has the type `Dyn`, or if an input does not have the type of its schema.
+/// An operand has a type that the operator does not take. The checker cannot find this error if the operand has the type
+/// `Dyn`, or if an input does not have the type of its schema.
 pub(super) const WRONG_TYPE: Failure =
     Failure::Other("a value has a type that the operator or function does not take");
 
@@ -19,7 +19,7 @@ const OUT_OF_RANGE: Failure = Failure::Other("the index is not in the list");
 /// One evaluation of one expression.
 pub(super) struct Evaluation<'a> {
     inputs: &'a Inputs,
-    /// The values of the loop variables, from the outer loop to the inner loop.
+    /// The values of the loop variables, the outermost loop first.
     pub(super) locals: Vec<Value>,
     steps: u64,
 }
@@ -29,30 +29,28 @@ impl<'a> Evaluation<'a> {
         Self { inputs, locals: Vec::new(), steps }
     }
 
-    /// The steps that are left.
     pub(super) const fn left(&self) -> u64 {
         self.steps
     }
 
-    /// Uses `steps` of the budget.
+    /// Takes `steps` from the budget.
     pub(super) fn charge(&mut self, steps: u64) -> Result<(), Failure> {
         let left = self.steps.checked_sub(steps);
         self.steps = left.unwrap_or(0);
         left.map(drop).ok_or(Failure::TooExpensive)
     }
 
-    /// Charges for the visit of a text with `bytes` bytes: one step for each 64 bytes.
+    /// Takes one step for each 64 bytes of a text with `bytes` bytes.
     pub(super) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
         self.charge(u64::try_from(bytes / 64).unwrap_or(u64::MAX))
     }
 
-    /// The value of `node`, which must be a bool.
     pub(super) fn is_true(&mut self, node: &Node) -> Result<bool, Failure> {
         if let Value::Bool(bool) = self.value(node)? { Ok(bool) } else { Err(WRONG_TYPE) }
     }
 
-    /// The same as [`Self::is_true`], for an operator that can ignore the inner failure. The operator cannot ignore the
-    /// outer failure, [`Failure::TooExpensive`].
+    /// As [`Self::is_true`], for an operator that can ignore a failure of its operand, the inner error. The outer error,
+    /// [`Failure::TooExpensive`], must end the evaluation.
     pub(super) fn attempt(&mut self, node: &Node) -> Result<Result<bool, Failure>, Failure> {
         match self.is_true(node) {
             Err(Failure::TooExpensive) => Err(Failure::TooExpensive),
@@ -111,7 +109,7 @@ impl<'a> Evaluation<'a> {
             }
             (Value::Map(map), Value::Text(key)) => {
                 self.charge_bytes(key.len())?;
-                // A key that is not written in the expression can be a secret.
+                // A key that the expression computes can be secret.
                 let shown = || matches!(index, Node::Constant(_)).then(|| key.to_string());
                 map.get(&key).cloned().ok_or_else(|| Failure::NoSuchKey(shown()))
             }
@@ -154,7 +152,7 @@ impl<'a> Evaluation<'a> {
 
 /// The loops: `all`, `exists`, `exists_one`, `filter` and `map`.
 impl Evaluation<'_> {
-    /// Evaluates the loop `inner`. A loop over a map visits the keys in sorted order.
+    /// A loop over a map visits the keys in sorted order.
     fn run_loop(&mut self, inner: &Loop) -> Result<Value, Failure> {
         match self.value(&inner.range)? {
             Value::List(list) => self.over(inner, list.iter().cloned()),
@@ -171,13 +169,13 @@ impl Evaluation<'_> {
             LoopKind::ExistsOne => self.count(inner, elements).map(|count| Value::Bool(count == 1)),
             LoopKind::Map => self.collect(inner, elements),
         };
-        // After a failure, the variable of the loop is still in `locals`.
+        // After a failure, `locals` still has the loop variable.
         self.locals.truncate(depth);
         result
     }
 
-    /// Evaluates the body for each element until a result is `deciding`. A failure counts only if no element
-    /// decides. If several elements fail, the first failure counts.
+    /// Evaluates the body for each element until a result is `deciding`. A failure counts only if no result is
+    /// `deciding`. If several elements fail, the first failure counts.
     fn decide(
         &mut self,
         inner: &Loop,
@@ -210,8 +208,8 @@ impl Evaluation<'_> {
         Ok(count)
     }
 
-    /// The values of the body for the elements that meet the condition. Each value costs a step, so the budget bounds the
-    /// size of the list.
+    /// The values of the body for the elements that meet the condition. Each value costs at least one step, so the budget
+    /// bounds the size of the list.
     fn collect(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<Value, Failure> {
         let mut values = Vec::new();
         for element in elements {

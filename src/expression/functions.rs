@@ -1,4 +1,4 @@
-//! Evaluates the functions.
+//! Evaluates the functions of expressions, except `matches`.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +9,6 @@ use super::{
 };
 
 impl Function {
-    /// Calls this function with one operand.
     pub(super) fn of(self, operand: &Value) -> Result<Value, Failure> {
         match self {
             Self::Size => size(operand),
@@ -38,7 +37,6 @@ impl Function {
         }
     }
 
-    /// Calls this function with two strings.
     pub(super) fn of_texts(self, text: &str, part: &str) -> Result<Value, Failure> {
         match self {
             Self::Contains => Ok(Value::Bool(text.contains(part))),

@@ -9,17 +9,17 @@ use super::{
     types::{Environment, Type},
 };
 
-/// The maximum nesting of an input. Deeper values are absent. The JSON parser has a lower limit, so values from it
-/// never reach this limit.
+/// The maximum nesting of an input. Deeper values are left out. The JSON parser has a lower limit, so parsed objects never
+/// reach this limit.
 const NESTING: usize = 160;
 
-/// The values of the variables. Many expressions can share them.
+/// The values of the variables. Many expressions can share these values.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs(BTreeMap<String, Value>);
 
 impl Inputs {
-    /// The values of variables of `environment`. Other variables are left out. A variable without a value is allowed,
-    /// but an expression fails when it reads the variable.
+    /// Converts the values of the variables of `environment`, and leaves out other variables. An expression fails when it
+    /// reads a variable without a value.
     pub fn new<'a>(environment: &Environment, values: impl IntoIterator<Item = (&'a str, &'a Json)>) -> Self {
         let known = values.into_iter().filter_map(|(name, json)| {
             let value = value(json, environment.get(name)?, NESTING)?;
@@ -33,8 +33,8 @@ impl Inputs {
     }
 }
 
-/// The value of `json`, which should have the type `of`. If `json` has another type, the value keeps this
-/// other type, and the operators that read the value fail.
+/// The value of `json`, which should have the type `of`. If `json` has another type, the value keeps that type, and the
+/// operators that read the value fail.
 fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
     let nesting = nesting.checked_sub(1)?;
     Some(match json {
@@ -59,7 +59,7 @@ fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
                 Type::Map(value) => Some(&**value),
                 _ => Some(&Type::Dyn),
             };
-            // In a custom resource, a null field is equal to an absent field.
+            // In a custom resource, a null field means an absent field.
             let set = fields.iter().filter(|(_, field)| !field.is_null());
             let set = set.filter_map(|(name, field)| {
                 Some((Arc::from(name.as_str()), value(field, type_of(name)?, nesting)?))

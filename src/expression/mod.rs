@@ -1,5 +1,5 @@
-//! Expressions of a `RiskLevel` in the Common Expression Language (CEL). Each expression is true or false for a
-//! version.
+//! Compiles and evaluates the expressions of a `RiskLevel`, in the Common Expression Language (CEL). Each expression is
+//! true or false for a version.
 //!
 //! ```text
 //!  text ─► parse ─────────► check ────────────────► Expression ─► evaluate ─► true | false | Failure
@@ -7,11 +7,11 @@
 //!          the `cel` parser names, functions                       Inputs
 //! ```
 //!
-//! The writer of an expression is not trusted. Limits bound the memory and the time of a compilation. A budget of steps
-//! bounds the memory and the time of an evaluation. A maximum depth bounds the stack in both cases.
+//! The operator does not trust the writer of an expression. Limits bound the memory and the time of a compilation. A
+//! budget of steps bounds the memory and the time of an evaluation. A maximum depth bounds the stack in both cases.
 //!
-//! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each element of a
-//! list that it visits. Its maps have a random order, and its errors contain the values of the inputs.
+//! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each list element that it
+//! visits. Its maps have a random order, and its errors contain the values of the inputs.
 //!
 //! Equal expressions and inputs give equal results, including the failures.
 
@@ -40,8 +40,8 @@ pub use types::{Environment, Type};
 
 use node::Node;
 
-/// The budget of an evaluation in steps. In a release build, a step takes less than 0.2 microseconds, and less than
-/// 1 microsecond in a search with a pattern.
+/// The maximum number of steps of an evaluation. In a release build, a step takes less than 0.2 microseconds, and less
+/// than 1 microsecond in a search with a regular expression.
 const BUDGET: u64 = 100_000;
 
 /// A compiled expression.
@@ -52,7 +52,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Parses `text` and checks its types. The variables of `environment` are allowed.
+    /// Parses `text` and checks its types. The expression may read the variables of `environment`.
     pub fn compile(text: &str, environment: &Environment) -> Result<Self, InvalidExpression> {
         let parsed = parse::parse(text)?;
         let (root, variables) = check::check(&parsed, environment)?;
@@ -64,7 +64,7 @@ impl Expression {
         &self.variables
     }
 
-    /// Evaluates the expression for `inputs`. The evaluation uses steps of `budget`.
+    /// Evaluates the expression for `inputs`, and takes the used steps from `budget`.
     pub fn evaluate(&self, inputs: &Inputs, budget: &mut Budget) -> Result<bool, Failure> {
         let steps = budget.0.min(BUDGET);
         let mut evaluation = evaluate::Evaluation::new(inputs, steps);
@@ -79,8 +79,8 @@ impl Expression {
 pub struct Budget(u64);
 
 impl Budget {
-    /// The budget of all evaluations for one namespace. In a release build, these evaluations take less than
-    /// one second, or less than five seconds if they search with patterns.
+    /// The budget of all evaluations for one namespace. In a release build, these evaluations take less than one second,
+    /// or less than five seconds if they search with regular expressions.
     pub const fn of_namespace() -> Self {
         Self(50 * BUDGET)
     }

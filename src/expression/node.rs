@@ -21,30 +21,30 @@ pub(super) enum Value {
     Map(Arc<BTreeMap<Arc<str>, Value>>),
 }
 
-/// A part of an expression. The checker guarantees the types of the operands, with two exceptions. These are operands
-/// of the type [`Dyn`](super::Type::Dyn), and inputs that do not have the type of their schema.
+/// A part of an expression. The checker guarantees the types of the operands, except for operands of the type
+/// [`Dyn`](super::Type::Dyn) and for inputs that do not have the type of their schema.
 #[derive(Debug)]
 pub(super) enum Node {
     Constant(Value),
-    /// An input of the expression, by its name.
+    /// An input of the expression, by name.
     Variable(String),
-    /// The variable of a loop. The number is the position of that loop among the nested loops. The outermost has 0.
+    /// The variable of a loop. The number is the depth of this loop: 0 is the outermost loop.
     Local(usize),
-    /// A field of an object or a key of a map.
+    /// A field of an object, or the value of a key of a map.
     Select(Box<Node>, Selected),
     /// Whether a field or key is set.
     Has(Box<Node>, Selected),
     Index(Box<[Node; 2]>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    /// The bool is the deciding value: false for `&&`, true for `||`. If one operand has this value, the
-    /// value is the result, even if the other operand fails.
+    /// The operator `&&` or `||`. The bool is the deciding value: false for `&&`, true for `||`. If one operand has this
+    /// value, it is the result, even if the other operand fails.
     Logic(bool, Box<[Node; 2]>),
     Conditional(Box<[Node; 3]>),
     Binary(Binary, Box<[Node; 2]>),
     List(Vec<Node>),
     Loop(Box<Loop>),
-    /// A function with one or two operands.
+    /// A call with one or two operands.
     Call(Function, Vec<Node>),
     Matches(Box<Node>, Pattern),
 }
@@ -53,11 +53,11 @@ pub(super) enum Node {
 #[derive(Clone, Debug)]
 pub(super) struct Selected {
     pub(super) name: Arc<str>,
-    /// Whether the name is a key of a map.
+    /// Whether the name is a key of a map, not a field of an object.
     pub(super) is_key: bool,
 }
 
-/// An operator with two operands that are always evaluated.
+/// An operator that always evaluates both operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Binary {
     Equal,
@@ -84,7 +84,7 @@ pub(super) struct Loop {
     pub(super) body: Node,
 }
 
-/// The kind of a loop. A `filter` is a `Map` with a condition.
+/// The kind of a loop. A `filter` has the kind `Map`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoopKind {
     All,

@@ -1,4 +1,4 @@
-//! Evaluates the operators with two operands, except `&&` and `||`, and the negation of numbers.
+//! Evaluates comparisons, calculations and the operator `in`.
 
 use std::cmp::Ordering;
 

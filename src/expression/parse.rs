@@ -5,8 +5,8 @@
 //!             └──► positions of names and literals
 //! ```
 //!
-//! The parser of the library is recursive. The limits are checked first, so that the parser needs only a
-//! small stack. Only this file uses items of the library that are `#[doc(hidden)]`.
+//! The parser of the library is recursive. So this module checks the limits first, and the parser needs only a small stack.
+//! Only this file uses items of the library that are `#[doc(hidden)]`.
 
 use cel::{
     common::ast::IdedExpr,
@@ -27,7 +27,7 @@ pub(super) const TOKENS: usize = 1000;
 /// The maximum nesting of brackets.
 pub(super) const BRACKETS: usize = 32;
 
-/// The maximum number of conditional operators. The parser is recursive for them.
+/// The maximum number of conditional operators. The parser calls itself for each of them.
 pub(super) const CONDITIONALS: usize = 32;
 
 /// The maximum depth of a syntax tree. The checker and the evaluator are recursive.
@@ -36,11 +36,10 @@ pub(super) const DEPTH: usize = 96;
 /// An expression with correct syntax.
 pub(super) struct Parsed {
     pub(super) root: IdedExpr,
-    /// The positions of the names and literals in the order of the text. The parser of the library keeps no positions.
+    /// The positions of the names and literals, in the order of the text. The parser of the library keeps no positions.
     pub(super) leaves: Vec<Position>,
 }
 
-/// Parses `text`.
 pub(super) fn parse(text: &str) -> Result<Parsed, InvalidExpression> {
     if text.len() > TEXT_BYTES {
         let message = format!("the expression has {} bytes, and {TEXT_BYTES} are allowed", text.len());
@@ -64,7 +63,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, InvalidExpression> {
     Ok(Parsed { root, leaves })
 }
 
-/// The tokens of `text` without white space and comments.
+/// The tokens of `text`, without white space and comments.
 fn tokens(text: &str) -> Result<Vec<Token>, InvalidExpression> {
     let mut lexer = Lexer::new(text);
     let mut tokens = Vec::new();

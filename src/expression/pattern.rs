@@ -2,15 +2,15 @@
 
 use regex::{Error, Regex, RegexBuilder};
 
-/// The size limits of a compiled pattern, in kilobytes. [`Pattern::new`] tries them one by one. In the worst case,
-/// a search visits each part of the compiled pattern for each byte of the text. So the size determines the cost.
+/// The size limits of a compiled pattern, in kilobytes. [`Pattern::new`] tries one after the other to find the size. In the
+/// worst case, a search visits each part of the compiled pattern for each byte of the text. So the size determines the
+/// cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// In the worst case, a search with a pattern of one kilobyte visits this number of bytes of the text in one
-/// step.
+/// One step pays for this number of bytes of the text, in a search with a pattern of one kilobyte.
 const BYTES_PER_STEP: usize = 2;
 
-/// The maximum size of the cache of a search, in bytes.
+/// The maximum size of the state cache of a search, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
 
 /// The maximum nesting of a pattern. This limit bounds the stack of the compilation.
@@ -20,7 +20,7 @@ const NESTING: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Pattern {
     regex: Regex,
-    /// The maximum size of the compiled pattern in kilobytes.
+    /// The smallest limit of [`SIZES`] into which the compiled pattern fits.
     size: usize,
 }
 
@@ -56,7 +56,7 @@ impl Pattern {
     }
 }
 
-/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms. In the library, they match Unicode.
+/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms, because the library matches Unicode.
 fn ascii(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();

@@ -1,4 +1,4 @@
-//! The functions of an expression and their types.
+//! The functions that an expression can call, and their types.
 
 use super::{node::Function, types::Type};
 
@@ -22,7 +22,6 @@ pub(super) const USES: [(&str, &str); 16] = [
     ("timestamp", "timestamp(\"2027-03-31T00:00:00Z\")"),
 ];
 
-/// The types of a function.
 pub(super) struct Signature {
     pub(super) function: Function,
     /// Whether the function takes an operand of the type.
@@ -30,7 +29,7 @@ pub(super) struct Signature {
     pub(super) result: Type,
 }
 
-/// The signature of the function `name` with `count` operands.
+/// The signature of the function `name` with `count` operands. The object of a method is its first operand.
 pub(super) fn signature(name: &str, is_method: bool, count: usize) -> Option<Signature> {
     let text = |function, result| Signature { function, takes: |of| of.is(&Type::String), result };
     Some(match (name, is_method, count) {

@@ -1,4 +1,4 @@
-//! The types of the values, from the schemas of the custom resources.
+//! The types of values in expressions. They come from the schemas of the custom resources.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ pub enum Type {
     Map(Arc<Type>),
     /// An object with known fields. Each field can be absent.
     Object(Arc<BTreeMap<String, Type>>),
-    /// A value of any type. Its type is checked when the expression is evaluated.
+    /// A value of any type. The evaluation checks its type.
     Dyn,
 }
 
@@ -117,7 +117,6 @@ impl fmt::Display for Type {
 pub struct Environment(BTreeMap<String, Type>);
 
 impl Environment {
-    /// The type of the variable `name`.
     pub(super) fn get(&self, name: &str) -> Option<&Type> {
         self.0.get(name)
     }

@@ -1,4 +1,4 @@
-//! Attacks: expressions that are written to be slow, with large inputs.
+//! Tests expressions that an attacker writes to be slow, with large inputs.
 
 use std::{
     hint::black_box,
@@ -22,7 +22,7 @@ fn attacked() -> (Environment, Inputs) {
     let text = json!("ab".repeat(150 * KILO));
     let other = json!("ab".repeat(150 * KILO - 1) + "aa");
     let mut random = fastrand::Rng::with_seed(5);
-    // The text is random, because a search in a periodic text needs few states, and would be fast.
+    // A periodic text would need only few states of a regular expression, so its search would be fast.
     let random = json!((0..20 * KILO).map(|_| if random.bool() { 'a' } else { 'b' }).collect::<String>());
     let lines = json!(vec!["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"; 4500]);
     let numbers = json!((0..100 * KILO).collect::<Vec<_>>());
@@ -42,9 +42,9 @@ fn attacked() -> (Environment, Inputs) {
     (environment, inputs)
 }
 
-/// `depth` nested loops around `body`. Each loop visits ten elements.
+/// Nests `depth` loops around `body`. Each loop has ten elements.
 fn loops(depth: usize, body: &str) -> String {
-    // Each loop hides the variable of the outer loop.
+    // All loops use the variable `v`. Each loop hides the variable of the outer loop.
     format!("{}{body}{}", "[0,1,2,3,4,5,6,7,8,9].all(v, ".repeat(depth), ")".repeat(depth))
 }
 
@@ -105,7 +105,7 @@ fn no_attack_takes_long() {
         let result = expression.evaluate_alone(&inputs);
         let elapsed = start.elapsed();
         assert_eq!(result, Err(Failure::TooExpensive), "{name}");
-        // The limit allows for a debug build on a slow machine with other work.
+        // The limit is high enough for a debug build on a slow and busy machine.
         assert!(elapsed < Duration::from_secs(5), "{name} takes {elapsed:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of names and types.
+//! Tests the errors of names and types.
 
 use super::{Environment, Expression, Type, compile, environment, invalid};
 

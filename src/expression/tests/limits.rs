@@ -1,4 +1,4 @@
-//! Texts that are too large or too deep.
+//! Tests texts that are too large or too deep.
 
 use std::thread;
 
@@ -112,7 +112,7 @@ fn deepest_expressions_need_a_small_stack() {
             let _ = compile(&text).evaluate_alone(&inputs());
         }
     };
-    // A debug build needs about 12 KB for each level of the syntax tree.
+    // A debug build needs more stack: about 12 KB for each level of the syntax tree.
     let bytes = if cfg!(debug_assertions) { STACK_BYTES } else { STACK_BYTES / 8 };
     let thread = thread::Builder::new().stack_size(bytes).spawn(evaluate);
     thread.expect("a thread").join().expect("no panic");

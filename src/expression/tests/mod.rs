@@ -25,7 +25,7 @@ use serde_json::{Value as Json, json};
 
 use super::{BUDGET, Budget, Environment, Expression, Failure, Inputs, Type};
 
-/// The type of the `spec` of a custom resource.
+/// The type of the `spec` in a CRD of this repository.
 fn spec(plural: &str) -> Type {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crds/{plural}.yaml"));
     let text = fs::read_to_string(path).expect("the resource definition is here");
@@ -35,8 +35,7 @@ fn spec(plural: &str) -> Type {
     fields["spec"].clone()
 }
 
-/// The variables that the tested expressions can read. They resemble the variables of a requirement. The variables
-/// `now` and `any` exist only in these tests.
+/// The variables that the tested expressions can read. The variables `now` and `any` exist only in these tests.
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     let metadata = [("name", Type::String), ("labels", Type::map(Type::String))];
     [
@@ -124,18 +123,17 @@ fn evaluate(text: &str) -> Result<bool, Failure> {
     compile(text).evaluate_alone(&inputs())
 }
 
-/// The message for a text that is not an expression.
+/// The error message for a text that is not a valid expression.
 fn invalid(text: &str) -> String {
     Expression::compile(text, &environment()).map(|_| ()).expect_err(text).to_string()
 }
 
 impl Expression {
-    /// The result with the whole budget of one evaluation.
+    /// Evaluates with the full budget of one evaluation.
     fn evaluate_alone(&self, inputs: &Inputs) -> Result<bool, Failure> {
         self.evaluate_within(inputs, BUDGET)
     }
 
-    /// The result with a budget of `steps`.
     fn evaluate_within(&self, inputs: &Inputs, steps: u64) -> Result<bool, Failure> {
         self.evaluate(inputs, &mut Budget(steps))
     }

@@ -1,4 +1,4 @@
-//! The parser that this module uses agrees with the default parser of the library.
+//! Tests that the parser of [`parse`] agrees with the default parser of the library.
 
 use cel::parser::Parser;
 

@@ -1,4 +1,4 @@
-//! Random texts and random well-typed expressions. No text causes a panic, and each evaluation ends soon.
+//! Tests random texts and random well-typed expressions. No text may cause a panic, and each evaluation must end soon.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use fastrand::Rng;
 
 use super::{Expression, environment, inputs};
 
-/// The maximum time for one text. Even a debug build on a slow and busy machine needs less. A longer time shows that a
-/// limit is missing.
+/// The maximum time for one text. Even a debug build on a slow and busy machine needs less. A longer time means that a limit
+/// is missing.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 #[rustfmt::skip]
@@ -84,7 +84,6 @@ fn random_well_typed_expressions_compile_and_are_deterministic() {
     assert!(results > 100 && failures > 100, "{results} {failures}");
 }
 
-/// A random expression with correct types.
 pub(super) fn well_typed(random: &mut Rng) -> String {
     let mut generator = Generator { random, ints: Vec::new(), variables: 0 };
     generator.bool(6)

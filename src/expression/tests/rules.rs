@@ -1,4 +1,4 @@
-//! Expressions of a real risk level, evaluated for a typical version.
+//! Tests expressions of a real risk level with a typical version.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{compile, evaluate, inputs_of, values};
 
-/// Realistic expressions, each with its result for the typical version.
+/// Realistic expressions, each with its result for the version of [`values`].
 pub(super) const EXPRESSIONS: [(&str, bool); 12] = [
     (r#"version.runtime.containers.all(c, c.image.startsWith("registry.acme.example/"))"#, true),
     (

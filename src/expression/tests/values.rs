@@ -1,4 +1,4 @@
-//! Results and failures of operators and functions.
+//! Tests the results and failures of operators and functions.
 
 use serde_json::json;
 
@@ -80,7 +80,7 @@ fn unset_field_and_key_are_failures_with_their_names() {
         ("version.provenance.baseModel.uri == 'null is unset'", Failure::NoSuchField("uri".to_owned())),
         ("namespaceObject.metadata.labels.a == 'a'", Failure::NoSuchKey(Some("a".to_owned()))),
         ("namespaceObject.metadata.labels['a'] == 'a'", Failure::NoSuchKey(Some("a".to_owned()))),
-        // The key is a value of an input, so the failure does not contain it.
+        // The key is a value of an input and can be secret, so the failure does not quote it.
         ("namespaceObject.metadata.labels[any.secret] == 'a'", Failure::NoSuchKey(None)),
     ] {
         assert_eq!(evaluate(text), Err(expected), "{text}");
