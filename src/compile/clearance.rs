@@ -101,14 +101,13 @@ pub fn compile_within(
     }
 }
 
-/// Whether the current Clearance has the version.
 fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     let entry = before(facts).and_then(|systems| systems.get(&version.spec.system));
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
-/// The next time at which a system is decommissioned, or a review of its risks or documents becomes overdue. Both change
-/// the status of the system even if the system has no version.
+/// The next time at which a system is decommissioned, or a review of its risks or documents becomes overdue. Each event
+/// changes the status of the system even if the system has no version.
 fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
     let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
     let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
@@ -116,8 +115,8 @@ fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> 
     due.chain(ends).filter(|time| *time > now).min()
 }
 
-/// The time at which the namespace got its current mode and scope, in whole seconds like the `creationTimestamp` of the
-/// pods with which Assent compares this time.
+/// The time at which the namespace got its current mode and scope. Has whole seconds, like the `creationTimestamp` of a
+/// pod, because `enforce` compares the two times.
 fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
@@ -216,7 +215,6 @@ fn judge_version<'a>(
     }
 }
 
-/// The names of the incidents that hold a version at `now`.
 fn begun(held_by: BTreeMap<String, Option<Timestamp>>, now: Timestamp) -> BTreeSet<String> {
     held_by
         .into_iter()
@@ -289,7 +287,6 @@ fn before(facts: &NamespaceFacts) -> Option<&BTreeMap<String, SystemClearance>> 
     facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
 }
 
-/// The end of the grace period of the pods of a system that lost a clearance at `lost_at`.
 fn end_of_grace(entry: &SystemClearance, lost_at: Timestamp) -> Timestamp {
     lost_at + Duration::from_secs(entry.on_loss.grace_period_seconds.into())
 }
@@ -298,7 +295,6 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
     entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
 }
 
-/// The cleared versions. [`allot`] selects the ones that fit into the Clearance.
 fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let candidate = |(name, judged): (&&str, &Judged)| {
@@ -361,7 +357,6 @@ fn add_entries(
     revisit
 }
 
-/// The newest withheld versions of each system, at most [`withheld::VERSIONS`].
 fn withheld_versions<'a>(
     namespace: &str,
     judged: &'a BTreeMap<&str, Judged>,

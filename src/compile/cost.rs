@@ -241,7 +241,6 @@ fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     cost
 }
 
-/// The additional cost of a version with placeholders.
 fn patterns_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     let PatternCosts { positions, texts, literals, volume } = version.patterns;
     if positions == 0 {

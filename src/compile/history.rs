@@ -35,7 +35,7 @@ use crate::{
     watch::request,
 };
 
-/// The maximum lengths in the schema of `SystemHistory`: of three lists, and of the note of an entry in bytes.
+/// The maximum lengths of lists and of a note in bytes, according to the schema of `SystemHistory`.
 const ENTRIES: usize = 256;
 const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
@@ -199,8 +199,8 @@ impl Snapshot {
     }
 
     /// The sources (system, level and roles) that are new or changed since `before`. A new source does not count in the
-    /// first snapshot, or if the system changed. A new role does not count if the level changed. In these cases, only
-    /// the reference to the source is new.
+    /// first snapshot, or if the system changed. A new role does not count if the level changed. In these cases, the
+    /// source can be older than the reference to it.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);
@@ -307,7 +307,7 @@ impl Histories {
         outcome
     }
 
-    /// Reads the histories that earlier operators wrote.
+    /// Caches the fingerprints of the histories that earlier operators wrote.
     async fn list(&self, client: &Client) -> Result<(), Error> {
         let api: Api<SystemHistory> = Api::all(client.clone());
         let mut params = ListParams::default().limit(PAGE);

@@ -248,7 +248,6 @@ impl From<IncidentNote> for CachedNote {
     }
 }
 
-/// A `Monitor` with only the fields that a compile uses.
 #[derive(Debug)]
 pub struct CachedMonitor {
     pub generation: Option<i64>,
@@ -433,7 +432,7 @@ fn without_details(unreadable: &Unreadable) -> Option<Incident> {
     serde_json::from_value(incident).ok()
 }
 
-/// The rules for one kind.
+/// How the index reads the changes of one kind.
 struct Reading<K, V> {
     /// Returns a replacement for an unreadable object. Without a replacement, the object counts as missing.
     salvage: fn(&Unreadable) -> Option<K>,
@@ -482,11 +481,10 @@ pub struct NamespaceFacts {
     pub roles: ApproverRoles,
     /// The existing levels that the systems name.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// The compiled expressions of the levels, by level.
     pub requirements: BTreeMap<String, Arc<Requirements>>,
     /// The labels of the namespace. `None` if they are not known.
     pub labels: Option<BTreeMap<String, String>>,
-    /// The other objects that the expressions can read, such as network policies.
+    /// The built-in Kubernetes objects that expressions can read, such as network policies.
     pub cluster: ClusterObjects,
     /// The containers, volumes, mounts and variables that every pod may have in addition to the approved version.
     pub trusted: Arc<Trusted>,
@@ -514,7 +512,6 @@ struct Caches {
     enabled: BTreeSet<ClusterVariable>,
     /// The compiled expressions of each level, with the level from which they were compiled.
     requirements: BTreeMap<String, (Arc<RiskLevel>, Arc<Requirements>)>,
-    /// All `sidecars`, merged.
     trusted: Arc<Trusted>,
     /// The UID and generation of the Clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Revision>,
@@ -551,7 +548,6 @@ fn revision(clearance: &Clearance) -> Revision {
     (clearance.uid(), clearance.metadata.generation)
 }
 
-/// The caches of all watched kinds.
 #[derive(Debug)]
 pub struct Index {
     caches: RwLock<Caches>,
@@ -734,7 +730,6 @@ impl Index {
     }
 }
 
-/// An object to compile: a namespace, a risk level or a trusted sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Namespace(String),
@@ -742,7 +737,6 @@ pub enum Key {
     Sidecar(String),
 }
 
-/// The kinds that the operator watches for an optional variable of expressions.
 const fn kinds_of(variable: ClusterVariable) -> &'static [&'static str] {
     match variable {
         ClusterVariable::NetworkPolicies => &["NetworkPolicy"],

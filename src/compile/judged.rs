@@ -30,9 +30,8 @@ pub struct Judged {
     pub revisit: Option<Timestamp>,
     pub ending: Option<UpcomingEnd>,
     pub effects: BTreeMap<String, ApprovalEffect>,
-    /// The state of each required assessment.
     pub requirements: Vec<RequirementStatus>,
-    /// The effect of each assessment that names the digest of the version, by assessment.
+    /// The effect of each assessment of the version, by the name of the assessment.
     pub assessments: BTreeMap<String, AssessmentEffect>,
     /// The effect of each decision to resume the version after an incident, by the name of the decision.
     pub resumes: BTreeMap<String, ResumeEffect>,
@@ -40,9 +39,8 @@ pub struct Judged {
     pub held_by: BTreeSet<String>,
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
-    /// The unmet requirements that an override waives.
     pub waived: Vec<Waived>,
-    /// The end of each granted override, or the reason why it has no effect on the version, by override.
+    /// By the name of each granted override of the version: its end, or the reason why it has no effect.
     pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
     /// The name of the first open incident about the version. An incident that only its opener closed is open.
     pub open_incident: Option<String>,

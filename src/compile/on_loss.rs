@@ -25,8 +25,8 @@ pub struct Terms {
     pub revisit: Option<Timestamp>,
 }
 
-/// Computes the terms of a system. It names the level `name`, whose `onLoss` is `level`. `before` is its current
-/// Clearance entry.
+/// Computes the terms of a system that names the level `name`. `level` is the `onLoss` of this level. `before` is the
+/// current Clearance entry of the system.
 pub fn terms(
     before: Option<&SystemClearance>,
     (name, level): (&str, OnLoss),

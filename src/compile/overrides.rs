@@ -25,7 +25,6 @@ use crate::{
 /// The overrides of each system, judged by the rules in the risk level of the system.
 pub type JudgedOverrides<'a> = BTreeMap<&'a str, SystemOverrides<'a>>;
 
-/// Joins the overrides of a namespace with the decisions about them.
 pub fn overrides(facts: &NamespaceFacts) -> Overrides<'_> {
     let overrides = facts
         .overrides
@@ -85,7 +84,6 @@ pub fn statuses(
 /// A condition without its type: status, reason and message.
 type Content = (bool, &'static str, String);
 
-/// An override with all facts that determine its status.
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
@@ -247,9 +245,8 @@ impl Shown<'_> {
     }
 }
 
-/// Finds the override with the name and content in the decision. Without such an override, with an invalid signature, or
-/// if the level allows no override, returns the reason and message of the decision's condition `Counted`. `act` is the
-/// subcommand of `kubectl assent override` that signs the decision.
+/// Finds the override with the name and content in the decision. Otherwise, returns the reason and message of the
+/// decision's condition `Counted`. `act` is the subcommand of `kubectl assent override` that signs the decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,

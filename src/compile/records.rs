@@ -86,7 +86,6 @@ fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {
     facts.systems.iter().filter_map(|(name, system)| Some((&**name, missing(system)?))).collect()
 }
 
-/// The records of a namespace on which the verdicts of several versions depend.
 pub struct Records<'a> {
     pub evidence: Evidence<'a>,
     pub certified: Certified<'a>,
@@ -107,7 +106,6 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Joins the incidents of a namespace with their notes and with the decisions about them.
 fn incidents(facts: &NamespaceFacts) -> Incidents<'_> {
     let incidents = facts.incidents.values().filter_map(|incident| {
         Some(((&*incident.name, incident.created?), &incident.spec, incident.digest.clone()))

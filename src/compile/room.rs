@@ -108,7 +108,6 @@ pub struct CandidateVersion<'a> {
     pub entry: ClearedVersion,
 }
 
-/// The selected systems and versions, and the versions that do not fit.
 #[derive(Debug, Default)]
 pub struct Allotment<'a> {
     pub systems: BTreeSet<&'a str>,

@@ -39,7 +39,6 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The statuses of all objects in a namespace, by name.
 #[derive(Debug, Default)]
 pub struct Statuses {
     pub systems: BTreeMap<String, AISystemStatus>,
@@ -189,7 +188,6 @@ fn of_version(
     }
 }
 
-/// The `ClearanceExpiring` condition. `content` is its reason and message.
 fn expiring(
     content: Option<(&str, String)>,
     generation: Option<i64>,
@@ -240,7 +238,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval: its own `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
+/// The end of an approval: its `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -364,7 +362,6 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
-/// The reason of a cleared system. It says so if at least one cleared version needs an override.
 fn cleared_reason(versions: &[(&str, &Judged)]) -> &'static str {
     let mut cleared = versions.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let by_override = cleared.any(|(_, judged)| !judged.waived.is_empty());
@@ -657,7 +654,6 @@ pub fn of_level(
     }
 }
 
-/// The status of a trusted sidecar. If the Clearances have no room for the sidecar, it is not trusted.
 pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> TrustedSidecarStatus {
     let (reason, message) = if has_room {
         ("InForce", "pods may have it in addition to the approved content")

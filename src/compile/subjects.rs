@@ -40,7 +40,6 @@ struct Content {
     level: Option<Arc<RiskLevel>>,
 }
 
-/// The recorded subjects and the last content of one namespace.
 #[derive(Default)]
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.

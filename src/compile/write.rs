@@ -27,7 +27,6 @@ use crate::{
 /// The field manager of all objects and statuses that the compile writes.
 pub(super) const MANAGER: &str = "assent";
 
-/// The result of a compile and of the write of its Clearance.
 pub struct Written {
     /// The field `clearance` is `None`, because the write took the value.
     pub compiled: Compiled,

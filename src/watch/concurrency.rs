@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The limit starts low, so that the first of many requests gets its response as fast as a single request. No request
-//! starts during a pause. If the API server is still overloaded after a pause, the next pause is twice as long. A
-//! response without an overload ends this growth.
+//! starts during a pause. If the API server is still overloaded after a pause, the next pause is twice as long. The first
+//! response without an overload resets the pause.
 
 use std::time::Duration;
 
@@ -37,7 +37,6 @@ impl Default for ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
-    /// Whether another request may start while `under_way` requests run.
     pub(super) fn has_room(&self, under_way: usize, now: Instant) -> bool {
         under_way < self.size && self.opens_at.is_none_or(|opens_at| opens_at <= now)
     }

@@ -32,7 +32,6 @@ pub(crate) struct Metadata {
     uid: Option<String>,
 }
 
-/// A namespace without spec and status.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "Namespace")]
 pub(crate) struct NamespaceMeta {

@@ -43,7 +43,6 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.busy.contains(key)
     }
 
-    /// Adds a key, unless it waits or has a request in progress.
     pub(crate) fn add(&mut self, key: &K) {
         if self.busy.insert(key.clone()) {
             self.waiting.push_back(key.clone());
@@ -90,7 +89,6 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.limit.open();
     }
 
-    /// Resets the limit if no request is waiting or in progress and no pause is active.
     pub(crate) fn reset_if_empty(&mut self) {
         if self.under_way.is_empty() && self.waiting.is_empty() && self.opens_at().is_none() {
             self.limit.reset();

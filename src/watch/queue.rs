@@ -24,7 +24,6 @@ use crate::timer::sleep_until_opt;
 /// The minimum and the maximum back-off after a failure, without jitter.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4)];
 
-/// The maximum rest of a key.
 const MAX_REST: Duration = Duration::from_secs(1);
 
 /// If the queue stores at least this number of rests, it removes the expired ones.
@@ -46,7 +45,6 @@ pub(crate) struct Queue<K> {
     due_at: HashMap<K, Instant>,
     /// The keys that run. The value is the time of the next run, if the key changed during this run.
     running: HashMap<K, Option<Instant>>,
-    /// The end of the rest of each key.
     rests_until: HashMap<K, Instant>,
     backoffs: HashMap<K, ExponentialBackoff>,
 }

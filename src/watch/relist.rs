@@ -11,7 +11,6 @@ use kube::runtime::watcher::Event;
 
 use super::Lenient;
 
-/// A change of the objects of one kind.
 #[derive(Debug)]
 pub(crate) enum Change<I, K> {
     /// The object is new or changed. `listing` means that the object comes from a list in progress.

@@ -17,7 +17,6 @@ use crate::{event_recorder::EventRecorder, truncate::note};
 /// removes all other status fields of this manager.
 const MANAGER: &str = "assent";
 
-/// The reason of the Event and of the condition.
 const UNREADABLE: &str = "UnreadableObject";
 
 /// The kinds whose unreadable objects get the condition `Ready`.

@@ -1,7 +1,7 @@
 //! Requests that tolerate an unreadable object in the response. Only [`get_opt`] returns an error for such an object.
 //!
-//! The response to a write is the whole object. So if a user made an object unreadable, every write of the operator to
-//! this object would return an error.
+//! The response to a write is the whole object. So without this module, every write of the operator to an unreadable
+//! object would return an error.
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
@@ -27,7 +27,6 @@ where
     Ok(ObjectList { types, metadata, items: items.into_iter().filter_map(|object| object.0.ok()).collect() })
 }
 
-/// Lists the readable metadata. Unreadable metadata counts as missing.
 pub(crate) async fn list_metadata<K>(
     api: &Api<K>,
     params: &ListParams,

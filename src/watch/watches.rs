@@ -39,8 +39,8 @@ const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// A watch counts as recovered after this time without an error, because a success without a changed object is not
-/// visible. The time is longer than the maximum back-off, so a watch that still fails reports another error earlier.
+/// A watch counts as recovered after this time without an error, because the operator notices a success only if an object
+/// changes. The time is longer than the maximum back-off, so a watch that still fails reports another error earlier.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
 /// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts objects
@@ -51,14 +51,12 @@ pub(crate) struct Watches {
     client: Client,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// Notified when an object becomes unreadable.
     pub(super) unreadable_added: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     streams: Vec<Health>,
-    /// The unreadable objects, by kind.
     unreadable: BTreeMap<String, BTreeMap<ObjectKey, Entry>>,
 }
 
@@ -91,12 +89,11 @@ impl Health {
         self.outage.as_ref().filter(|outage| now < outage.last + RECOVERED_AFTER)
     }
 
-    /// Describes an outage or a first list that takes too long.
     fn problem(&self, now: Instant) -> Option<String> {
         let outage = self.outage(now);
         let why = outage.map_or("its first list is not complete", |outage| &outage.why);
         let since = match outage {
-            // Only a later error proves that the outage lasted. A success without an event is not visible.
+            // Only a later error proves that the outage lasted: a success without a changed object sends no event.
             Some(outage) if outage.last >= outage.since + TOLERATED_OUTAGE => outage.since,
             _ if !self.listed && now >= self.began + FIRST_LIST_TIMEOUT => self.began,
             _ => return None,

@@ -315,7 +315,6 @@ fn messages_are_shortened_until_all_fit() {
     assert!(stored_size(world.in_force()) < MOST_BYTES);
 }
 
-/// A step of the property test: a change of an object, or a wait of some seconds.
 #[derive(Clone, Debug)]
 enum Step {
     Version { system: usize, ampersands: usize, env: usize },
