@@ -231,7 +231,6 @@ fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     }
 }
 
-/// A hint for an expression in which `operator` does not take operands of these types.
 fn hint(operator: Binary, left: &Type, right: &Type) -> Option<&'static str> {
     let either = |of: &Type| left == of || right == of;
     match () {

@@ -18,7 +18,6 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position of the byte at `offset` in `text`.
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
         let line = before.rsplit('\n').next().unwrap_or_default();

@@ -16,7 +16,6 @@ pub(super) const WRONG_TYPE: Failure =
 
 const OUT_OF_RANGE: Failure = Failure::Other("the index is not in the list");
 
-/// One evaluation of one expression.
 pub(super) struct Evaluation<'a> {
     inputs: &'a Inputs,
     /// The values of the loop variables, the outermost loop first.
@@ -33,7 +32,6 @@ impl<'a> Evaluation<'a> {
         self.steps
     }
 
-    /// Takes `steps` from the budget.
     pub(super) fn charge(&mut self, steps: u64) -> Result<(), Failure> {
         let left = self.steps.checked_sub(steps);
         self.steps = left.unwrap_or(0);
@@ -150,7 +148,6 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// The loops: `all`, `exists`, `exists_one`, `filter` and `map`.
 impl Evaluation<'_> {
     /// A loop over a map visits the keys in sorted order.
     fn run_loop(&mut self, inner: &Loop) -> Result<Value, Failure> {
@@ -197,7 +194,6 @@ impl Evaluation<'_> {
         failure.map_or(Ok(!deciding), Err)
     }
 
-    /// The number of elements for which the body is true.
     fn count(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<usize, Failure> {
         let mut count = 0;
         for element in elements {

@@ -32,7 +32,6 @@ pub(super) enum Node {
     Local(usize),
     /// A field of an object, or the value of a key of a map.
     Select(Box<Node>, Selected),
-    /// Whether a field or key is set.
     Has(Box<Node>, Selected),
     Index(Box<[Node; 2]>),
     Not(Box<Node>),
@@ -44,12 +43,10 @@ pub(super) enum Node {
     Binary(Binary, Box<[Node; 2]>),
     List(Vec<Node>),
     Loop(Box<Loop>),
-    /// A call with one or two operands.
     Call(Function, Vec<Node>),
     Matches(Box<Node>, Pattern),
 }
 
-/// The name of a field or of a key.
 #[derive(Clone, Debug)]
 pub(super) struct Selected {
     pub(super) name: Arc<str>,

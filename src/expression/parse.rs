@@ -18,13 +18,11 @@ use cel::{
 
 use super::error::{InvalidExpression, Position};
 
-/// The maximum size of a text in bytes.
 pub(super) const TEXT_BYTES: usize = 4096;
 
 /// The maximum number of tokens. White space and comments do not count.
 pub(super) const TOKENS: usize = 1000;
 
-/// The maximum nesting of brackets.
 pub(super) const BRACKETS: usize = 32;
 
 /// The maximum number of conditional operators. The parser calls itself for each of them.
@@ -33,7 +31,6 @@ pub(super) const CONDITIONALS: usize = 32;
 /// The maximum depth of a syntax tree. The checker and the evaluator are recursive.
 pub(super) const DEPTH: usize = 96;
 
-/// An expression with correct syntax.
 pub(super) struct Parsed {
     pub(super) root: IdedExpr,
     /// The positions of the names and literals, in the order of the text. The parser of the library keeps no positions.
@@ -63,7 +60,6 @@ pub(super) fn parse(text: &str) -> Result<Parsed, InvalidExpression> {
     Ok(Parsed { root, leaves })
 }
 
-/// The tokens of `text`, without white space and comments.
 fn tokens(text: &str) -> Result<Vec<Token>, InvalidExpression> {
     let mut lexer = Lexer::new(text);
     let mut tokens = Vec::new();

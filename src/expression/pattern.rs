@@ -7,7 +7,7 @@ use regex::{Error, Regex, RegexBuilder};
 /// cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// One step pays for this number of bytes of the text, in a search with a pattern of one kilobyte.
+/// A search with a pattern of one kilobyte costs one step for this number of bytes of the text.
 const BYTES_PER_STEP: usize = 2;
 
 /// The maximum size of the state cache of a search, in bytes.
@@ -44,7 +44,6 @@ impl Pattern {
         Err("the pattern is too large".to_owned())
     }
 
-    /// The number of steps for a search in `text`.
     pub(super) fn steps(&self, text: &str) -> u64 {
         let steps = text.len().saturating_mul(self.size) / BYTES_PER_STEP;
         u64::try_from(steps).unwrap_or(u64::MAX)

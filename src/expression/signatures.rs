@@ -24,7 +24,6 @@ pub(super) const USES: [(&str, &str); 16] = [
 
 pub(super) struct Signature {
     pub(super) function: Function,
-    /// Whether the function takes an operand of the type.
     pub(super) takes: fn(&Type) -> bool,
     pub(super) result: Type,
 }

@@ -21,10 +21,10 @@ use crate::{
     watch::{Change, jittered},
 };
 
-/// A query that takes at least this time is slow. A query can take at most twice this time.
+/// A monitor is slow if its last measurement took at least this time. A single query can take at most twice this time.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// A query to run. By `uid` and `generation`, the operator later recognises a result of an older version of the monitor.
+/// A query to run. The operator later compares `uid` and `generation`, to drop a result for an outdated spec.
 pub(super) struct Query {
     uid: String,
     generation: Option<i64>,
@@ -55,7 +55,6 @@ pub(super) enum Task {
     Report(Duration),
 }
 
-/// The status that a monitor should have, and the incident that it should open.
 pub(super) struct Wanted {
     pub(super) state: MonitorState,
     /// Whether the operator queries the monitor. If a namespace has too many monitors, it queries only the first ones.
@@ -64,7 +63,6 @@ pub(super) struct Wanted {
     pub(super) unopened: Option<Unopened>,
 }
 
-/// All monitors, by namespace and name.
 #[derive(Default)]
 pub(super) struct Entries {
     all: BTreeMap<Place, Entry>,
@@ -245,7 +243,7 @@ impl Entries {
         jittered(pause)
     }
 
-    /// Resets the pause after the next failure.
+    /// After a success, the pause of the next failure is short again.
     pub(super) fn succeeded(&mut self, place: &Place) {
         if let Some(entry) = self.all.get_mut(place) {
             entry.retry = RETRY[0];

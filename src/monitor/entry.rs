@@ -38,7 +38,7 @@ pub(super) struct Entry {
     pub(super) resource_version: Option<String>,
     pub(super) spec: Arc<MonitorSpec>,
     rules: MonitorRules,
-    /// The queries, limited to the namespace, or the reason why they are invalid. `None` until the first query is due.
+    /// The queries, limited to the namespace, or the reason why they are invalid. `None` until the operator parses them.
     pub(super) queries: Option<Result<LimitedQueries, String>>,
     /// Whether the operator does not query the monitor, because its namespace has too many monitors.
     pub(super) is_surplus: bool,
@@ -52,7 +52,6 @@ pub(super) struct Entry {
     /// The state, and the time at which the monitor entered this state.
     pub(super) since: Option<(MonitorState, Timestamp)>,
     pub(super) measurements: VecDeque<(Timestamp, Option<f64>)>,
-    /// The last incident that the monitor opened.
     pub(super) last_incident: Option<OpenedIncident>,
     /// Whether `last_incident` is the incident of the current breach.
     pub(super) has_incident: bool,
@@ -120,7 +119,6 @@ impl Entry {
         (self.generation, self.queries, self.due) = (generation, None, now);
     }
 
-    /// The incident of the current breach.
     pub(super) fn incident(&self) -> Option<&OpenedIncident> {
         self.last_incident.as_ref().filter(|_| self.has_incident && self.track.breach.is_some())
     }
@@ -143,7 +141,6 @@ impl Entry {
         })
     }
 
-    /// Whether the last value is beyond the limit.
     pub(super) fn is_beyond(&self) -> bool {
         self.track.last.as_ref().is_some_and(|(_, measured)| self.rules.is_beyond(measured))
     }

@@ -117,7 +117,7 @@ fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
     format!("{}-{}", start(monitor), digest.eight())
 }
 
-/// The start of the names of a monitor's incidents. Short enough for a suffix, and a valid start of an object name.
+/// The start of the names of a monitor's incidents. It leaves room for a suffix, and does not end with `.` or `-`.
 fn start(monitor: &str) -> &str {
     monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-'])
 }

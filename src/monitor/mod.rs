@@ -184,7 +184,7 @@ impl Context {
         (measured, begun.elapsed())
     }
 
-    /// Queries the value. Before, queries the number of samples, if the monitor requires samples.
+    /// Queries the number of samples first, if the monitor requires samples, and then the value.
     async fn ask(&self, source: &Source, query: &Query) -> Measurement {
         if let Some((samples, at_least)) = &query.samples {
             match self.timed(source, samples).await {

@@ -104,7 +104,7 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     Ok(config)
 }
 
-/// Whether the address stays within the operator's pod, for example the address of a proxy container.
+/// Whether the address is a loopback address, such as the address of a proxy in the operator's pod.
 fn is_loopback(url: &http::Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -134,7 +134,6 @@ pub(super) struct Source {
     outage: Mutex<Option<Outage>>,
 }
 
-/// A period in which the operator cannot connect to the server.
 #[derive(Clone)]
 struct Outage {
     why: String,

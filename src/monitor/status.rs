@@ -22,7 +22,6 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The field manager of the statuses of monitors.
 const MANAGER: &str = "assent-monitor";
 
 pub(super) struct StatusWrite {

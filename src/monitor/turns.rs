@@ -26,7 +26,6 @@ const QUERIES_AT_ONCE: usize = 2;
 /// The rest after a slow query, as a multiple of the duration of the query.
 const REST: u32 = 7;
 
-/// The turns, by namespace.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<OfNamespace>>>);
 

@@ -91,7 +91,6 @@ pub(super) fn well_typed(random: &mut Rng) -> String {
 
 struct Generator<'a> {
     random: &'a mut Rng,
-    /// The loop variables of the type int.
     ints: Vec<String>,
     variables: usize,
 }
