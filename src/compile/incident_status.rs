@@ -170,14 +170,15 @@ fn holding(
                 let remedy = Reason::Held(hold.clone()).remedy(namespace, system, version);
                 format!("{version}: {} ({remedy})", hold.missing)
             }
-            None => format!("{version}, as other incidents do"),
+            None => format!("{version}, which other incidents hold too"),
         });
         let each = each.take(SHOWN_VERSIONS).collect::<Vec<_>>().join("; ");
         (true, "Holding", format!("it holds {each}"))
     } else if incident.spec.effect == IncidentEffect::None {
         (false, "NoEffect", "its effect is None, so it holds no version".to_owned())
     } else if level.is_none() {
-        let message = format!("system {system} or its risk level does not exist, so nothing of it runs");
+        let message =
+            format!("system {system} or its risk level does not exist, so no version of the system may run");
         (true, "SubjectNotFound", message)
     } else if of_system().any(|(_, judged)| judged.lifted.contains(name)) {
         (false, "Resumed", "people resumed every version that it held".to_owned())

@@ -884,6 +884,9 @@ mod tests {
         let spec =
             json!({ "system": "scorer", "effect": "None", "description": "drift", "modelVersions": "v1" });
         assert_eq!(salvaged(&spec).map(|incident| incident.spec.effect), Some(IncidentEffect::None));
-        assert!(salvaged(&json!({ "effect": "Hold" })).is_none(), "no system is known");
+        assert!(
+            salvaged(&json!({ "effect": "Hold" })).is_none(),
+            "an incident without a system was salvaged"
+        );
     }
 }

@@ -94,7 +94,11 @@ mod tests {
     fn a_milder_level_takes_effect_when_no_pod_is_left() {
         let before = first("a", &EVICT);
         let switch = terms(Some(&before), ("b", AUDIT), Some(pods(0, 0)), at(100));
-        assert_eq!((&switch.on_loss, switch.revisit), (&EVICT, Some(at(130))), "the count may be old");
+        assert_eq!(
+            (&switch.on_loss, switch.revisit),
+            (&EVICT, Some(at(130))),
+            "the pod count can be older than the switch"
+        );
         let before = entry("b", switch);
         for (second, pods, on_loss) in [
             (129, Some(pods(0, 0)), EVICT),

@@ -169,7 +169,7 @@ mod tests {
         let plain = incident("drift", &breach, Approver::default());
         assert!(is_of(&plain, "drift", &breach) && !is_of(&plain, "other", &breach));
         Arc::make_mut(&mut breach.spec).on_breach = OnBreach::Hold;
-        assert!(!is_of(&plain, "drift", &breach), "it has no effect");
+        assert!(!is_of(&plain, "drift", &breach), "an incident without a hold counts for a hold");
         assert!(is_of(&incident("drift", &breach, Approver::default()), "drift", &breach));
     }
 

@@ -118,7 +118,7 @@ fn conditions(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) ->
         Some((reason, why)) => {
             vec![of("Ready", "False", reason, why.clone()), of("Stalled", "True", reason, why.clone())]
         }
-        None => vec![of("Ready", "True", "Measuring", format!("asked every {}", entry.spec.interval))],
+        None => vec![of("Ready", "True", "Measuring", format!("queried every {}", entry.spec.interval))],
     };
     let (status, reason, message) = within(entry, place, defect);
     conditions.push(of("WithinLimits", status, reason, message));

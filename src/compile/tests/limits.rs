@@ -123,7 +123,7 @@ impl World {
 
     fn compile_within(&mut self, room: Room) -> Compiled {
         let compiled = compile_within(room, "n", GOVERNED, &self.facts, at(self.now));
-        let spec = compiled.clearance.clone().expect("of a governed namespace");
+        let spec = compiled.clearance.clone().expect("a governed namespace has a Clearance");
         self.facts.clearance = Some(Arc::new(Clearance::new(CLEARANCE_NAME, spec)));
         self.now += 1;
         compiled
