@@ -232,7 +232,7 @@ fn the_fuzz_seeds_are_current() {
             ["aisystem.yaml", version, "deployment.yaml"].map(|file| example(&format!("{name}/{file}")));
         let (system_spec, version_spec) = (&system["spec"], &version["spec"]);
         let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance", "metadata": { "name": "clearance" },
-            "spec": { "enforced": true, "systems": { name: { "gracePeriodSeconds": 60, "cleared": [{
+            "spec": { "mode": "enforce", "systems": { name: { "onLoss": { "gracePeriodSeconds": 60 }, "cleared": [{
                 "modelVersion": "v1", "subjectDigest": approval["spec"]["subjectDigest"],
                 "notAfter": "2027-03-31T12:00:00Z", "runtime": version_spec["runtime"] }] } } } });
         let admission =
