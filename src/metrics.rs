@@ -46,7 +46,7 @@ pub enum Enforcement {
 /// The labels of the enforcement counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EnforcementLabels {
-    /// The requested action.
+    /// The action.
     pub action: Enforcement,
     /// Whether the API server accepted the request.
     pub done: bool,

@@ -66,8 +66,9 @@ const PODS: MatchScope = MatchScope {
 /// the first call did not patch a pod, there is no second call. assent-pod-create checks such a pod after all mutations.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
-    // The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
-    // `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
+    // The patch writes the gate as a CEL map. With an `Object{}` literal in a list, the API server of Kubernetes 1.36 panics:
+    // its `ObjectVal.ConvertToNative` returns a `structpb.Struct` where a `structpb.Value` is expected. Kubernetes 1.37 fixed
+    // this bug.
     let gate_and_label = format!(
         "{held}
 ? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(gate, gate.name).indexOf('{GATE}'))}},

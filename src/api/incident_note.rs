@@ -31,7 +31,7 @@ use super::{Approver, Report, Text};
 #[x_kube(validation = ("self == oldSelf", "a note is final: add another IncidentNote"))]
 #[x_kube(validation = ("!has(self.deadlines) || self.type in ['Report', 'Notified', 'Closing']", "only notes of the types Report, Notified and Closing settle deadlines: leave deadlines out"))]
 pub struct IncidentNoteSpec {
-    /// Name of the `Incident` of this namespace. Example: `credit-scorer-7f3k2`.
+    /// Name of the `Incident` that the note is about, in the same namespace. Example: `credit-scorer-7f3k2`.
     #[schemars(length(min = 1, max = 253))]
     pub incident: Text,
 

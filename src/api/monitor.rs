@@ -247,7 +247,7 @@ pub struct NoData {
     pub then: NoDataEffect,
 }
 
-/// The result after a long time without a usable value.
+/// The effect if a query had no usable value for the time `noData.after`.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum NoDataEffect {
     /// An Event, and no other effect.
@@ -303,7 +303,7 @@ pub struct RequiredMonitor {
     /// Example: `{ above: "0.1", for: 30m }`.
     pub breach: BreachBar,
 
-    /// Longest time between two queries that the monitor may have, as a Go duration from `5s` to `1h`. Default: none, so
+    /// Longest time that a monitor may wait between two queries, as a Go duration from `5s` to `1h`. Default: none, so
     /// the owner chooses the time. Example: `5m`.
     #[serde(
         default,

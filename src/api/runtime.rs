@@ -550,7 +550,7 @@ pub struct VolumeMount {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeDevice {
-    /// Name of the volume. The volume must be a claim. Example: `weights`.
+    /// Name of the volume. Kubernetes requires a volume of type `persistentVolumeClaim` or `ephemeral`. Example: `weights`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
     /// Path of the device in the container. Example: `/dev/weights`.

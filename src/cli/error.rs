@@ -85,7 +85,7 @@ pub enum Error {
     /// The command line is ambiguous, or the command is not possible in the current state of the objects.
     #[error("{question}")]
     Choose {
-        /// The message: the open question, or the obstacle.
+        /// A question if the command line is ambiguous, otherwise the reason why the command is not possible.
         question: String,
         /// Commands that help, such as one command for each possible answer. Can be empty.
         next: Vec<Next>,

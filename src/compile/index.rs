@@ -448,13 +448,13 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// The rules for a kind of which every change starts a compile. An unreadable object counts as missing.
+/// How the index reads a kind if every change starts a compile. An unreadable object counts as missing.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// The rules for a kind of which only a change of the spec starts a compile. An unreadable object counts as missing. The
-/// operator itself writes statuses of cluster-scoped objects, and this must not start a compile of all namespaces.
+/// How the index reads a kind if only a change of the spec starts a compile. An unreadable object counts as missing. The
+/// operator itself writes statuses of cluster-scoped objects. Such a write must not start a compile of all namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }

@@ -308,7 +308,8 @@ impl Context {
         let turn = self.turns.acquire().await;
         let facts = Arc::new(self.index.facts(name));
         if !self.index.is_complete(&facts) {
-            // Keep the stored Clearance. Without the complete list, the expressions would withhold approved versions.
+            // Keep the stored Clearance. The operator has not yet listed all objects that the expressions of the levels
+            // read. Without these objects, an expression can withhold an approved version.
             return Ok(Outcome { again: Some(LISTS), rest: Duration::ZERO });
         }
         let now = Timestamp::now();
@@ -336,7 +337,7 @@ impl Context {
         let histories_left = self.histories.record(&self.client, name, snapshots, now).await;
         drop(turn);
         statuses.and(recorded)?;
-        // If histories are left, the namespace is compiled again at once to write them.
+        // One compile writes only a limited number of SystemHistories. If more are due, compile again at once.
         let again = if histories_left? { Some(Duration::ZERO) } else { compiled.revisit.map(until) };
         self.metrics.compiled(now);
         Ok(Outcome { again, rest: written.took * REST })

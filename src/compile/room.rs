@@ -119,8 +119,8 @@ pub struct Allotment<'a> {
     pub bytes: usize,
 }
 
-/// Selects the systems and versions that `room` and the limits allow. `bytes` is the size of the Clearance without
-/// systems.
+/// Selects the systems and versions for the Clearance, within the limits above. `room` says which part of the Clearance the
+/// operator writes. `bytes` is the size of the Clearance without systems.
 pub fn allot<'a>(
     room: Room,
     bytes: usize,

@@ -72,7 +72,7 @@ impl PodCache {
         Some((namespace.pods.get(&key.name)?, namespace.clearance.as_ref()))
     }
 
-    /// Like [`Self::pod`]. The caller may change only the notes of the pod.
+    /// Like [`Self::pod`], but mutable. The caller may change only [`Pod::notes`], the operator's own state.
     pub(crate) fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get_mut(&key.namespace)?;
         Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))

@@ -84,8 +84,8 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Whether the watch already shows the change. For a stop, the value is always `false`, so that the operator waits
-        // before a further request.
+        // Whether the watch already shows the change. It is always `false` for an action that deletes or evicts the pod, so
+        // that the operator waits before a further request.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  stop     shards-2 ─ gone, or its share of the time for evictions is over ─► shards-1 ─► shards-0
-//!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     a Parallel set releases all pods at once
-//!           shards-0 ─ not cleared: no pod waits for it ─► shards-1
-//!  replace  a gated pod of an old revision: its set would wait for it without end
-//!           (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>)
+//!  release  shards-0 ─ ready, or not cleared ─► shards-1 ─► shards-2
 //! ```
+//!
+//! A pod does not wait for an earlier pod that is not cleared. The operator releases all pods of a `Parallel` set at once.
+//! It replaces a gated pod of an old revision. Otherwise, the set would wait for this pod without end:
+//! <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>.
 
 use std::sync::Arc;
 

@@ -55,7 +55,8 @@ impl Pattern {
     }
 }
 
-/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms, because the library matches Unicode.
+/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms. CEL means ASCII, but the library
+/// matches Unicode.
 fn ascii(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();

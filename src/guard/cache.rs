@@ -27,7 +27,8 @@ pub type PolicyChange = Change<Key, PolicyObject>;
 /// The changes of policies, each with its kind.
 pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
 
-/// Watches all policies of the cluster. A watch with a label selector would not show a policy whose label was removed.
+/// Watches all policies of the cluster. A watch with a label selector would report a policy without its label
+/// as deleted.
 pub fn watch(watches: &Arc<Watches>, hold_method: HoldMethod) -> Changes {
     let mut all = select_all([
         of_kind::<ValidatingAdmissionPolicy>(watches),

@@ -1,5 +1,6 @@
-//! Does the work after the restore of a policy: gives the fields back to the manager that applied the release, and
-//! publishes an Event. This work is a separate task, so that it does not delay the next restore.
+//! Does the work after the operator restored a policy. It publishes an Event. It also gives the ownership of the policy's
+//! fields back to the field manager that installed the policy, such as Helm. Otherwise, the next upgrade would report a
+//! conflict. This work is a separate task, so that it does not delay the next restore.
 
 use futures::{StreamExt, stream};
 use kube::Client;

@@ -29,7 +29,8 @@ const REST: u32 = 7;
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
-/// The turns of one namespace. Waiting queries get their turns in order.
+/// The turns of one namespace. Each semaphore serves its queries in the order of their arrival. A fast query can overtake a
+/// slow query.
 struct OfNamespace {
     all: Arc<Semaphore>,
     slow: Arc<Semaphore>,

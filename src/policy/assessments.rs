@@ -136,7 +136,8 @@ impl Finding<'_> {
     }
 }
 
-/// The result that decides about a requirement. The choice of this result does not depend on the present time.
+/// A requirement with the result that decides about it, if any, and the newest unsigned result. The selection does not depend
+/// on the present time. So [`Selected::at`] can judge it at any time.
 #[derive(Clone, Debug)]
 pub struct Selected<'a> {
     required: &'a RequiredAssessment,

@@ -1,12 +1,16 @@
 //! The deadlines of an incident: the deadlines of the EU AI Act, and the deadlines that the risk level sets.
 //!
 //! ```text
-//!  awareness ── period ──► due      Report, Notified names it ──► Met, or Missed with a late note
-//!                                   Closing names it ───────────► NotApplicable
-//!                                   otherwise ──────────────────► Running, then Missed
+//!  due = awareness + period
+//!
+//!  The first line that applies gives the state:
+//!    a Report or Notified note names the deadline in time ──► Met
+//!    a Closing note names the deadline ─────────────────────► NotApplicable
+//!    otherwise ─────────────────────────────────────────────► Running until due, then Missed
 //! ```
 //!
-//! The deadlines of the law apply only if the incident must be reported. People decide this, not the operator.
+//! The operator lists the deadlines of the law for every incident. They apply only if the law requires a report. People
+//! decide whether it does.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;

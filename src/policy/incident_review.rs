@@ -113,7 +113,7 @@ fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Times
     resumed.chain(incident.closed_at()).min()
 }
 
-/// The decisions to resume in the required roles that came after the required notes.
+/// The decisions to resume that count. Each is in a role that the level requires, and was made after the required notes.
 fn resumes<'i>(
     incident: &'i RecordedIncident<'_>,
     level: &'i RiskLevelSpec,

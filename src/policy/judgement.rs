@@ -331,8 +331,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether the user also has a valid approval in another required role. With separation of duties, such a user
-        // can fill the other role, and then does not count in this role.
+        // Whether an approval of the user also counts in another required role. With separation of duties, one person
+        // fills only one role. If the user fills the other role, an approval is missing in this role.
         let elsewhere = |user: &&str| {
             let mut others = required.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

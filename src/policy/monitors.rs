@@ -184,7 +184,7 @@ impl MonitorTrack {
         *self = Self { breach: self.breach.take(), ..Self::default() };
     }
 
-    /// Adds a measurement from the time `at`. The measurement can start or end a breach.
+    /// Adds a measurement that was made at `at`. The measurement can start or end a breach.
     pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measurement) {
         let place = rules.place(&measured);
         let counted = |since: Option<Timestamp>| {

@@ -413,7 +413,7 @@ pub struct Waiving {
 /// The overrides of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverrideFacts {
-    /// The overrides of the version, including overrides that ended.
+    /// The granted overrides that have an effect on the version, including overrides that ended.
     pub waiving: Vec<Waiving>,
     /// The missing reviews. Each missing review holds the version from its due time on.
     pub missed: Vec<MissedReview>,

@@ -65,7 +65,7 @@ pub const fn forms(placeholder: Placeholder) -> &'static [&'static [Run]] {
             &[&[LETTER_OR_DIGIT, COLON, PORT], &[LETTER_OR_DIGIT, INSIDE_HOST, LETTER_OR_DIGIT, COLON, PORT]]
         }
         Placeholder::Uid => &[&[HEX_8, DASH, HEX_4, DASH, HEX_4, DASH, HEX_4, DASH, HEX_12]],
-        // The characters of generated names of Kubernetes (k8s.io/apimachinery/pkg/util/rand).
+        // The characters of the random suffix of generated names in Kubernetes (k8s.io/apimachinery/pkg/util/rand).
         Placeholder::Random5 => &[&[("bcdfghjklmnpqrstvwxz2456789", 5, 5)]],
     }
 }

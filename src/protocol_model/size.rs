@@ -10,8 +10,8 @@ use super::{
 pub enum Time {
     /// Time passes at any moment, even while a watch lags.
     Free,
-    /// Time passes only while the API server and all active operators have current caches and nothing more to
-    /// do. Without this limit, no deadline could hold.
+    /// Time passes only while the API server and all active operators have current caches, and no operator has work left.
+    /// Otherwise, the model could let time pass before an operator acts, and every operator would miss its deadline.
     Prompt,
 }
 

@@ -1,5 +1,5 @@
 //! Runs a program with a wrong clock. A preloaded library replaces the time functions of the C library. So the operator
-//! needs no option for these tests.
+//! needs no option to set its clock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -50,8 +50,8 @@ pub struct Options {
     pub qps: u32,
     /// Directories before `PATH` in the search for programs and kubectl plugins.
     pub path: Vec<PathBuf>,
-    /// The minor version of Kubernetes, such as `1.30`. `tests/controlplane` must have a module for it. The default is
-    /// the newest version.
+    /// The minor version of Kubernetes, such as `1.30`. The Go module `tests/controlplane/kubernetes-VERSION` must exist.
+    /// The default is the newest version.
     pub kubernetes: Option<String>,
 }
 

@@ -333,7 +333,7 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
     until(SOON, "the removal of the pod network", async || Ok((!has_routes()?).then_some(()))).await
 }
 
-/// Runs this program again with [`OWNER`]. Returns the process and the directory of its control plane.
+/// Runs this program again with the environment variable [`OWNER`] set to `kind`. Returns the process and the directory of its control plane.
 fn start_owner(kind: &str) -> Result<(std::process::Child, PathBuf)> {
     let mut owner = Command::new(env::current_exe()?)
         .env(OWNER, kind)

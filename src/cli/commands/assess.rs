@@ -2,8 +2,8 @@
 //! Assessment for each file.
 //!
 //! ```text
-//!  FILE ─► formats ─► Reading ─┐
-//!  SystemRecord ─ digest ──────┴─► Assessment ─► table ─► create │ --dry-run │ -o yaml
+//!  FILE ─► formats ─► Reading ─┐                ┌─► table ─► create (--dry-run stores nothing)
+//!  SystemRecord ─ digest ──────┴─► Assessment ──┴─► -o yaml│json: only the manifest
 //! ```
 //!
 //! The name of an Assessment contains a digest of its content. So a pipeline that runs again does not record the same

@@ -336,7 +336,8 @@ struct Pinned {
     image: String,
 }
 
-/// Replaces each image tag by the digest of the container. An image without a known digest keeps its tag.
+/// Names each image by the digest that the nodes report for its container. An image without a known digest stays as it is.
+/// Returns the changed containers.
 fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned> {
     let mut pinned = Vec::new();
     let main = runtime.containers.iter_mut().map(|container| (container, false));

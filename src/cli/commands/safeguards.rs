@@ -147,7 +147,7 @@ impl MonitorLine {
 }
 
 impl OverrideLine {
-    /// `None` if the override is over and nobody must act.
+    /// `None` unless the override is in effect, waits for a grant before its end, or waits for its review.
     fn of(about: &Override, now: Timestamp) -> Option<Self> {
         let end = about.status.as_ref().and_then(|status| status.not_after.as_ref());
         let until = end.unwrap_or(&about.spec.not_after).0;

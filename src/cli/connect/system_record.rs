@@ -512,7 +512,7 @@ impl SystemRecord {
         }
     }
 
-    /// The monitors that the level requires and the system lacks. Empty if the monitors are not known.
+    /// The monitors that the level requires and the system lacks. Empty if the monitors or the level are not known.
     fn unmonitored(&self) -> Vec<MissingMonitor> {
         let Some((monitors, level)) = self.monitors.as_ref().zip(self.level.as_ref()) else {
             return Vec::new();

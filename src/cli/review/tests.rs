@@ -234,8 +234,8 @@ fn outside() -> serde_json::Value {
     })
 }
 
-/// Appends the texts and numbers of a JSON value, and the keys of its maps. The keys in the test data have a `-`. Names
-/// of fields have none, so the function leaves them out.
+/// Appends each text and number of a JSON value. Also appends the keys of maps, such as the names of labels, but not the
+/// names of fields. In the test data, only keys of maps contain a `-`.
 fn texts(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),

@@ -132,7 +132,7 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
     let digest = victim.publish("v1", &container("1")).await?;
     victim.decide(Person::Alice, &victim.decision("Approve", "v1", &digest, "risk-officer")).await?;
     victim.is_cleared("v1").await?;
-    // The unreadable objects are Approvals, because the operator learns of the revocation from the watch of Approvals.
+    // The test makes Approvals unreadable, because the watch of Approvals also delivers the revocation.
     let mut names = Vec::new();
     for number in 0..12 {
         let approval = hostile.decision("Approve", &format!("odd-{number}"), &digest, "risk-officer");

@@ -1,5 +1,5 @@
-//! Checks that every installed policy works on this version of Kubernetes: each policy refuses a request,
-//! warns about it or changes its object.
+//! Checks that the installed policies work on this version of Kubernetes. Each policy must refuse a request, warn about it
+//! or change its object. The constants below name the exceptions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

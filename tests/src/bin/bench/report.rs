@@ -93,7 +93,8 @@ impl Row {
         self.floor.iter().copied().zip(self.assent.iter().copied())
     }
 
-    /// The ratios of the rounds. A slow machine affects both values of a round, so a ratio varies less than a time.
+    /// The value with Assent divided by the floor, for each round. A slow machine affects both values, so the ratio varies
+    /// less than each value.
     fn ratio(&self) -> Option<Spread> {
         let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
         (!ratios.is_empty()).then(|| Spread::of(&ratios))

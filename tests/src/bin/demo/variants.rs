@@ -25,7 +25,7 @@ impl Variant {
     }
 }
 
-/// Starts all variants. The API server admits each variant, but holds its pod or suspends its Job. The demo prints the
+/// Starts workloads that differ from the approved version. The API server admits each workload, but holds its pod or suspends its Job. The demo prints the
 /// difference from the approved version.
 pub async fn run_unapproved_content(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
