@@ -7,7 +7,7 @@ use super::{
     grace,
     policy_object::{
         Answer, Binding, Label, MatchScope, ParamUse, Rule, breaks_one_of, mutating, validating,
-        with_bindings,
+        with_bindings, with_costly_rule,
     },
     scope_cel::governs,
 };
@@ -131,12 +131,17 @@ fn create(operator: &Operator) -> [PolicyObject; 2] {
         ),
     };
     let scope = MatchScope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
-    let rules = vec![label_follows_gate(), no_record_yet(), gated_or_cleared, grace::bounded("object")];
-    let conditions = [(
-        "breaks-a-rule",
-        format!("{} && {}", governs("object", &operator.accelerators), breaks_one_of(&rules)),
-    )];
-    validating("assent-pod-create", Answer::Refuse, &scope, &conditions, &variables, rules)
+    let others = vec![label_follows_gate(), no_record_yet(), grace::bounded("object")];
+    let (broken, rules) = with_costly_rule(others, gated_or_cleared);
+    let condition = format!("{} && {broken}", governs("object", &operator.accelerators));
+    validating(
+        "assent-pod-create",
+        Answer::Refuse,
+        &scope,
+        &[("breaks-a-rule", condition)],
+        &variables,
+        rules,
+    )
 }
 
 fn label_follows_gate() -> Rule {
@@ -263,33 +268,33 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
         managers("object"),
         managers("oldObject")
     );
-    let rules = vec![
+    let others = vec![
         operator_lifts(operator),
         Rule {
             holds: format!("{released}.size() == 1"),
             else_say: format!("variables.name + ': {RELEASE_WITHOUT_TIME}'"),
         },
-        Rule {
-            holds: format!(
-                "{}.exists(version, {released}.all(time, time < timestamp(version.notAfter)) && {})",
-                cleared_versions("object"),
-                matches("object")
-            ),
-            else_say: format!(
-                "variables.name + ': AI system ' + {} + ' has no valid clearance for it; see: kubectl assent explain pod/' + object.metadata.name + ' -n ' + request.namespace",
-                system("object")
-            ),
-        },
         // assent-pod-create does not match a pod with the label, so no policy checked the grace period of this pod at its
         // creation. The limit of the risk level can also be shorter now.
         grace::bounded("object"),
     ];
+    let cleared = Rule {
+        holds: format!(
+            "{}.exists(version, {released}.all(time, time < timestamp(version.notAfter)) && {})",
+            cleared_versions("object"),
+            matches("object")
+        ),
+        else_say: format!(
+            "variables.name + ': AI system ' + {} + ' has no valid clearance for it; see: kubectl assent explain pod/' + object.metadata.name + ' -n ' + request.namespace",
+            system("object")
+        ),
+    };
+    let (broken, rules) = with_costly_rule(others, cleared);
     let lifted = format!(
-        "{} && !{} && {} && {}",
+        "{} && !{} && {} && {broken}",
         gated("oldObject"),
         gated("object"),
-        governs("object", &operator.accelerators),
-        breaks_one_of(&rules)
+        governs("object", &operator.accelerators)
     );
     let variables = [("name", pod_name("object"))];
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)

@@ -270,6 +270,16 @@ pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     format!("!({})", all.join("\n&& "))
 }
 
+/// The match condition for `others` and `costly`, and the rules of the policy. The match condition evaluates `costly`. So
+/// if a request matches and breaks none of `others`, it breaks `costly`. The rules therefore do not contain the expression
+/// of `costly` again: the API server would need more time to compile the policy.
+pub(super) fn with_costly_rule(mut others: Vec<Rule>, costly: Rule) -> (String, Vec<Rule>) {
+    let breaks_another = breaks_one_of(&others);
+    let broken = format!("({breaks_another} || !({}))", costly.holds);
+    others.push(Rule { holds: breaks_another, ..costly });
+    (broken, others)
+}
+
 /// The responses to a request that breaks a rule, and to a request that the API server cannot judge: an expression
 /// failed, or the API server could not read the parameter.
 #[derive(Clone, Copy)]

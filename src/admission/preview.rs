@@ -1,9 +1,9 @@
 //! Warns the user who creates or changes a workload whose pods are not cleared.
 //!
 //! ```text
-//!  pod                           ─┐                                  mode warn    ─► warning in kubectl, and audit log
-//!  Deployment, Job … ─► template ─┴─► variables.pod ─► not cleared:  mode audit   ─► audit log
-//!                                                                    mode enforce ─► warning, for workloads only
+//!  pod                           ─┐                  mode warn    ─► warning in kubectl, and audit log
+//!  Deployment, Job … ─► template ─┴─► not cleared:  mode audit   ─► audit log
+//!                                                    mode enforce ─► warning, for workloads only
 //! ```
 //!
 //! In a namespace that enforces, the policies on pods check each pod anyway. So this policy skips pods there and adds
@@ -36,26 +36,30 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         params: ParamUse::IfAny,
     };
     let is_pod = "request.resource.resource == 'pods'";
-    let conditions = [(
-        "made-by-people",
-        format!(
-            "{is_pod} ? request.operation == 'CREATE' :
+    let made_by_people = format!(
+        "{is_pod} ? request.operation == 'CREATE' :
   !object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))
   && (request.operation == 'CREATE' || {} != {})",
-            template("object"),
-            template("oldObject")
-        ),
-    )];
+        template("object"),
+        template("oldObject")
+    );
+    let pod = format!("({is_pod} ? object : {})", template("object"));
+    let not_cleared = format!(
+        "[{pod}].exists(pod, {} && !{}.exists(version, {}))",
+        governs("pod", &operator.accelerators),
+        cleared_versions("pod"),
+        matches("pod")
+    );
+    // The match condition contains the whole decision. The controller manager checks the types of rules once for each
+    // kind, but not the types of match conditions.
+    let conditions = [("not-cleared", format!("({made_by_people}) && {not_cleared}"))];
     let variables = [
-        ("pod", format!("{is_pod} ? object : {}", template("object"))),
-        ("system", system("variables.pod")),
+        ("system", system(&pod)),
         ("object", "request.kind.kind.lowerAscii() + '/' + object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))".to_owned()),
     ];
-    let pod = "variables.pod";
-    let (versions, matches, governs) =
-        (cleared_versions(pod), matches(pod), governs(pod, &operator.accelerators));
+    let versions = cleared_versions(&pod);
     let rules = vec![Rule {
-        holds: format!("!{governs} || {versions}.exists(version, {matches})"),
+        holds: "false".to_owned(),
         else_say: format!(
             "variables.object + (params.?spec.?mode.orValue('') == '{}'
   ? ': its pods will be held: ' : ' would be held if namespace ' + request.namespace + ' enforced: ')
