@@ -15,7 +15,6 @@ use crate::{
         choice::Choice,
         render::{
             page::{BAD, Page, STRONG, styled},
-            shell::quoted,
             time::in_words,
         },
     },
@@ -238,12 +237,16 @@ pub enum Error {
         path: String,
         /// The reason why the file cannot be read.
         why: String,
+        /// Commands that help. Can be empty.
+        next: Vec<Next>,
     },
     /// The directory has a kustomization file. Kustomize changes the manifests, so the files differ from the applied objects.
     #[error("cannot read the files of {path}: Kustomize builds the manifests that are applied")]
     Kustomization {
         /// The directory.
         path: String,
+        /// The typed command, with the output of Kustomize as its input.
+        command: String,
     },
     /// `check` or `monitor check` found objects that fail.
     #[error("{failed} of {of} objects failed the check")]
@@ -294,6 +297,7 @@ impl Error {
             | Self::Choose { next, .. }
             | Self::OperatorDisagrees { next, .. }
             | Self::NotCaptured { next, .. }
+            | Self::Manifest { next, .. }
             | Self::Key { next, .. }
             | Self::Shortens { next, .. } => next.clone(),
             Self::NotInstalled => vec![
@@ -307,15 +311,8 @@ impl Error {
             Self::DigestChanged { review, .. } | Self::ChangedMeanwhile { review, .. } => {
                 vec![Next::new(review, "review it again")]
             }
-            Self::Kustomization { path } => {
-                let command = format!("kubectl kustomize {} | kubectl assent check -f -", quoted(path));
-                vec![Next::new(command, "check the manifests that Kustomize builds")]
-            }
-            Self::Manifest { path, why } if why.contains("{{") || path.contains("templates/") => {
-                vec![Next::new(
-                    "helm template CHART | kubectl assent check -f -",
-                    "if this is a Helm template",
-                )]
+            Self::Kustomization { command, .. } => {
+                vec![Next::new(command, "read the manifests that Kustomize builds")]
             }
             Self::Needed { command, .. } => vec![Next::new(command, "to decommission it anyway")],
             Self::NoReason { command, .. } => vec![Next::new(command, "add a reason")],

@@ -9,8 +9,25 @@ use serde_json::json;
 
 use crate::{
     api::{Approval, Approver, Decision},
-    cli::connect::system_record::SystemRecord,
+    cli::{connect::system_record::SystemRecord, render::shell::CommandLine},
 };
+
+/// The namespace in the commands of the tests.
+pub const PLACE: &str = " -n lending";
+
+/// Parses `arguments`, and asserts that `typed` repeats all of them. Fails if `arguments` lacks a flag of `A` other than
+/// `--yes`.
+pub fn assert_repeated<A: clap::Args>(command: &str, arguments: &str, typed: impl Fn(&A) -> CommandLine) {
+    let definition = A::augment_args(clap::Command::new("test"));
+    let words: Vec<_> = arguments.split(' ').collect();
+    for flag in definition.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "yes") {
+        assert!(words.contains(&&*format!("--{flag}")), "the test does not set --{flag}");
+    }
+    let matches =
+        definition.try_get_matches_from([&["test"][..], &words[..]].concat()).expect("valid arguments");
+    let args = A::from_arg_matches(&matches).expect("valid arguments");
+    assert_eq!(typed(&args).to_string(), format!("kubectl assent {command} {arguments}{PLACE}"));
+}
 
 /// The time at which the tests judge the record.
 pub fn now() -> Timestamp {

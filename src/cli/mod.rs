@@ -724,13 +724,23 @@ impl How {
         system: String,
         until: Option<(String, Until)>,
     ) -> Result<()> {
+        match self.request(act, system, until) {
+            (request, Some(by)) => offline_sign::sign(session, request, &by).await,
+            (request, None) => sign::sign(session, request).await,
+        }
+    }
+
+    fn request(
+        self,
+        act: Act,
+        system: String,
+        until: Option<(String, Until)>,
+    ) -> (DecisionRequest, Option<Detached>) {
         let Self { version, role, reason, digest, yes, full, ssh_key, to } = self;
+        let by = ssh_key.zip(to).map(|(key, to)| Detached { key: SshKey(key), to });
         let request =
             DecisionRequest { act, system, version, role, until, reason, digest, yes, full, walks: false };
-        match ssh_key.zip(to) {
-            Some((key, to)) => offline_sign::sign(session, request, &Detached { key: SshKey(key), to }).await,
-            None => sign::sign(session, request).await,
-        }
+        (request, by)
     }
 }
 
@@ -772,7 +782,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Resume(args) => Box::pin(incident::resume(&connection.session().await?, &args)).await,
         Command::Override(args) => overrides::overrides(&connection.session().await?, &args).await,
         Command::Monitor(MonitorCommand::Check(args)) => {
-            monitor::check(&args, &connection.offline_namespace())
+            monitor::check(&args, &connection.offline_namespace(), &connection.offline_place())
         }
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
@@ -800,13 +810,16 @@ pub async fn run(cli: Cli) -> Result<()> {
             explain::explain(&connection.session().await?, &target, output).await
         }
         Command::Check { filename, recursive, fail_on, output } => {
-            let namespace = connection.offline_namespace();
-            check::check(&check::CheckRequest { paths: filename, recursive, namespace, fail_on }, output)
+            let (namespace, place) = (connection.offline_namespace(), connection.offline_place());
+            let request =
+                check::CheckRequest { paths: filename, recursive, namespace, place, fail_on, format: output };
+            check::check(&request)
         }
         Command::Capture { kind, name, filename, system, version, output } => {
             let request = capture::CaptureRequest { system, version, format: output };
             if let Some(file) = filename {
-                return capture::capture_file(&file, &connection.offline_namespace(), &request);
+                let (namespace, place) = (connection.offline_namespace(), connection.offline_place());
+                return capture::capture_file(&file, (&namespace, &place), &request);
             }
             let target = target("capture", kind.unwrap_or_default(), name.as_deref())?;
             capture::capture(&connection.session().await?, &target, &request).await
@@ -838,6 +851,30 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    /// The arguments of `renew`.
+    #[derive(Args)]
+    struct RenewArgs {
+        #[command(flatten)]
+        subject: SubjectArgs,
+        #[command(flatten)]
+        end: End,
+    }
+
+    #[test]
+    fn proposed_decision_keeps_every_typed_flag() {
+        let digest = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+        let arguments = format!(
+            "chat --version v1 --role ethics-board --until 90d --reason tested --digest {digest} --full \
+             --ssh-key key --to approval.yaml"
+        );
+        assert_repeated("renew", &arguments, |args: &RenewArgs| {
+            let SubjectArgs { system, how } = args.subject.clone();
+            let (request, by) = how.request(Act::Renew, system, args.end.until.clone());
+            by.expect("a key").typed(&request, PLACE)
+        });
+    }
 
     #[test]
     fn the_command_line_definition_is_valid() {

@@ -9,7 +9,12 @@
 //! The name of an Assessment contains a digest of its content. So a pipeline that runs again does not record the same
 //! results twice.
 
-use std::{collections::BTreeSet, fmt::Debug, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -31,6 +36,7 @@ use crate::{
         render::{
             output::{self, ManifestFormat},
             page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
+            shell::{CommandLine, value_name},
             table::{Cell, table},
             time::in_words,
         },
@@ -134,13 +140,12 @@ fn direction(text: &str) -> Result<(String, Direction), String> {
 pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
-    let version = version(&record, args.version.as_deref(), &session.flags)?;
+    let version = version(&record, args, &session.place())?;
     let options = args.options(&record, version)?;
     let mut assessments = Vec::new();
     for file in &args.filename {
         let name = file.display().to_string();
-        let bytes =
-            fs::read(file).map_err(|error| Error::Manifest { path: name.clone(), why: error.to_string() })?;
+        let bytes = fs::read(file).map_err(unreadable(file))?;
         let reading = formats::read(&name, &bytes, &options).map_err(|refusal| refused(&refusal))?;
         let assessment = args.assessment(&record, version, &name, &reading)?;
         if args.output.is_none() {
@@ -154,15 +159,23 @@ pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     }
 }
 
+fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::Manifest {
+        path: path.display().to_string(),
+        why: error.to_string(),
+        next: Vec::new(),
+    }
+}
+
 fn refused(refusal: &formats::Refusal) -> Error {
     let next = refusal.next().map(|next| format!(". {next}.")).unwrap_or_default();
     Error::Results { why: format!("{refusal}{next}") }
 }
 
 /// The version that the command line names, or the only version of the system. Fails if the system has several versions
-/// and `wanted` is `None`.
-fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> Result<&'a ModelVersion> {
-    let found = match (wanted, &record.versions[..]) {
+/// and the command line names none.
+fn version<'a>(record: &'a SystemRecord, args: &AssessArgs, place: &str) -> Result<&'a ModelVersion> {
+    let found = match (args.version.as_deref(), &record.versions[..]) {
         (Some(name), _) => record.version(name),
         (None, [only]) => Some(only),
         (None, _) => None,
@@ -172,26 +185,43 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> R
         question: format!("name the assessed version of {} with --version", record.name),
         next: names
             .map(|name| {
-                Next::new(
-                    format!(
-                        "kubectl assent assess {} --version {name} -f FILE -n {}{flags}",
-                        record.name, record.namespace
-                    ),
-                    format!("assess {name}"),
-                )
+                let command = args.typed(place).with("--version", [&name]);
+                Next::new(command.to_string(), format!("assess {name}"))
             })
             .collect(),
     })
 }
 
 impl AssessArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        let direction = |(metric, direction): &(String, Direction)| format!("{metric}={direction}");
+        CommandLine::new("assess", &[&self.system], place)
+            .with_paths("--filename", &self.filename)
+            .with("--version", &self.version)
+            .with("--kind", self.kind)
+            .with("--metric", &self.metric)
+            .with("--direction", self.direction.iter().map(direction))
+            .with("--samples", self.samples)
+            .with("--model", &self.model)
+            .with_switch("--allow-errors", self.allow_errors)
+            .with_switch("--allow-subset", self.allow_subset)
+            .with_switch("--allow-other-digest", self.allow_other_digest)
+            .with("--performed-at", self.performed_at)
+            .with("--relationship", self.relationship.map(|relationship| format!("{relationship:?}")))
+            .with("--report", &self.report)
+            .with_paths("--key", &self.key)
+            .with("--identity", &self.identity)
+            .with("--issuer", &self.issuer)
+            .with_paths("--trusted-root", &self.trusted_root)
+            .with_switch("--dry-run", self.dry_run)
+            .with("--output", self.output.as_ref().map(value_name))
+    }
+
     /// Reads the files of `--key` and `--trusted-root`, and converts the other options of the command line.
     fn options(&self, record: &SystemRecord, version: &ModelVersion) -> Result<formats::Options> {
         let read = |path: Option<&PathBuf>| {
             let Some(path) = path else { return Ok(None) };
-            let text = fs::read_to_string(path);
-            text.map(Some)
-                .map_err(|error| Error::Manifest { path: path.display().to_string(), why: error.to_string() })
+            fs::read_to_string(path).map(Some).map_err(unreadable(path))
         };
         let trust = Trust {
             key: read(self.key.as_ref())?,
@@ -437,4 +467,20 @@ async fn create(
     }
     anstream::print!("{}", page.finish());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    #[test]
+    fn proposed_assess_keeps_every_typed_flag() {
+        let assess = "chat --filename a.json --filename b.json --version v1 --kind Fairness --metric gap \
+            --direction gap=LowerIsBetter --samples 100 --model scorer --allow-errors --allow-subset \
+            --allow-other-digest --performed-at 2026-11-23T09:00:00Z --relationship ThirdParty \
+            --report https://example.com/r --key lab.pub --identity lab --issuer https://example.com \
+            --trusted-root root.json --dry-run --output yaml";
+        assert_repeated("assess", assess, |args: &AssessArgs| args.typed(PLACE));
+    }
 }

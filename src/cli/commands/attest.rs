@@ -25,14 +25,14 @@ use crate::{
         commands::{
             ask, completion,
             offline_sign::{Detached, SshKey},
-            outcome,
-            resolve::{self, suggested},
+            outcome, resolve,
             sign::{params, signer},
         },
         connect::{rbac, session::Session, system_record::SystemRecord, target::system_name},
         error::{Error, Next, Result, can_i},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::CommandLine,
             time::in_words,
         },
         review::{evidence, missing},
@@ -66,6 +66,18 @@ pub struct AttestArgs {
     /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     pub to: Option<PathBuf>,
+}
+
+impl AttestArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new("attest", &[&self.system], place)
+            .with("--version", &self.version)
+            .with("--assessment", &self.assessment)
+            .with("--role", &self.role)
+            .with("--reason", &self.reason)
+            .with_paths("--ssh-key", &self.ssh_key)
+            .with_paths("--to", &self.to)
+    }
 }
 
 struct SigningRequest<'a> {
@@ -157,11 +169,8 @@ fn version<'a>(
                 .iter()
                 .map(|version| {
                     let name = version.name_any();
-                    let command = format!(
-                        "kubectl assent attest {} --version {name} -n {}{}",
-                        record.name, record.namespace, session.flags
-                    );
-                    Next::new(command, format!("sign the results of {name}"))
+                    let command = args.typed(&session.place()).with("--version", [&name]);
+                    Next::new(command.to_string(), format!("sign the results of {name}"))
                 })
                 .collect(),
         }),
@@ -317,26 +326,23 @@ impl SigningRequest<'_> {
             return Ok(());
         }
         if !ask::is_interactive() {
-            let names = self.assessments.iter().map(|a| format!(" --assessment {}", a.name_any()));
-            let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-            let (key, to) = (path(&self.args.ssh_key), path(&self.args.to));
-            let given = suggested(&[
-                ("--reason", self.args.reason.as_deref()),
-                ("--ssh-key", key.as_deref()),
-                ("--to", to.as_deref()),
-            ]);
-            let command = format!(
-                "kubectl assent attest {} --version {} --role {}{}{} -n {}{} --yes",
-                self.record.name,
-                self.version.name_any(),
-                self.role,
-                names.collect::<String>(),
-                given,
-                self.record.namespace,
-                self.session.flags
-            );
-            return Err(Error::NotATerminal { command });
+            let names = self.assessments.iter().map(|assessment| assessment.name_any());
+            let typed = self.args.typed(&self.session.place());
+            let typed = typed.with("--version", [self.version.name_any()]).with("--assessment", names);
+            return Err(Error::NotATerminal { command: typed.with("--role", [&self.role]).confirmed() });
         }
         ask::for_name(&self.record.name, "sign")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    #[test]
+    fn proposed_attest_keeps_every_typed_flag() {
+        let attest = "chat --version v1 --assessment a --assessment b --role tester --reason done --ssh-key key --to a.yaml";
+        assert_repeated("attest", attest, |args: &AttestArgs| args.typed(PLACE));
     }
 }

@@ -42,7 +42,7 @@ use crate::{
             escape::visible,
             output::ManifestFormat,
             page::{PLAIN, Page},
-            shell::quoted,
+            shell::{CommandLine, quoted, value_name},
         },
     },
     images,
@@ -60,6 +60,19 @@ pub struct CaptureRequest {
 }
 
 impl CaptureRequest {
+    fn typed(&self, target: &str, place: &str) -> CommandLine {
+        self.add_to(CommandLine::new("capture", &[target], place))
+    }
+
+    fn typed_with_file(&self, file: &Path, place: &str) -> CommandLine {
+        self.add_to(CommandLine::new("capture", &[], place).with("-f", [file.display()]))
+    }
+
+    fn add_to(&self, command: CommandLine) -> CommandLine {
+        let format = (self.format != ManifestFormat::default()).then(|| value_name(&self.format));
+        command.with("--system", &self.system).with("--version", &self.version).with("-o", format)
+    }
+
     fn model_version(
         &self,
         system: &str,
@@ -82,12 +95,12 @@ impl CaptureRequest {
 }
 
 pub async fn capture(session: &Session, target: &Target, request: &CaptureRequest) -> Result<()> {
-    let found = Found::read(session, target).await?;
+    let found = Found::read(session, target, request).await?;
     let mut runtime = found.runtime(session, target).await?;
     let pinned = pin(&mut runtime, &found.digests(session, target)?);
     let Some(system) = request.system.as_ref().or(found.system.as_ref()) else {
-        let place = format!(" -n {}{}", session.namespace, session.flags);
-        return Err(no_system(&target.in_words(), &target.in_words(), &place));
+        let (what, place) = (target.in_words(), session.place());
+        return Err(no_system(&what, request.typed(&what, &place), &place));
     };
     let newest = newest(session, system).await;
     let (runtime, provenance) = match &newest {
@@ -97,7 +110,7 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
         None => (runtime, Provenance::default()),
     };
     let manifest = request.model_version(system, &session.namespace, (&runtime, &provenance));
-    is_accepted(&manifest, &target.in_words())?;
+    is_accepted(&manifest, &target.in_words(), &request.typed("KIND/NAME", &session.place()))?;
     anstream::print!("{}", request.format.text(&manifest)?);
     warn_about_tags(
         &runtime,
@@ -136,9 +149,12 @@ fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String
     page.finish()
 }
 
-/// Prints a `ModelVersion` for each pod template in a file. Does not contact a cluster.
-pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> Result<()> {
-    let manifests = manifests::read(&[path.to_owned()], false)?;
+/// Prints a `ModelVersion` for each pod template in a file. Does not contact a cluster. `place` is the flag `-n`, if the
+/// user typed it.
+pub fn capture_file(path: &Path, (namespace, place): (&str, &str), request: &CaptureRequest) -> Result<()> {
+    let piped = request.typed_with_file(Path::new("-"), place);
+    let applied = request.typed("KIND/NAME", place);
+    let manifests = manifests::read(&[path.to_owned()], false, &piped)?;
     let mut versions = Vec::new();
     for manifest in &manifests {
         for found in templates(manifest) {
@@ -149,18 +165,19 @@ pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> R
             let runtime = runtime.map_err(|why| not_captured(&what, &why, None))?;
             let labelled = template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
             let own = Some(manifest.text("/metadata/namespace")).filter(|own| !own.is_empty());
-            let typed = format!("-f {}", quoted(&path.display().to_string()));
+            let typed = request.typed_with_file(path, place);
+            let of_object = own.map_or_else(|| place.to_owned(), |own| format!(" -n {own}"));
             let system = request.system.as_ref().or(labelled.as_ref());
-            let system = system.ok_or_else(|| no_system(&what, &typed, ""))?;
+            let system = system.ok_or_else(|| no_system(&what, typed, &of_object))?;
             let content = (&runtime, &Provenance::default());
             let version = request.model_version(system, own.unwrap_or(namespace), content);
-            is_accepted(&version, &what)?;
+            is_accepted(&version, &what, &applied)?;
             versions.push(version);
             warn_about_tags(&runtime, "capture the workload when it runs, or name it by digest");
         }
     }
     let one = match &versions[..] {
-        [] => return Err(no_template(path)),
+        [] => return Err(no_template(path, &applied)),
         [one] => one,
         _ if request.version.is_some() => {
             let question = format!(
@@ -181,24 +198,24 @@ fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
 }
 
 /// Fails if the version violates the schema of its kind. For example, the image in a template can be empty, because a
-/// controller sets the image later.
-fn is_accepted(version: &Value, what: &str) -> Result<()> {
+/// controller sets the image later. `applied` is the command that captures an object.
+fn is_accepted(version: &Value, what: &str, applied: &CommandLine) -> Result<()> {
     let schema = serde_json::to_value(ModelVersion::crd()).unwrap_or_default();
     let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let Some(why) = violation(schema, version) else { return Ok(()) };
     let next = Next::new(
-        "kubectl assent capture KIND/NAME",
+        applied.to_string(),
         "if a controller changes this field: apply the manifest and capture the object",
     );
     Err(not_captured(what, &why, Some(next)))
 }
 
-fn no_template(path: &Path) -> Error {
+fn no_template(path: &Path, applied: &CommandLine) -> Error {
     Error::NotCaptured {
         what: path.display().to_string(),
         why: "no object in it has a pod template".to_owned(),
         next: vec![Next::new(
-            "kubectl assent capture KIND/NAME",
+            applied.to_string(),
             "if a controller creates the pods, as for a KServe InferenceService: apply the file and capture the object",
         )],
     }
@@ -214,7 +231,7 @@ struct Found {
 }
 
 impl Found {
-    async fn read(session: &Session, target: &Target) -> Result<Self> {
+    async fn read(session: &Session, target: &Target, request: &CaptureRequest) -> Result<Self> {
         let spec = |pod: &Pod| pod.spec.clone().unwrap_or_default();
         let of_pod = |pod: &Pod, pods| Self {
             system: pod.labels().get(SYSTEM_LABEL).cloned(),
@@ -235,7 +252,7 @@ impl Found {
                 let first = runtimes.next();
                 let alike = runtimes.all(|other| Some(other) == first);
                 let Some(pod) = pods.first().filter(|_| alike) else {
-                    return Err(several_runtimes(target, &pods));
+                    return Err(several_runtimes(target, &pods, request, &session.place()));
                 };
                 Ok(of_pod(&pod.clone(), pods))
             }
@@ -315,8 +332,9 @@ impl Found {
 
 /// The error for pods with different runtimes, such as the predictor pods and transformer pods of one
 /// `InferenceService`.
-fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
-    let each = pods.iter().map(|pod| format!("kubectl assent capture pod/{}", pod.name_any()));
+fn several_runtimes(target: &Target, pods: &[Pod], request: &CaptureRequest, place: &str) -> Error {
+    let of_pod = |pod: &Pod| request.typed(&format!("pod/{}", pod.name_any()), place).to_string();
+    let each = pods.iter().map(of_pod);
     Error::NotCaptured {
         what: target.in_words(),
         why: "its pods have different runtimes".to_owned(),
@@ -358,13 +376,13 @@ fn fingerprint(runtime: &impl Serialize) -> String {
     Digest::from_sha256(Sha256::digest(bytes).into()).eight()
 }
 
-/// The error for an object without the label of its AI system. `typed` is the argument that names the object.
-/// `place` is the flag for the namespace and the connection flags, such as `-n lending --context prod`.
-fn no_system(what: &str, typed: &str, place: &str) -> Error {
+/// The error for an object without the label of its AI system. `place` is the flag for the namespace and the connection
+/// flags, such as `-n lending --context prod`.
+fn no_system(what: &str, typed: CommandLine, place: &str) -> Error {
     Error::Choose {
         question: format!("{what} has no label {SYSTEM_LABEL}: name its AI system with --system"),
         next: vec![
-            Next::new(format!("kubectl assent capture {typed} --system SYSTEM{place}"), "name the system"),
+            Next::new(typed.with("--system", ["SYSTEM"]).to_string(), "name the system"),
             Next::new(format!("kubectl get aisystems{place}"), "list the systems"),
         ],
     }
@@ -442,8 +460,22 @@ mod tests {
     use super::*;
     use crate::{
         api::{EnvVar, MayVary},
-        cli::fixtures::record,
+        cli::fixtures::{PLACE, record},
     };
+
+    #[test]
+    fn proposed_capture_keeps_every_typed_flag() {
+        let request = CaptureRequest {
+            system: Some("chat".to_owned()),
+            version: Some("v2".to_owned()),
+            format: ManifestFormat::Json,
+        };
+        let flags = "--system chat --version v2 -o json -n lending";
+        let object = format!("kubectl assent capture pod/chat-0 {flags}");
+        assert_eq!(request.typed("pod/chat-0", PLACE).to_string(), object);
+        let file = format!("kubectl assent capture -f chat.yaml {flags}");
+        assert_eq!(request.typed_with_file(Path::new("chat.yaml"), PLACE).to_string(), file);
+    }
 
     #[test]
     fn captured_version_keeps_the_may_vary_of_the_newest_and_shows_the_difference() {

@@ -32,7 +32,7 @@ use crate::{
         render::{
             output,
             page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
-            shell::quoted,
+            shell::CommandLine,
             time::{Until, in_words},
         },
     },
@@ -57,20 +57,20 @@ pub async fn decommission(session: &Session, request: DecommissionRequest) -> Re
     let system = read_system(session, &request.system).await?;
     refuse_if_over(session, &system)?;
     let end = request.end(session, now).await?;
+    let typed = request.typed(&session.place()).with("--reason", [&end.reason]);
     let needed_by = Dependents::read(session, &system, end.date.0).await?;
     if !request.force && !needed_by.systems.is_empty() {
-        return Err(needed_by.refusal(request.command(session, " --force")));
+        return Err(needed_by.refusal(typed.with_switch("--force", true).to_string()));
     }
     let stops = running(session, &request.system).await?;
     anstream::print!("{}", review(&system, &end, &needed_by, &stops, now));
     if !request.yes {
         if !ask::is_interactive() {
-            return Err(Error::NotATerminal { command: request.command(session, " --yes") });
+            return Err(Error::NotATerminal { command: typed.confirmed() });
         }
         ask::for_name(&request.system, "decommission it")?;
     }
-    let review = request.command(session, "");
-    write(session, &system, &end, review).await?;
+    write(session, &system, &end, typed.to_string()).await?;
     report(session, &request.system, &end, now).await;
     Ok(())
 }
@@ -88,27 +88,20 @@ impl DecommissionRequest {
         if let Some(successor) = &self.successor {
             read_system(session, successor).await?;
         }
-        let missing =
-            || Error::NoReason { act: "decommission", command: self.command(session, " --reason TEXT") };
+        let missing = || {
+            let command = self.typed(&session.place()).with("--reason", ["TEXT"]).to_string();
+            Error::NoReason { act: "decommission", command }
+        };
         let reason = ask::reason(self.reason.as_deref(), "decommission", &self.system, missing)?;
         Ok(Decommission { date: Time(date), reason, successor: self.successor.clone() })
     }
 
-    /// The command that the user typed, with the extra arguments `more`.
-    fn command(&self, session: &Session, more: &str) -> String {
-        let given = |flag: &str, value: Option<&str>| {
-            value.map(|value| format!(" {flag} {}", quoted(value))).unwrap_or_default()
-        };
-        format!(
-            "kubectl assent decommission {}{}{}{}{}{more} -n {}{}",
-            self.system,
-            given("--date", self.date.as_ref().map(|(text, _)| text.as_str())),
-            given("--reason", self.reason.as_deref()),
-            given("--successor", self.successor.as_deref()),
-            if self.force { " --force" } else { "" },
-            session.namespace,
-            session.flags
-        )
+    fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new("decommission", &[&self.system], place)
+            .with("--date", self.date.iter().map(|(text, _)| text))
+            .with("--reason", &self.reason)
+            .with("--successor", &self.successor)
+            .with_switch("--force", self.force)
     }
 }
 
@@ -315,4 +308,25 @@ async fn report(session: &Session, name: &str, end: &Decommission, now: Timestam
     page.mark("-", PLAIN, "the AISystem stays as a record. Remove its workloads. Show its history:");
     page.command(&format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags));
     anstream::print!("\n{}", page.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{fixtures::PLACE, until};
+
+    #[test]
+    fn proposed_decommission_keeps_every_typed_flag() {
+        let request = DecommissionRequest {
+            system: "chat".to_owned(),
+            date: Some(until("90d").expect("a date")),
+            reason: Some("replaced".to_owned()),
+            successor: Some("assistant".to_owned()),
+            force: true,
+            yes: true,
+        };
+        let wanted = "kubectl assent decommission chat --date 90d --reason replaced --successor assistant --force \
+            -n lending";
+        assert_eq!(request.typed(PLACE).to_string(), wanted);
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
         render::{
             output::{self, Prose},
             page::{BAD, GOOD, PLAIN, Page},
+            shell::{CommandLine, value_name},
         },
     },
     promql::{LimitedQueries, NAMESPACE_LABEL, namespace_label},
@@ -50,6 +51,15 @@ pub struct CheckArgs {
     output: Prose,
 }
 
+impl CheckArgs {
+    /// The typed command, but it reads standard input.
+    fn piped(&self, place: &str) -> CommandLine {
+        let label = (self.namespace_label != NAMESPACE_LABEL).then_some(&self.namespace_label);
+        let format = (self.output != Prose::default()).then(|| value_name(&self.output));
+        CommandLine::new("monitor check", &["-"], place).with("--namespace-label", label).with("-o", format)
+    }
+}
+
 fn label(text: &str) -> std::result::Result<String, String> {
     namespace_label(text).map_err(|refused| refused.to_string())
 }
@@ -76,9 +86,9 @@ struct CheckedMonitor {
 }
 
 /// Checks the monitors in files and prints the results. A monitor without a namespace belongs to `namespace`. Fails if the
-/// operator would refuse a query.
-pub fn check(args: &CheckArgs, namespace: &str) -> Result<()> {
-    let manifests = manifests::read(&args.paths, args.recursive)?;
+/// operator would refuse a query. `place` is the flag `-n`, if the user typed it.
+pub fn check(args: &CheckArgs, namespace: &str, place: &str) -> Result<()> {
+    let manifests = manifests::read(&args.paths, args.recursive, &args.piped(place))?;
     let is_monitor = |manifest: &&Manifest| manifest.is_of_assent() && manifest.text("/kind") == "Monitor";
     let monitors = manifests.iter().filter(is_monitor);
     let checked: Vec<_> = monitors.map(|manifest| one(manifest, namespace, &args.namespace_label)).collect();
@@ -148,6 +158,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::fixtures::PLACE;
+
+    #[test]
+    fn proposed_check_keeps_every_typed_flag() {
+        let args = CheckArgs {
+            paths: vec!["deploy".into()],
+            recursive: true,
+            namespace_label: "team".to_owned(),
+            output: Prose::Json,
+        };
+        let wanted = "kubectl assent monitor check - --namespace-label team -o json -n lending";
+        assert_eq!(args.piped(PLACE).to_string(), wanted);
+    }
 
     fn checked(spec: &serde_json::Value) -> CheckedMonitor {
         let mut value = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor", "metadata": { "name": "drift" },

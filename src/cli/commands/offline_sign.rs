@@ -24,15 +24,15 @@ use crate::{
     api::{Approval, ApproverKey, Digest, GROUP, Signature},
     cli::{
         commands::{
-            resolve::{self, Typed, suggested},
-            sign::{DecisionRequest, ResolvedDecision},
+            resolve,
+            sign::{self, DecisionRequest, ResolvedDecision},
         },
         connect::{session::Session, system_record::SystemRecord},
         error::{Error, Next, Result, verb},
         render::{
             output,
             page::{GOOD, PLAIN, Page},
-            shell::quoted,
+            shell::{CommandLine, quoted},
         },
     },
     policy::{ApproverRoles, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
@@ -52,15 +52,16 @@ pub struct Detached {
 pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let until = request.end(now)?;
-    let request =
-        DecisionRequest { reason: crate::cli::commands::sign::reason(session, &request)?, ..request };
-    let typed = by.with_options(request.typed(session));
+    let typed = by.typed(&request, &session.place());
+    let request = DecisionRequest { reason: sign::reason(&request, &typed)?, ..request };
+    let typed = typed.with("--reason", &request.reason);
     let record = request.record(session).await?;
     let system = record.system(&session.client).await?;
-    let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
+    let version = resolve::version(&record, request.act, request.version.as_deref(), &typed, now)?;
     let roles: Vec<_> = record.roles().collect();
     let (role, key) = by.key.role(&record.keys, &roles, request.role.as_deref(), now)?;
     let digest = request.digest_of(&record, version, &typed)?;
+    let typed = typed.with("--version", [version.name_any()]).with("--role", [&role]);
     let decision = ResolvedDecision {
         session,
         request: &request,
@@ -150,10 +151,8 @@ impl SshKey {
 impl Detached {
     /// The typed command with `--ssh-key` and `--to`. Without these flags, the command would record the decision in the
     /// cluster.
-    fn with_options(&self, typed: Typed) -> Typed {
-        let (key, to) = (self.key.0.display().to_string(), self.to.display().to_string());
-        let options = typed.options + &suggested(&[("--ssh-key", Some(&key)), ("--to", Some(&to))]);
-        Typed { options, ..typed }
+    pub fn typed(&self, request: &DecisionRequest, place: &str) -> CommandLine {
+        request.typed(place).with_paths("--ssh-key", [&self.key.0]).with_paths("--to", [&self.to])
     }
 
     pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {

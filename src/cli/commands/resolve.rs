@@ -20,7 +20,7 @@ use crate::{
             system_record::{OwnedJudgement, SystemRecord},
         },
         error::{Error, Next, Result, can_i, verb},
-        render::shell::quoted,
+        render::shell::CommandLine,
     },
     policy::Reason,
 };
@@ -80,73 +80,35 @@ impl Act {
     }
 }
 
-/// The options that have a value, as text for a suggested command. A space precedes each option.
-pub fn suggested(options: &[(&str, Option<&str>)]) -> String {
-    let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
-    given.map(|(flag, value)| format!(" {flag} {}", quoted(value))).collect::<Vec<_>>().concat()
-}
-
-/// The command that the user typed. Errors propose this command again with more arguments.
-#[derive(Clone, Debug)]
-pub struct Typed {
-    pub act: Act,
-    pub system: String,
-    /// The flag `-n` and the connection flags, such as `--context`.
-    pub place: String,
-    /// The other options, such as `--until 90d`.
-    pub options: String,
-}
-
-impl Typed {
-    pub fn new(session: &Session, act: Act, system: &str, options: &[(&str, Option<&str>)]) -> Self {
-        Self {
-            act,
-            system: system.to_owned(),
-            place: format!(" -n {}{}", session.namespace, session.flags),
-            options: suggested(options),
-        }
-    }
-
-    pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
-        let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
-        let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
-        let (verb, system) = (self.act.verb(), &self.system);
-        format!("kubectl assent {verb} {system}{version}{role}{}{}", self.options, self.place)
-    }
-}
-
 /// The version that the command line names, or the only candidate. Fails if there is no candidate or more than one.
 pub fn version<'a>(
     record: &'a SystemRecord,
+    act: Act,
     wanted: Option<&str>,
-    typed: &Typed,
+    typed: &CommandLine,
     now: Timestamp,
 ) -> Result<&'a ModelVersion> {
+    let with = |version: &str| typed.clone().with("--version", [version]).to_string();
     if let Some(name) = wanted {
-        return record.version(name).ok_or_else(|| {
-            record.no_version(name, |other| Some(Next::new(typed.with(Some(other), None), other)))
-        });
+        return record
+            .version(name)
+            .ok_or_else(|| record.no_version(name, |other| Some(Next::new(with(other), other))));
     }
     let judged: Vec<_> = record.versions.iter().map(|v| (v, record.rule(v, None, now))).collect();
-    let matching = typed.act.candidates(&judged);
+    let matching = act.candidates(&judged);
     if let [(version, _)] = matching[..] {
         return Ok(version);
     }
     let system = &record.name;
-    let looked_for = typed.act.looks_for();
+    let looked_for = act.looks_for();
     let (question, offered): (_, Vec<_>) = if judged.is_empty() {
-        (
-            format!("no ModelVersion names system {system}: there is nothing to {}", typed.act.verb()),
-            Vec::new(),
-        )
+        (format!("no ModelVersion names system {system}: there is nothing to {}", act.verb()), Vec::new())
     } else if matching.is_empty() {
         (format!("no version of {system} {looked_for}; name one with --version"), judged.iter().collect())
     } else {
         (format!("more than one version of {system} {looked_for}; name one with --version"), matching)
     };
-    let next = offered
-        .into_iter()
-        .map(|(v, judgement)| Next::new(typed.with(Some(&v.name_any()), None), state(v, judgement)));
+    let next = offered.into_iter().map(|(v, judgement)| Next::new(with(&v.name_any()), state(v, judgement)));
     Err(Error::Choose { question, next: next.collect() })
 }
 
@@ -172,7 +134,7 @@ pub async fn role(
     record: &SystemRecord,
     version: &ModelVersion,
     wanted: Option<&str>,
-    typed: &Typed,
+    typed: &CommandLine,
 ) -> Result<String> {
     if let Some(role) = wanted {
         return Ok(role.to_owned());
@@ -193,9 +155,9 @@ pub async fn role(
         }),
         [role] => Ok((*role).to_owned()),
         several => {
-            let next = several
-                .iter()
-                .map(|role| Next::new(typed.with(Some(&version.name_any()), Some(role)), *role));
+            let typed = typed.clone().with("--version", [version.name_any()]);
+            let next =
+                several.iter().map(|role| Next::new(typed.clone().with("--role", [role]).to_string(), *role));
             let one = if record.separates_duties() { ": one person fills one role" } else { "" };
             let question = format!(
                 "you hold {} roles that decide on {subject}; name one with --role{one}",

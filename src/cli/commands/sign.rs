@@ -27,12 +27,15 @@ use crate::{
     cli::{
         commands::{
             ask, outcome,
-            resolve::{self, Act, Typed},
+            resolve::{self, Act},
         },
         connect::system_record::{SystemRecord, recorded_at},
         connect::{rbac, session::Session},
         error::{Error, Next, Result, can_i, verb},
-        render::time::Until,
+        render::{
+            shell::CommandLine,
+            time::Until,
+        },
         review::Review,
     },
     policy::ApprovalEffect,
@@ -71,7 +74,8 @@ pub struct DecisionRequest {
 pub struct ResolvedDecision<'a> {
     pub session: &'a Session,
     pub request: &'a DecisionRequest,
-    pub typed: Typed,
+    /// The typed command, with the version and the role of the decision.
+    pub typed: CommandLine,
     pub version: String,
     pub role: String,
     pub digest: Digest,
@@ -84,14 +88,16 @@ pub struct ResolvedDecision<'a> {
 pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     let now = Timestamp::now();
     let until = request.end(now)?;
-    let request = DecisionRequest { reason: reason(session, &request)?, ..request };
-    let typed = request.typed(session);
+    let typed = request.typed(&session.place());
+    let request = DecisionRequest { reason: reason(&request, &typed)?, ..request };
+    let typed = typed.with("--reason", &request.reason);
     let record = request.record(session).await?;
     let system = record.system(&session.client).await?;
-    let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
+    let version = resolve::version(&record, request.act, request.version.as_deref(), &typed, now)?;
     let role = resolve::role(session, &record, version, request.role.as_deref(), &typed).await?;
     let digest = request.digest_of(&record, version, &typed)?;
     let version_name = version.name_any();
+    let typed = typed.with("--version", [&version_name]).with("--role", [&role]);
     let signer = signer(session).await?;
     let decision = ResolvedDecision {
         session,
@@ -127,13 +133,12 @@ pub async fn signer(session: &Session) -> Result<Option<Approver>> {
 
 /// Returns the reason for the record. A rejection or a revocation must have a reason. If such a decision has no reason,
 /// asks the user for one.
-pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
+pub fn reason(request: &DecisionRequest, typed: &CommandLine) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
     }
     let missing = || {
-        let typed = Typed { options: " --reason TEXT".to_owned(), ..request.typed(session) };
-        let command = typed.with(request.version.as_deref(), request.role.as_deref());
+        let command = typed.clone().with("--reason", ["TEXT"]).to_string();
         Error::NoReason { act: request.act.verb(), command }
     };
     ask::reason(request.reason.as_deref(), request.act.verb(), &request.system, missing).map(Some)
@@ -147,14 +152,14 @@ impl DecisionRequest {
         end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
     }
 
-    pub fn typed(&self, session: &Session) -> Typed {
-        let until = self.until.as_ref().map(|(text, _)| text.as_str());
-        Typed::new(
-            session,
-            self.act,
-            &self.system,
-            &[("--until", until), ("--reason", self.reason.as_deref())],
-        )
+    pub fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new(self.act.verb(), &[&self.system], place)
+            .with("--version", &self.version)
+            .with("--role", &self.role)
+            .with("--until", self.until.iter().map(|(text, _)| text))
+            .with("--reason", &self.reason)
+            .with("--digest", &self.digest)
+            .with_switch("--full", self.full)
     }
 
     /// Reads the record of the system. For an approval, waits up to `READ_TIMEOUT` until the operator has read the latest
@@ -180,7 +185,12 @@ impl DecisionRequest {
 
     /// Computes the digest of the content. Fails if `--digest` states another digest. An approval also fails if the
     /// operator computed another digest.
-    pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
+    pub fn digest_of(
+        &self,
+        record: &SystemRecord,
+        version: &ModelVersion,
+        typed: &CommandLine,
+    ) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", record.name);
         let Some(digest) = record.digest(version) else {
@@ -190,8 +200,8 @@ impl DecisionRequest {
             });
         };
         if let Some(expected) = self.digest.as_ref().filter(|expected| **expected != digest) {
-            let (expected, review) = (expected.clone(), typed.with(Some(&name), self.role.as_deref()));
-            return Err(Error::DigestChanged { subject, expected, found: digest, review });
+            let review = typed.clone().with("--version", [&name]).without("--digest").to_string();
+            return Err(Error::DigestChanged { subject, expected: expected.clone(), found: digest, review });
         }
         let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
         match theirs.filter(|theirs| *theirs != digest) {
@@ -216,14 +226,14 @@ impl DecisionRequest {
     }
 }
 
-fn disagreement(record: &SystemRecord, version: &str, typed: &Typed) -> Vec<Next> {
-    let place = &typed.place;
+fn disagreement(record: &SystemRecord, version: &str, typed: &CommandLine) -> Vec<Next> {
     let who = format!(
-        "kubectl get aisystem/{} modelversion/{version} -o yaml --show-managed-fields{place}",
-        record.name
+        "kubectl get aisystem/{} modelversion/{version} -o yaml --show-managed-fields{}",
+        record.name,
+        typed.place()
     );
     vec![
-        Next::new(typed.with(Some(version), None), "wait a moment and review again"),
+        Next::new(typed.clone().with("--version", [version]).to_string(), "wait a moment and review again"),
         Next::new(who, "if this does not help: see who wrote each field, and when"),
     ]
 }
@@ -316,19 +326,18 @@ impl ResolvedDecision<'_> {
         });
         let later = own.map(|s| record.end(&s)).find(|end| end.is_none_or(|end| end > until));
         let Some(standing) = later else { return Ok(()) };
-        let revoke =
-            Typed { act: Act::Revoke, options: " --reason 'shorter term'".to_owned(), ..self.typed.clone() };
+        let revoke = CommandLine::new("revoke", &[&self.request.system], self.typed.place())
+            .with("--version", [&self.version])
+            .with("--role", [&self.role])
+            .with("--reason", ["shorter term"]);
         Err(Error::Shortens {
             until,
             standing,
             role: self.role.clone(),
             now,
             next: vec![
-                Next::new(
-                    revoke.with(Some(&self.version), Some(&self.role)),
-                    "to shorten it, revoke first (this stops the running pods)",
-                ),
-                Next::new(self.typed.with(Some(&self.version), Some(&self.role)), "then approve again"),
+                Next::new(revoke.to_string(), "to shorten it, revoke first (this stops the running pods)"),
+                Next::new(self.typed.to_string(), "then approve again"),
             ],
         })
     }
@@ -364,8 +373,8 @@ impl ResolvedDecision<'_> {
             return Ok(());
         }
         if !ask::is_interactive() {
-            let command = self.typed.with(Some(&self.version), Some(&self.role));
-            return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
+            let command = self.typed.clone().with("--digest", [&self.digest]).confirmed();
+            return Err(Error::NotATerminal { command });
         }
         match self.decision() {
             Decision::Approve if self.request.walks => ask::for_name_or_choice(&self.request.system),
@@ -380,7 +389,7 @@ impl ResolvedDecision<'_> {
         let after =
             SystemRecord::read(&self.session.client, &self.session.namespace, &self.request.system).await?;
         let changed = |what: String| {
-            let review = self.typed.with(Some(&self.version), Some(&self.role));
+            let review = self.typed.clone().without("--digest").to_string();
             Err(Error::ChangedMeanwhile { what, review })
         };
         let digest = after.version(&self.version).and_then(|version| after.digest(version));

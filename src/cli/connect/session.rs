@@ -96,6 +96,11 @@ impl Session {
         }
     }
 
+    /// The flag `-n` and the connection flags, for a suggested command.
+    pub fn place(&self) -> String {
+        format!(" -n {}{}", self.namespace, self.flags)
+    }
+
     pub fn say_none_found(&self, what: &str, everywhere: bool) {
         let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
         anstream::eprintln!("No {what} found{}.", visible(&place));
@@ -112,6 +117,11 @@ impl Connection {
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(Error::api("connect"))?;
         Ok(Session { client, namespace, flags: self.repeated(), server })
+    }
+
+    /// The flag `-n` as typed, for a suggested command that does not contact a cluster.
+    pub fn offline_place(&self) -> String {
+        self.namespace.as_ref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default()
     }
 
     /// The default namespace of manifests, for commands that do not contact a cluster.

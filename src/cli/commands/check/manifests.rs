@@ -20,7 +20,10 @@ use serde_json::Value;
 use super::located::Located;
 use crate::{
     api::GROUP,
-    cli::error::{Error, Result},
+    cli::{
+        error::{Error, Next, Result},
+        render::shell::{CommandLine, quoted},
+    },
 };
 
 /// The extensions of the files that kubectl reads.
@@ -61,34 +64,38 @@ impl Manifest {
     }
 }
 
-/// Reads all manifests, in the order of the paths. The files of a directory are sorted by name.
-pub fn read(paths: &[PathBuf], recursive: bool) -> Result<Vec<Manifest>> {
+/// Reads all manifests, in the order of the paths. The files of a directory are sorted by name. `piped` is the typed
+/// command, but it reads standard input. An error proposes `piped` with the output of Kustomize or Helm.
+pub fn read(paths: &[PathBuf], recursive: bool, piped: &CommandLine) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in paths {
         if path == Path::new("-") {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(unreadable("-"))?;
-            manifests.extend(parse("-", &text)?);
+            std::io::stdin().read_to_string(&mut text).map_err(unreadable("-", piped))?;
+            manifests.extend(parse("-", &text, piped)?);
             continue;
         }
-        for file in files(path, recursive)? {
+        for file in files(path, recursive, piped)? {
             let name = file.display().to_string();
-            let text = fs::read_to_string(&file).map_err(unreadable(&name))?;
-            manifests.extend(parse(&name, &text)?);
+            let text = fs::read_to_string(&file).map_err(unreadable(&name, piped))?;
+            manifests.extend(parse(&name, &text, piped)?);
         }
     }
     Ok(manifests)
 }
 
 /// The files to read: `path` itself, or the manifest files if `path` is a directory.
-fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
+fn files(path: &Path, recursive: bool, piped: &CommandLine) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     if KUSTOMIZATIONS.iter().any(|name| path.join(name).is_file()) {
-        return Err(Error::Kustomization { path: path.display().to_string() });
+        let path = path.display().to_string();
+        let command = format!("kubectl kustomize {} | {piped}", quoted(&path));
+        return Err(Error::Kustomization { path, command });
     }
-    let failed = || unreadable(&path.display().to_string());
+    let name = path.display().to_string();
+    let failed = || unreadable(&name, piped);
     let entries = fs::read_dir(path).map_err(failed())?.collect::<Result<Vec<_>, _>>().map_err(failed())?;
     let mut entries: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     entries.sort();
@@ -96,7 +103,7 @@ fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     for entry in entries {
         let extension = entry.extension().and_then(|extension| extension.to_str());
         if entry.is_dir() && recursive {
-            found.extend(files(&entry, recursive)?);
+            found.extend(files(&entry, recursive, piped)?);
         } else if entry.is_file() && extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) {
             found.push(entry);
         }
@@ -104,17 +111,22 @@ fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn unreadable(path: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |error| Error::Manifest { path, why: error.to_string() }
+fn unreadable<E: ToString>(path: &str, piped: &CommandLine) -> impl FnOnce(E) -> Error {
+    move |error| {
+        let (path, why) = (path.to_owned(), error.to_string());
+        let is_template = why.contains("{{") || path.contains("templates/");
+        let next = is_template
+            .then(|| Next::new(format!("helm template CHART | {piped}"), "if this is a Helm template"));
+        Error::Manifest { path, why, next: next.into_iter().collect() }
+    }
 }
 
-fn parse(path: &str, text: &str) -> Result<Vec<Manifest>> {
+fn parse(path: &str, text: &str, piped: &CommandLine) -> Result<Vec<Manifest>> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options);
     let of_helm = if text.contains("{{") { "; it has {{, so it may be a Helm template" } else { "" };
-    let documents = documents
-        .map_err(|error| Error::Manifest { path: path.to_owned(), why: format!("{error}{of_helm}") })?;
+    let documents =
+        documents.map_err(|error| format!("{error}{of_helm}")).map_err(unreadable(path, piped))?;
     let mut manifests = Vec::new();
     for document in documents {
         flatten(path, document, &mut manifests);
@@ -138,6 +150,18 @@ fn flatten(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::fixtures::PLACE;
+
+    fn parse(path: &str, text: &str) -> Result<Vec<Manifest>> {
+        super::parse(path, text, &CommandLine::new("check", &[], PLACE).with("-f", ["-"]))
+    }
+
+    #[test]
+    fn error_of_a_helm_template_proposes_the_typed_command() {
+        let error = parse("x.yaml", "kind: {{ .Values.kind }}\n").expect_err("a Helm template");
+        let [next] = &error.next()[..] else { panic!("{error}") };
+        assert_eq!(next.command, "helm template CHART | kubectl assent check -f - -n lending");
+    }
 
     #[test]
     fn objects_of_documents_and_lists_have_their_first_line() {

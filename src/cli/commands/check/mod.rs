@@ -28,6 +28,7 @@ use crate::cli::{
     render::{
         output,
         page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
+        shell::{CommandLine, value_name},
     },
 };
 
@@ -73,7 +74,20 @@ pub struct CheckRequest {
     pub recursive: bool,
     /// The namespace of the objects that state no namespace.
     pub namespace: String,
+    /// The flag `-n`, if the user typed it.
+    pub place: String,
     pub fail_on: FailOn,
+    pub format: Format,
+}
+
+impl CheckRequest {
+    /// The typed command, but it reads standard input.
+    fn piped(&self) -> CommandLine {
+        let fail_on = (self.fail_on != FailOn::default()).then(|| value_name(&self.fail_on));
+        let format = (self.format != Format::default()).then(|| value_name(&self.format));
+        let command = CommandLine::new("check", &[], &self.place).with("-f", ["-"]);
+        command.with("--fail-on", fail_on).with("-o", format)
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -94,12 +108,12 @@ struct Report {
 }
 
 /// Checks the manifests and prints the results. Fails if an object fails the check by the rule `fail_on`.
-pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
-    let manifests = manifests::read(&request.paths, request.recursive)?;
+pub fn check(request: &CheckRequest) -> Result<()> {
+    let manifests = manifests::read(&request.paths, request.recursive, &request.piped())?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());
     let failed = results.iter().filter(|checked| request.fail_on.fails(checked.outcome)).count();
     let report = Report { summary: Summary::of(&results), results };
-    let text = match format {
+    let text = match request.format {
         Format::Text => text(&report),
         Format::Json => output::json(&report)?,
         Format::Yaml => output::yaml(&report)?,
@@ -184,4 +198,23 @@ fn text(report: &Report) -> String {
         page.say(LOOK, &format!("{not_counted} approvals do not count: they have no valid signature."));
     }
     page.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposed_check_keeps_every_typed_flag() {
+        let request = CheckRequest {
+            paths: vec!["deploy".into()],
+            recursive: true,
+            namespace: "lending".to_owned(),
+            place: " -n lending".to_owned(),
+            fail_on: FailOn::Awaiting,
+            format: Format::Sarif,
+        };
+        let wanted = "kubectl assent check -f - --fail-on awaiting -o sarif -n lending";
+        assert_eq!(request.piped().to_string(), wanted);
+    }
 }

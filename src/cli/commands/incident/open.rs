@@ -16,12 +16,14 @@ use crate::{
             ask, completion,
             decommission::{pods_in_words, running},
             outcome::STATUS_TIMEOUT,
-            resolve::suggested,
             sign::{params, signer},
         },
         connect::{session::Session, system_record::SystemRecord, target::system_name},
         error::{Error, Next, Result},
-        render::page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+        render::{
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::{CommandLine, value_name},
+        },
     },
 };
 
@@ -115,60 +117,55 @@ pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
 }
 
 pub async fn pause(session: &Session, args: &PauseArgs) -> Result<()> {
-    let command = Command::new(session, "pause", &args.system, &args.version, None);
-    let reason = command.reason(args.reason.as_deref())?;
+    let typed = args.typed(&session.place());
+    let reason = reason(args.reason.as_deref(), "pause", &args.system, &typed)?;
     let mut request = Request::read(session, &args.system, reason, &args.facts).await?;
     request.versions = concerned(&request.record, &args.version)?;
     request.effect = IncidentEffect::Hold;
-    request.hold(&command, args.yes).await
+    request.hold(typed, args.yes).await
 }
 
 /// Opens an incident that holds every version but one.
 pub async fn rollback(session: &Session, args: &RollbackArgs) -> Result<()> {
-    let command = Command::new(session, "rollback", &args.system, &[], Some(&args.to));
-    let reason = command.reason(args.reason.as_deref())?;
+    let typed = args.typed(&session.place());
+    let reason = reason(args.reason.as_deref(), "rollback", &args.system, &typed)?;
     let mut request = Request::read(session, &args.system, reason, &args.facts).await?;
-    request.refuse_uncleared(&args.to, &command)?;
+    request.refuse_uncleared(&args.to)?;
     request.except = concerned(&request.record, std::slice::from_ref(&args.to))?.pop();
     request.effect = IncidentEffect::Hold;
-    request.hold(&command, args.yes).await
+    request.hold(typed, args.yes).await
 }
 
-/// The command that the user typed. Errors propose this command again with more options.
-struct Command {
-    verb: &'static str,
-    system: String,
-    options: String,
-    /// The flag `-n` and the connection flags, such as `--context`.
-    place: String,
+impl FactsArgs {
+    fn add_to(&self, command: CommandLine) -> CommandLine {
+        command
+            .with("--criterion", self.criterion.iter().map(value_name))
+            .with("--affected", &self.affected)
+            .with("--occurred", self.occurred)
+            .with("--aware", self.aware)
+            .with("--name", &self.name)
+    }
 }
 
-impl Command {
-    fn new(
-        session: &Session,
-        verb: &'static str,
-        system: &str,
-        versions: &[String],
-        to: Option<&str>,
-    ) -> Self {
-        let versions = versions.iter().map(|version| ("--version", Some(version.as_str())));
-        let options: Vec<_> = versions.chain([("--to", to)]).collect();
-        Self {
-            verb,
-            system: system.to_owned(),
-            options: suggested(&options),
-            place: format!(" -n {}{}", session.namespace, session.flags),
-        }
+impl PauseArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        let command = CommandLine::new("pause", &[&self.system], place).with("--version", &self.version);
+        self.facts.add_to(command.with("--reason", &self.reason))
     }
+}
 
-    fn with(&self, more: &str) -> String {
-        format!("kubectl assent {} {}{}{more}{}", self.verb, self.system, self.options, self.place)
+impl RollbackArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        let command = CommandLine::new("rollback", &[&self.system], place).with("--to", [&self.to]);
+        self.facts.add_to(command.with("--reason", &self.reason))
     }
+}
 
-    fn reason(&self, given: Option<&str>) -> Result<String> {
-        let missing = || Error::NoReason { act: self.verb, command: self.with(" --reason TEXT") };
-        ask::reason(given, self.verb, &self.system, missing)
-    }
+/// The reason on the command line, or the reason that the user types now.
+fn reason(given: Option<&str>, verb: &'static str, system: &str, typed: &CommandLine) -> Result<String> {
+    let missing =
+        || Error::NoReason { act: verb, command: typed.clone().with("--reason", ["TEXT"]).to_string() };
+    ask::reason(given, verb, system, missing)
 }
 
 impl<'a> Request<'a> {
@@ -182,7 +179,7 @@ impl<'a> Request<'a> {
 
     /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents, because an
     /// incident can hold the version.
-    fn refuse_uncleared(&self, to: &str, command: &Command) -> Result<()> {
+    fn refuse_uncleared(&self, to: &str) -> Result<()> {
         self.record.refuse_without_incidents()?;
         let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
         if judgement.is_cleared() {
@@ -192,19 +189,19 @@ impl<'a> Request<'a> {
         Err(Error::Choose {
             question: format!("{to} is not cleared, so nothing would run: {}", why.join("; ")),
             next: vec![Next::new(
-                format!("kubectl assent status {}{}", self.record.name, command.place),
+                format!("kubectl assent status {}{}", self.record.name, self.session.place()),
                 "see which versions are cleared",
             )],
         })
     }
 
-    async fn hold(&self, command: &Command, yes: bool) -> Result<()> {
+    async fn hold(&self, typed: CommandLine, yes: bool) -> Result<()> {
         let system = &self.record.name;
         if !yes {
             anstream::print!("{}", self.review().await?);
             if !ask::is_interactive() {
-                let options = suggested(&[("--reason", Some(&self.reason))]);
-                return Err(Error::NotATerminal { command: command.with(&format!("{options} --yes")) });
+                let command = typed.with("--reason", [&self.reason]).confirmed();
+                return Err(Error::NotATerminal { command });
             }
             ask::for_yes(&format!("Hold {system}"))?;
         }
@@ -330,4 +327,21 @@ fn report(session: &Session, incident: &Incident, effect: &str) {
     page.mark("-", PLAIN, "see the facts, notes and deadlines of the incident:");
     page.command(&format!("kubectl assent incident show {name} -n {}{}", session.namespace, session.flags));
     anstream::print!("\n{}", page.finish());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    const FACTS: &str = "--reason drift --criterion FundamentalRights --criterion Property --affected applicants \
+        --occurred 2026-11-23T08:00:00Z --aware 2026-11-23T09:00:00Z --name drift";
+
+    #[test]
+    fn proposed_pause_and_rollback_keep_every_typed_flag() {
+        let pause = format!("credit-scorer --version v1 --version v2 {FACTS}");
+        assert_repeated("pause", &pause, |args: &PauseArgs| args.typed(PLACE));
+        let rollback = format!("credit-scorer --to v1 {FACTS}");
+        assert_repeated("rollback", &rollback, |args: &RollbackArgs| args.typed(PLACE));
+    }
 }

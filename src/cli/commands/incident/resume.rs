@@ -22,8 +22,7 @@ use crate::{
         commands::{
             ask, completion,
             offline_sign::{Detached, SshKey},
-            outcome,
-            resolve::{self, suggested},
+            outcome, resolve,
             sign::{params, signer},
         },
         connect::{
@@ -35,6 +34,7 @@ use crate::{
         error::{Error, Next, Result, can_i},
         render::{
             page::{GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::CommandLine,
             time::in_words,
         },
         review::missing,
@@ -78,6 +78,18 @@ struct Request<'a> {
     version: &'a ModelVersion,
     digest: Digest,
     role: String,
+}
+
+impl ResumeArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new("resume", &[&self.system], place)
+            .with("--incident", &self.incident)
+            .with("--version", &self.version)
+            .with("--role", &self.role)
+            .with("--reason", &self.reason)
+            .with_paths("--ssh-key", &self.ssh_key)
+            .with_paths("--to", &self.to)
+    }
 }
 
 pub async fn resume(session: &Session, args: &ResumeArgs) -> Result<()> {
@@ -140,20 +152,15 @@ fn held<'a>(
     if holds.len() == 1 {
         return Ok(holds.remove(0));
     }
-    let place = format!(" -n {}{}", record.namespace, session.flags);
     let next = holds.iter().map(|(version, hold)| {
-        let command = format!(
-            "kubectl assent resume {} --incident {} --version {}{place}",
-            record.name,
-            hold.incident,
-            version.name_any()
-        );
-        Next::new(command, hold.to_string())
+        let typed = args.typed(&session.place()).with("--incident", [&hold.incident]);
+        let typed = typed.with("--version", [version.name_any()]);
+        Next::new(typed.to_string(), hold.to_string())
     });
     if holds.is_empty() {
         return Err(Error::Choose {
             question: format!("no such incident holds a version of {}", record.name),
-            next: vec![Next::new(format!("kubectl get incidents{place}"), "list the incidents")],
+            next: vec![Next::new(format!("kubectl get incidents{}", session.place()), "list the incidents")],
         });
     }
     let question =
@@ -290,23 +297,24 @@ impl Request<'_> {
             return Ok(());
         }
         if !ask::is_interactive() {
-            let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-            let (key, to) = (path(&self.args.ssh_key), path(&self.args.to));
             let (version, incident) = (self.version.name_any(), self.found.name());
-            let given = suggested(&[
-                ("--incident", Some(&incident)),
-                ("--version", Some(&version)),
-                ("--role", Some(&self.role)),
-                ("--reason", self.args.reason.as_deref()),
-                ("--ssh-key", key.as_deref()),
-                ("--to", to.as_deref()),
-            ]);
-            let command = format!(
-                "kubectl assent resume {}{given} -n {}{} --yes",
-                self.found.record.name, self.found.record.namespace, self.session.flags
-            );
-            return Err(Error::NotATerminal { command });
+            let typed = self.args.typed(&self.session.place());
+            let typed = typed.with("--incident", [incident]).with("--version", [version]);
+            return Err(Error::NotATerminal { command: typed.with("--role", [&self.role]).confirmed() });
         }
         ask::for_name(&self.found.record.name, "resume it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    #[test]
+    fn proposed_resume_keeps_every_typed_flag() {
+        let resume =
+            "chat --incident drift --version v1 --role ethics-board --reason fixed --ssh-key key --to a.yaml";
+        assert_repeated("resume", resume, |args: &ResumeArgs| args.typed(PLACE));
     }
 }

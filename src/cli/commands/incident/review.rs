@@ -19,13 +19,14 @@ use crate::{
         commands::{
             ask, completion,
             offline_sign::{Detached, SshKey},
-            resolve::{self, suggested},
+            resolve,
             sign::{params, signer},
         },
         connect::{rbac, session::Session},
         error::{Error, Next, Result, can_i},
         render::{
             page::{GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::{CommandLine, value_name},
             time::in_words,
         },
     },
@@ -56,6 +57,17 @@ pub struct ReviewArgs {
     /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     to: Option<PathBuf>,
+}
+
+impl ReviewArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new("incident review", &[&self.incident], place)
+            .with("--outcome", [value_name(&self.outcome)])
+            .with("--reason", [&self.reason])
+            .with("--role", &self.role)
+            .with_paths("--ssh-key", &self.ssh_key)
+            .with_paths("--to", &self.to)
+    }
 }
 
 pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
@@ -189,21 +201,19 @@ fn confirm(session: &Session, found: &IncidentRecord, args: &ReviewArgs, role: &
     if ask::is_interactive() {
         return ask::for_yes(&format!("Review incident/{}", found.name()));
     }
-    let outcome = format!("{:?}", args.outcome);
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    let (key, to) = (path(&args.ssh_key), path(&args.to));
-    let given = suggested(&[
-        ("--outcome", Some(&outcome)),
-        ("--reason", Some(&args.reason)),
-        ("--role", Some(role)),
-        ("--ssh-key", key.as_deref()),
-        ("--to", to.as_deref()),
-    ]);
-    let command = format!(
-        "kubectl assent incident review {}{given} -n {}{} --yes",
-        found.name(),
-        session.namespace,
-        session.flags
-    );
+    let command = args.typed(&session.place()).with("--role", [role]).confirmed();
     Err(Error::NotATerminal { command })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    #[test]
+    fn proposed_review_keeps_every_typed_flag() {
+        let review =
+            "drift --outcome NotJustified --reason late --role auditor --ssh-key key --to review.yaml";
+        assert_repeated("incident review", review, |args: &ReviewArgs| args.typed(PLACE));
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
             ask, completion,
             offline_sign::{Detached, SshKey},
             outcome,
-            resolve::{held_role, suggested},
+            resolve::held_role,
             sign::{params, signer},
         },
         connect::{
@@ -31,6 +31,7 @@ use crate::{
         error::{Error, Result, can_i},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::{CommandLine, value_name},
             time::in_words,
         },
         review::missing,
@@ -122,6 +123,7 @@ struct Request<'a> {
     session: &'a Session,
     found: &'a Found,
     how: &'a How,
+    typed: CommandLine,
     decision: Decision,
     role: String,
     approver: Approver,
@@ -140,7 +142,8 @@ pub async fn grant(session: &Session, args: &GrantArgs) -> Result<()> {
     }
     let granters: Vec<_> = may_grant(rules).collect();
     let decided = (Decision::Override, None, args.reason.clone());
-    let request = Request::new(session, &found, &args.how, &granters, decided).await?;
+    let how = (&args.how, args.typed(&session.place()));
+    let request = Request::new(session, &found, how, &granters, decided).await?;
     request.finish("grant it").await
 }
 
@@ -161,7 +164,8 @@ pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
     let rules = rules(&found.record)?;
     let reviewers: Vec<_> = rules.review.roles.iter().map(String::as_str).collect();
     let decided = (Decision::Review, Some(args.outcome), Some(args.reason.clone()));
-    let request = Request::new(session, &found, &args.how, &reviewers, decided).await?;
+    let how = (&args.how, args.typed(&session.place()));
+    let request = Request::new(session, &found, how, &reviewers, decided).await?;
     request.refuse_involved(rules)?;
     request.finish("record the review").await
 }
@@ -170,7 +174,7 @@ impl<'a> Request<'a> {
     async fn new(
         session: &'a Session,
         found: &'a Found,
-        how: &'a How,
+        (how, typed): (&'a How, CommandLine),
         roles: &[&str],
         (decision, outcome, reason): (Decision, Option<ReviewOutcome>, Option<String>),
     ) -> Result<Self> {
@@ -186,7 +190,7 @@ impl<'a> Request<'a> {
             };
             (role, rbac::myself(&session.client).await?, signer(session).await?)
         };
-        Ok(Self { session, found, how, decision, role, approver, stamped, reason, outcome, now })
+        Ok(Self { session, found, how, typed, decision, role, approver, stamped, reason, outcome, now })
     }
 
     /// Refuses a review by a person who requested or granted the override. Also refuses a review in a role that may not
@@ -297,26 +301,32 @@ impl<'a> Request<'a> {
         if ask::is_interactive() {
             return ask::for_name(&self.found.record.name, to_do);
         }
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let (key, to) = (path(&self.how.ssh_key), path(&self.how.to));
-        let outcome = self.outcome.map(|outcome| format!("{outcome:?}"));
-        let given = suggested(&[
-            ("--outcome", outcome.as_deref()),
-            ("--reason", self.reason.as_deref()),
-            ("--role", Some(&self.role)),
-            ("--ssh-key", key.as_deref()),
-            ("--to", to.as_deref()),
-        ]);
-        let act = if self.decision == Decision::Review { "review" } else { "grant" };
-        let command = format!(
-            "kubectl assent override {act} {}{given} -n {}{} --yes",
-            self.how.name, self.session.namespace, self.session.flags
-        );
+        let command = self.typed.clone().with("--role", [&self.role]).confirmed();
         Err(Error::NotATerminal { command })
     }
 }
 
+impl GrantArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        let command = CommandLine::new("override grant", &[&self.how.name], place);
+        self.how.add_to(command.with("--reason", &self.reason))
+    }
+}
+
+impl ReviewArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        let command = CommandLine::new("override review", &[&self.how.name], place);
+        self.how
+            .add_to(command.with("--outcome", [value_name(&self.outcome)]).with("--reason", [&self.reason]))
+    }
+}
+
 impl How {
+    fn add_to(&self, command: CommandLine) -> CommandLine {
+        let command = command.with("--role", &self.role);
+        command.with_paths("--ssh-key", &self.ssh_key).with_paths("--to", &self.to)
+    }
+
     fn signing(&self) -> Option<Detached> {
         let (key, to) = self.ssh_key.clone().zip(self.to.clone())?;
         Some(Detached { key: SshKey(key), to })
@@ -336,4 +346,19 @@ pub fn facts(page: &mut Page, about: &Override, now: Timestamp) {
     page.field("requested by", spec.requested_by.as_ref().map_or("not known", |person| &person.user));
     let at = recorded_at(about).map(|at| in_words(at, now)).unwrap_or_default();
     page.field("requested", &at);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated};
+
+    #[test]
+    fn proposed_grant_and_review_keep_every_typed_flag() {
+        let grant = "emergency --reason outage --role ethics-board --ssh-key key --to grant.yaml";
+        assert_repeated("override grant", grant, |args: &GrantArgs| args.typed(PLACE));
+        let review =
+            "emergency --outcome NotJustified --reason outage --role auditor --ssh-key key --to a.yaml";
+        assert_repeated("override review", review, |args: &ReviewArgs| args.typed(PLACE));
+    }
 }

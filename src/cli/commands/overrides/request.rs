@@ -21,7 +21,6 @@ use crate::{
     cli::{
         commands::{
             ask, completion, outcome,
-            resolve::suggested,
             sign::{params, signer},
         },
         connect::{
@@ -33,10 +32,11 @@ use crate::{
         error::{Error, Next, Result},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
-            shell::quoted,
+            shell::{CommandLine, quoted},
             time::{Until, in_words, two_units},
         },
         review::missing,
+        until,
     },
     policy::{GrantState, SystemOverrides, waiver_of},
 };
@@ -57,8 +57,8 @@ pub struct RequestArgs {
     #[arg(long, value_name = "TYPE/NAME", required = true, value_delimiter = ',', value_parser = waiver)]
     waive: Vec<Waiver>,
     /// Duration of the override, or its end, such as 2h or 2027-03-31T12:00:00Z
-    #[arg(long = "for", value_name = "DURATION")]
-    until: Until,
+    #[arg(long = "for", value_name = "DURATION", value_parser = until)]
+    until: (String, Until),
     /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -111,11 +111,8 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     let now = Timestamp::now();
     let version = version(session, &record, args, now)?;
     let missing = || {
-        let command = format!("kubectl assent override {}{} --reason TEXT", args.system, typed(args));
-        Error::NoReason {
-            act: "override",
-            command: format!("{command} -n {}{}", session.namespace, session.flags),
-        }
+        let command = args.typed(&session.place()).with("--reason", ["TEXT"]).to_string();
+        Error::NoReason { act: "override", command }
     };
     let reason = ask::reason(args.reason.as_deref(), "override the requirements of", &args.system, missing)?;
     let request = Request { session, record: &record, args, rules, version, reason, now };
@@ -127,7 +124,7 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
         anstream::println!("  This was an exercise (--dry-run): nothing was recorded.");
         return Ok(());
     }
-    request.confirm()?;
+    request.confirm(role.as_deref())?;
     let created = request.create().await?;
     request.report(&created, role.is_some());
     let Some(role) = role else { return Ok(()) };
@@ -166,17 +163,40 @@ fn version<'a>(
     Err(Error::Choose { question, next })
 }
 
-/// The options `--version` and `--waive` as typed, for a suggested command.
-fn typed(args: &RequestArgs) -> String {
-    let waives = args.waive.iter().map(in_words_of).collect::<Vec<_>>().join(",");
-    let version = args.version.as_deref();
-    suggested(&[("--version", version), ("--waive", Some(&waives))])
+impl RequestArgs {
+    fn typed(&self, place: &str) -> CommandLine {
+        CommandLine::new("override", &[&self.system], place)
+            .with("--version", &self.version)
+            .with("--waive", self.waive.iter().map(in_words_of))
+            .with("--for", [&self.until.0])
+            .with("--reason", &self.reason)
+            .with("--ticket", &self.ticket)
+            .with("--role", &self.role)
+            .with("--name", &self.name)
+            .with_switch("--dry-run", self.dry_run)
+    }
+
+    /// The request that the command shows. It names the version, the end, the reason and the role.
+    fn shown(&self, version: String, now: Timestamp, reason: String, role: Option<&str>) -> Result<Self> {
+        let end = self.end(now)?;
+        Ok(Self {
+            version: Some(version),
+            until: (end.to_string(), Until::At(end)),
+            reason: Some(reason),
+            role: role.map(str::to_owned),
+            ..self.clone()
+        })
+    }
+
+    /// The end of the override. Fails if [`Until::instant`] cannot compute it.
+    fn end(&self, now: Timestamp) -> Result<Timestamp> {
+        self.until.1.instant(now).ok_or_else(|| refused("the end is beyond the calendar"))
+    }
 }
 
 impl Request<'_> {
     fn spec(&self, requested_by: Option<Approver>) -> Result<OverrideSpec> {
-        let end =
-            self.args.until.instant(self.now).ok_or_else(|| refused("the end is beyond the calendar"))?;
+        let end = self.args.end(self.now)?;
         let subject_digest =
             self.record.digest(self.version).ok_or_else(|| refused("the system does not exist"))?;
         Ok(OverrideSpec {
@@ -341,20 +361,13 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn confirm(&self) -> Result<()> {
+    fn confirm(&self, role: Option<&str>) -> Result<()> {
         if self.args.yes {
             return Ok(());
         }
         if !ask::is_interactive() {
-            let end = self.spec(None)?.not_after.0.to_string();
-            let more = suggested(&[("--for", Some(&end)), ("--reason", Some(&self.reason))]);
-            let command = format!(
-                "kubectl assent override {}{}{more} -n {}{} --yes",
-                self.record.name,
-                typed(self.args),
-                self.record.namespace,
-                self.session.flags
-            );
+            let shown = self.args.shown(self.version.name_any(), self.now, self.reason.clone(), role)?;
+            let command = shown.typed(&self.session.place()).confirmed();
             return Err(Error::NotATerminal { command });
         }
         ask::for_name(&self.record.name, "override its requirements")
@@ -396,7 +409,10 @@ fn in_two_units(duration: kube::core::Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
+    use crate::cli::fixtures::{PLACE, assert_repeated, now};
 
     #[test]
     fn waiver_names_a_type_and_one_requirement() {
@@ -413,5 +429,29 @@ mod tests {
         for text in ["approval", "approval/", "held/drift", "*/x", ""] {
             assert!(parsed(text).is_err(), "{text}");
         }
+    }
+    const TYPED: &str = "credit-scorer --version v3 --waive approval/risk-officer --waive assessment/fairness \
+        --for 2h --reason outage --ticket INC-7 --role ethics-board --name emergency --dry-run";
+
+    #[test]
+    fn proposed_request_keeps_every_typed_flag() {
+        assert_repeated("override", TYPED, |args: &RequestArgs| args.typed(PLACE));
+    }
+
+    #[test]
+    fn confirmed_request_has_the_shown_version_end_and_role() {
+        let args =
+            parsed("credit-scorer --waive approval/risk-officer --for 2h --ticket INC-7 --name emergency");
+        let shown = args.shown("v3".to_owned(), now(), "an outage".to_owned(), Some("ethics-board"));
+        let wanted = "kubectl assent override credit-scorer --version v3 --waive approval/risk-officer \
+            --for 2026-11-24T14:00:00Z --reason 'an outage' --ticket INC-7 --role ethics-board --name emergency \
+            --yes -n lending";
+        assert_eq!(shown.expect("an end").typed(PLACE).confirmed(), wanted);
+    }
+
+    fn parsed(arguments: &str) -> RequestArgs {
+        let definition = RequestArgs::augment_args(clap::Command::new("override"));
+        let matches = definition.get_matches_from(["override"].into_iter().chain(arguments.split(' ')));
+        RequestArgs::from_arg_matches(&matches).expect("valid arguments")
     }
 }
