@@ -152,8 +152,8 @@ pub enum Error {
         /// Commands that shorten the approval.
         next: Vec<Next>,
     },
-    /// `--until` is not in the future, or is out of range.
-    #[error("--until {until} is not in the future, or is too late for the calendar")]
+    /// `--until` is not in the future.
+    #[error("--until {until} is not in the future; enter a later end, such as 90d")]
     Past {
         /// The value of `--until`, as typed.
         until: String,

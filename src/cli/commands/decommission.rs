@@ -33,7 +33,7 @@ use crate::{
             output,
             page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
             shell::CommandLine,
-            time::{Until, in_words},
+            time::{TOO_LATE, Until, in_words},
         },
     },
     enforce::{OwnerRef, Roots, has_ended},
@@ -82,7 +82,7 @@ impl DecommissionRequest {
             Some((text, date)) => date.instant(now).ok_or_else(|| Error::Flag {
                 flag: "--date",
                 value: text.clone(),
-                why: "the date is out of range".to_owned(),
+                why: format!("{TOO_LATE}, such as 90d"),
             })?,
         };
         if let Some(successor) = &self.successor {

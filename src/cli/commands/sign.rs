@@ -34,7 +34,7 @@ use crate::{
         error::{Error, Next, Result, can_i, verb},
         render::{
             shell::CommandLine,
-            time::Until,
+            time::{TOO_LATE, Until},
         },
         review::Review,
     },
@@ -145,11 +145,15 @@ pub fn reason(request: &DecisionRequest, typed: &CommandLine) -> Result<Option<S
 }
 
 impl DecisionRequest {
-    /// The end of the approval. Fails if this end is not in the future.
+    /// The end of the approval. Fails if this end is not in the future, or is after the year 9999.
     pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let Some((text, until)) = &self.until else { return Ok(None) };
-        let end = until.instant(now).filter(|end| *end > now);
-        end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
+        let end = until.instant(now).ok_or_else(|| Error::Flag {
+            flag: "--until",
+            value: text.clone(),
+            why: format!("{TOO_LATE}, such as 90d"),
+        })?;
+        if end > now { Ok(Some(end)) } else { Err(Error::Past { until: text.clone() }) }
     }
 
     pub fn typed(&self, place: &str) -> CommandLine {

@@ -27,6 +27,7 @@ use crate::{
         connect::system_record::{OwnedJudgement, SystemRecord, read_system, unless_installed},
         error::{Error, Result},
         render::{
+            escape::visible,
             output::{self, Listing},
             page::{BAD, FAINT, GOOD, LOOK, PLAIN},
             screen,
@@ -93,12 +94,15 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            match &which.level {
-                _ if which.expiring.is_some() => anstream::eprintln!("No clearance ends by then."),
-                Some(level) => {
+            match (&which.expiring, &which.level) {
+                (Some(by), _) => {
+                    let text = which.none_ends(by, &session.namespace, now);
+                    anstream::eprintln!("{}", visible(&text));
+                }
+                (None, Some(level)) => {
                     session.say_none_found(&format!("AI systems of risk level {level}"), everywhere);
                 }
-                None => session.say_none_found("AI systems", everywhere),
+                (None, None) => session.say_none_found("AI systems", everywhere),
             }
             return Ok(());
         }
@@ -189,6 +193,18 @@ impl Which {
         let records = SystemRecord::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
         let record = |i: usize| records.as_ref().and_then(|records| records.get(i));
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
+    }
+
+    /// The message if no clearance ends by the time in `--expiring`.
+    fn none_ends(&self, by: &Until, namespace: &str, now: Timestamp) -> String {
+        let of = match (&self.system, &self.level) {
+            (Some(system), _) => format!(" of {system}"),
+            (None, Some(level)) => format!(" at risk level {level}"),
+            (None, None) => String::new(),
+        };
+        let by = by.instant(now).map(|by| format!(" by {}", in_words(by, now))).unwrap_or_default();
+        let place = if self.everywhere { String::new() } else { format!(" in namespace {namespace}") };
+        format!("No clearance{of}{place} ends{by}.")
     }
 
     /// The systems that lose a clearance by the time in `--expiring`, the earliest loss first. Without `--expiring`,
@@ -480,6 +496,27 @@ mod tests {
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn message_without_an_ending_clearance_states_the_time_and_the_place() {
+        let which = |everywhere, level: Option<&str>| Which {
+            system: None,
+            everywhere,
+            expiring: None,
+            level: level.map(str::to_owned),
+        };
+        let by: Until = "14d".parse().expect("an end");
+        assert_eq!(
+            which(false, None).none_ends(&by, "lending", now()),
+            "No clearance in namespace lending ends by 2026-12-08T12:00:00Z (in 14d)."
+        );
+        assert_eq!(
+            which(true, Some("high")).none_ends(&by, "lending", now()),
+            "No clearance at risk level high ends by 2026-12-08T12:00:00Z (in 14d)."
+        );
+        let never: Until = "9000y".parse().expect("an end");
+        assert_eq!(which(true, None).none_ends(&never, "lending", now()), "No clearance ends.");
     }
 
     #[test]

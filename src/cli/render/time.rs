@@ -11,6 +11,9 @@ use k8s_openapi::jiff::{
     tz::TimeZone,
 };
 
+/// The error for an end that [`Until::instant`] cannot compute. The caller adds an example.
+pub const TOO_LATE: &str = "the calendar ends with the year 9999; enter an earlier end";
+
 /// An end time on the command line: an instant, or a duration from now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Until {

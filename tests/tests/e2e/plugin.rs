@@ -351,7 +351,7 @@ pub async fn status_expiring_lists_clearances_that_end_soon(cluster: &ControlPla
     let within = async |time: &str| scene.assent(Person::Alice, &["status", "--expiring", time]).await;
     let none = within("90d").await?;
     ensure!(
-        none.stdout.is_empty() && none.stderr.contains("No clearance ends by then."),
+        none.stdout.is_empty() && none.stderr.contains("No clearance in namespace expiring ends by "),
         "a clearance is listed before any approval: {none:?}"
     );
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");

@@ -33,7 +33,7 @@ use crate::{
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
             shell::{CommandLine, quoted},
-            time::{Until, in_words, two_units},
+            time::{TOO_LATE, Until, in_words, two_units},
         },
         review::missing,
         until,
@@ -190,7 +190,12 @@ impl RequestArgs {
 
     /// The end of the override. Fails if [`Until::instant`] cannot compute it.
     fn end(&self, now: Timestamp) -> Result<Timestamp> {
-        self.until.1.instant(now).ok_or_else(|| refused("the end is beyond the calendar"))
+        let (text, until) = &self.until;
+        until.instant(now).ok_or_else(|| Error::Flag {
+            flag: "--for",
+            value: text.clone(),
+            why: format!("{TOO_LATE}, such as 2h"),
+        })
     }
 }
 
@@ -447,6 +452,14 @@ mod tests {
             --for 2026-11-24T14:00:00Z --reason 'an outage' --ticket INC-7 --role ethics-board --name emergency \
             --yes -n lending";
         assert_eq!(shown.expect("an end").typed(PLACE).confirmed(), wanted);
+    }
+
+    #[test]
+    fn end_after_the_calendar_is_refused_with_an_example() {
+        let args = parsed("credit-scorer --waive approval/risk-officer --for 9000y");
+        let refused = args.end(now()).expect_err("too late").to_string();
+        let wanted = "--for 9000y: the calendar ends with the year 9999; enter an earlier end, such as 2h";
+        assert_eq!(refused, wanted);
     }
 
     fn parsed(arguments: &str) -> RequestArgs {
