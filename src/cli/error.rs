@@ -357,7 +357,7 @@ pub const fn verb(decision: Decision) -> &'static str {
     }
 }
 
-fn cause(source: &kube::Error) -> String {
+pub fn cause(source: &kube::Error) -> String {
     match source {
         kube::Error::Api(status) => refused(&status.message),
         kube::Error::Service(error) => format!("the API server did not answer: {}", chain(error.as_ref())),

@@ -24,6 +24,7 @@ use crate::{
         },
         error::Result,
         render::{
+            escape::visible,
             output::{self, Listing},
             page::{BAD, FAINT, GOOD, PLAIN},
             table::{Cell, table},
@@ -63,7 +64,7 @@ pub async fn who_can(
         Some(name) => Requirements::about(session, name).await?,
         None => Requirements::about_all(session).await?,
     };
-    let rows = rows(session, decision, &required).await?;
+    let (rows, not_read) = rows(session, decision, &required).await?;
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
@@ -75,7 +76,8 @@ pub async fn who_can(
     };
     anstream::print!("{text}");
     if matches!(format, Listing::Table | Listing::Wide) {
-        required.notes(&rows, decision).iter().for_each(|note| anstream::eprintln!("{note}"));
+        let notes = required.notes(rows.len(), decision, not_read.as_deref());
+        notes.iter().for_each(|note| anstream::eprintln!("{}", visible(note)));
     }
     Ok(())
 }
@@ -114,14 +116,13 @@ impl Requirements {
         }
     }
 
-    fn notes(&self, rows: &[Row], decision: Decision) -> Vec<&'static str> {
-        let hidden = rows.iter().any(|row| row.holders.is_none());
-        let separates = rows.len() > 1 && self.system.is_some() && self.separates_duties(decision);
-        let notes = [
-            (separates, "One person fills one role: each role needs a different person."),
-            (hidden, "You may not list clusterroles and clusterrolebindings, so WHO is not visible to you."),
-        ];
-        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
+    /// The notes after the table. `not_read` says why the holders are not known.
+    fn notes(&self, roles: usize, decision: Decision, not_read: Option<&str>) -> Vec<String> {
+        let separates = roles > 1 && self.system.is_some() && self.separates_duties(decision);
+        let one_role = "One person fills one role: each role needs a different person.";
+        let one_role = separates.then(|| one_role.to_owned());
+        let unknown = not_read.map(|why| format!("WHO is not known: {why}."));
+        one_role.into_iter().chain(unknown).collect()
     }
 
     /// Whether a risk level excludes the owners and the author of the system from this kind of decision.
@@ -144,7 +145,12 @@ impl Requirements {
     }
 }
 
-async fn rows(session: &Session, decision: Decision, required: &Requirements) -> Result<Vec<Row>> {
+/// The rows, and the reason why the holders are not known.
+async fn rows(
+    session: &Session,
+    decision: Decision,
+    required: &Requirements,
+) -> Result<(Vec<Row>, Option<String>)> {
     let mut roles: BTreeMap<&str, (u32, BTreeSet<String>)> = BTreeMap::new();
     for (name, level) in &required.levels {
         let approvals = level.approvals.iter().map(|required| (&required.role, required.count));
@@ -173,7 +179,7 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
     let owners = required.owners(decision);
     let author = required.author(decision);
     let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
-        let holders = holders.as_ref().map(|holders| holders.of(role));
+        let holders = holders.as_ref().ok().map(|holders| holders.of(role));
         Row {
             you: held.contains(&role),
             needed: (required.system.is_some() && decision.permits()).then_some(needed),
@@ -184,7 +190,8 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
             holders,
         }
     };
-    Ok(roles.into_iter().map(row).collect())
+    let rows = roles.into_iter().map(row).collect();
+    Ok((rows, holders.err()))
 }
 
 fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
@@ -209,7 +216,7 @@ fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
 
 impl Row {
     fn who(&self) -> Cell {
-        let Some(holders) = &self.holders else { return Cell::new(FAINT, "not visible to you") };
+        let Some(holders) = &self.holders else { return Cell::new(FAINT, "not known") };
         let in_words = |holder: &String| {
             let why = if self.owners.contains(holder) {
                 " (owner: does not count)"
@@ -224,5 +231,18 @@ impl Row {
             nobody if nobody.is_empty() => Cell::new(BAD, "nobody"),
             holders => Cell::new(PLAIN, &holders),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn note_says_why_the_holders_are_not_known() {
+        let required = Requirements { system: None, levels: BTreeMap::new() };
+        let notes = required.notes(1, Decision::Approve, Some("you may not list approverroles"));
+        assert_eq!(notes, ["WHO is not known: you may not list approverroles."]);
+        assert_eq!(required.notes(1, Decision::Approve, None), [""; 0]);
     }
 }

@@ -23,7 +23,7 @@ use kube::{
 
 use crate::{
     api::{Approver, ApproverRole, GROUP},
-    cli::error::{Error, Result},
+    cli::error::{Error, Result, cause},
     watch::request,
 };
 
@@ -77,16 +77,25 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Reads the cluster roles, their bindings and the approver roles. `None` if a read fails, for example without
-    /// permission.
-    pub async fn read(client: &Client) -> Option<Self> {
+    /// Reads the cluster roles, their bindings and the approver roles. The error is a sentence without a full stop that
+    /// names the kinds that could not be read.
+    pub async fn read(client: &Client) -> Result<Self, String> {
         let roles = Api::<ClusterRole>::all(client.clone());
         let bindings = Api::<ClusterRoleBinding>::all(client.clone());
         let keys = Api::<ApproverRole>::all(client.clone());
         let all = ListParams::default();
         let (roles, bindings, keys) =
             futures::join!(roles.list(&all), bindings.list(&all), request::list(&keys, &all));
-        Some(Self::new(roles.ok()?.items, bindings.ok()?.items).with_keys(keys.ok()?.items, Timestamp::now()))
+        match (roles, bindings, keys) {
+            (Ok(roles), Ok(bindings), Ok(keys)) => {
+                Ok(Self::new(roles.items, bindings.items).with_keys(keys.items, Timestamp::now()))
+            }
+            (roles, bindings, keys) => Err(not_read([
+                ("clusterroles", roles.err()),
+                ("clusterrolebindings", bindings.err()),
+                (ROLES, keys.err()),
+            ])),
+        }
     }
 
     fn new(roles: Vec<ClusterRole>, bindings: Vec<ClusterRoleBinding>) -> Self {
@@ -122,6 +131,19 @@ impl Holders {
             by_rbac.chain(self.by_key.get(role).into_iter().flatten()).collect();
         subjects.into_iter().cloned().collect()
     }
+}
+
+fn not_read(errors: [(&str, Option<kube::Error>); 3]) -> String {
+    let (mut forbidden, mut failed) = (Vec::new(), Vec::new());
+    for (kind, error) in errors {
+        match error {
+            None => {}
+            Some(kube::Error::Api(status)) if status.is_forbidden() => forbidden.push(kind),
+            Some(error) => failed.push(format!("cannot list {kind}: {}", cause(&error))),
+        }
+    }
+    let forbidden = (!forbidden.is_empty()).then(|| format!("you may not list {}", forbidden.join(" and ")));
+    forbidden.into_iter().chain(failed).collect::<Vec<_>>().join("; ")
 }
 
 fn grants(policy: &PolicyRule, role: &str) -> bool {
@@ -193,6 +215,24 @@ mod tests {
         );
         assert_eq!(holders.of("ethics-board"), ["Group admins", "Group ethics", "User erin"]);
         assert_eq!(holders.of("risk-officer"), ["Group admins"]);
+    }
+
+    #[test]
+    fn unknown_holders_name_the_kinds_that_could_not_be_read() {
+        let failed = |message, reason, code| {
+            let status = kube::core::Status::failure(message, reason).with_code(code);
+            Some(kube::Error::Api(status.boxed()))
+        };
+        let forbidden = || failed("refused", "Forbidden", 403);
+        let busy = failed("the server is busy", "ServiceUnavailable", 503);
+        let read = |roles, bindings, keys| {
+            not_read([("clusterroles", roles), ("clusterrolebindings", bindings), (ROLES, keys)])
+        };
+        let wanted = "you may not list clusterroles and clusterrolebindings";
+        assert_eq!(read(forbidden(), forbidden(), None), wanted);
+        assert_eq!(read(None, None, forbidden()), "you may not list approverroles");
+        let wanted = "you may not list clusterroles; cannot list approverroles: the server is busy";
+        assert_eq!(read(forbidden(), None, busy), wanted);
     }
 
     #[test]

@@ -349,7 +349,7 @@ impl Objects {
                 governance: Seen::Found(governance),
                 clearance: clearance.map_or(Seen::Absent, Seen::Found),
                 records: records.collect(),
-                holders: None,
+                holders: Err("the check reads no cluster".to_owned()),
                 now: self.now,
             },
         }

@@ -71,7 +71,7 @@ impl Seen<Governance> {
 }
 
 /// All inputs of an explanation except the explained object.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ExplainInput {
     pub namespace: String,
     /// The flag `-n` and the connection flags, such as `--context`, for proposed commands.
@@ -80,8 +80,8 @@ pub struct ExplainInput {
     pub clearance: Seen<Clearance>,
     /// The records of the systems that the pods or the target name. The key is the name of the system.
     pub records: BTreeMap<String, SystemRecord>,
-    /// The people who hold each role. `None` if the read failed.
-    pub holders: Option<Holders>,
+    /// The people who hold each role. The error says why the holders are not known.
+    pub holders: Result<Holders, String>,
     pub now: Timestamp,
 }
 
@@ -207,6 +207,9 @@ pub struct RoleFinding {
     pub role: String,
     /// The holders of the role by RBAC or by a key. `None` if the read failed.
     pub holders: Option<Vec<String>>,
+    /// The reason why the holders are not known. `None` if they are known.
+    #[serde(skip)]
+    pub not_read: Option<String>,
 }
 
 impl Explanation {
@@ -312,8 +315,12 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
             }));
         }
     }
-    let holders = |role: &String| facts.holders.as_ref().map(|holders| holders.of(role));
-    short.into_iter().map(|role| RoleFinding { holders: holders(&role), role }).collect()
+    let found = |role: String| RoleFinding {
+        holders: facts.holders.as_ref().ok().map(|holders| holders.of(&role)),
+        not_read: facts.holders.as_ref().err().cloned(),
+        role,
+    };
+    short.into_iter().map(found).collect()
 }
 
 type Match<'a> = (&'a ModelVersion, OwnedJudgement);

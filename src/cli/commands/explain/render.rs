@@ -202,18 +202,16 @@ fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, po
 
 fn who(page: &mut Page, roles: &[RoleFinding]) {
     page.heading("WHO CAN ACT: the roles whose approval is missing, and who holds them");
-    for RoleFinding { role, holders } in roles {
+    for RoleFinding { role, holders, not_read } in roles {
         match holders {
             Some(holders) if holders.is_empty() => {
                 page.styled_field(role, BAD, "no person: bind a ClusterRole with the verb approve on it");
             }
             Some(holders) => page.field(role, &holders.join(", ")),
             None => {
-                page.styled_field(
-                    role,
-                    FAINT,
-                    "you may not read ClusterRoleBindings; a user with this permission can run:",
-                );
+                let why = not_read.as_deref().unwrap_or_default();
+                let why = format!("not known: {why}. A user who may list them can run:");
+                page.styled_field(role, FAINT, &why);
                 for command in how_to_find_holders() {
                     page.command(&command);
                 }

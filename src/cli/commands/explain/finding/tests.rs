@@ -19,7 +19,7 @@ fn facts(record: SystemRecord) -> ExplainInput {
         governance: Seen::Found(Governance { mode: Some(Mode::Enforce), ..Governance::default() }),
         clearance: Seen::Hidden,
         records: BTreeMap::from([("credit-scorer".to_owned(), record)]),
-        holders: None,
+        holders: Err("you may not list clusterroles and clusterrolebindings".to_owned()),
         now: now(),
     }
 }
