@@ -18,7 +18,7 @@ pub fn log(results: &[Checked]) -> Value {
                 "informationUri": env!("CARGO_PKG_REPOSITORY"),
                 "rules": [
                     rule("AwaitsApproval", "A pod would be held until people have approved it"),
-                    rule("Held", "A pod would be held, and no approval changes that"),
+                    rule("Held", "A pod would be held for another reason than missing approvals"),
                     rule("Invalid", "A manifest is not a valid object of its kind"),
                     rule("NotCounted", "An approval in a file does not count without a valid signature"),
                     rule("Uncertain", "A pod would run, but the check found something that people must look at"),
@@ -55,4 +55,19 @@ fn result(checked: &Checked) -> Option<Value> {
             "region": { "startLine": checked.part_line },
         } }],
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // New approvals can lift a revocation, and the outcome of a revoked version is `Held`.
+    #[test]
+    fn rule_held_does_not_say_that_approvals_are_useless() {
+        let log = log(&[]);
+        let rules = log.pointer("/runs/0/tool/driver/rules").and_then(Value::as_array).expect("rules");
+        let held = rules.iter().find(|rule| rule["id"] == json!(Outcome::Held)).expect("the rule");
+        let wanted = "A pod would be held for another reason than missing approvals";
+        assert_eq!(held["shortDescription"]["text"], wanted);
+    }
 }
