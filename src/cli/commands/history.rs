@@ -174,7 +174,7 @@ impl Sources {
         entries.extend(about_incidents.filter_map(|decision| incident_decision_entry(record, decision)));
         entries.extend(record.overrides.iter().filter_map(override_entry));
         let about_overrides = record.grants.iter().chain(of_overrides);
-        entries.extend(about_overrides.filter_map(|decision| record_decision_entry(record, decision)));
+        entries.extend(about_overrides.filter_map(|decision| override_decision_entry(record, decision)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -235,7 +235,7 @@ fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     Some(Entry::new(at, what, object))
 }
 
-/// The entry of a decision. An approval that has ended has a second entry for its end.
+/// The entry of a decision about a version. An approval that has ended has a second entry for its end.
 fn decision_entries(
     record: &SystemRecord,
     effects: &BTreeMap<String, ApprovalEffect>,
@@ -247,10 +247,8 @@ fn decision_entries(
         Decision::Approve => "Approved",
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
-        Decision::Attest => "Attested",
-        Decision::Resume => "Resumed",
-        Decision::Override => "OverrideGranted",
-        Decision::Review => "Reviewed",
+        // `SystemRecord::approvals` has none of these decisions. Other functions make their entries.
+        Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => return Vec::new(),
     };
     let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
@@ -316,10 +314,9 @@ fn override_entry(about: &Override) -> Option<Entry> {
 }
 
 /// The entry of a grant or a review of an override. `None` if the approver is not verified.
-fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
+fn override_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
     let spec = &approval.spec;
     let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
-    let about = about.or_else(|| spec.incident.as_ref().map(|about| format!("incident/{}", about.name)));
     let outcome = spec.outcome.map(|outcome| format!("{outcome:?}"));
     let note = [about, outcome, spec.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
     let what = if spec.decision == Decision::Review { "Reviewed" } else { "OverrideGranted" };
@@ -457,4 +454,60 @@ fn entries_table(entries: &[Entry], (namespace, system): (bool, bool), wide: boo
     header.push(("NOTE", 0));
     let cells = entries.iter().map(|entry| entry.cells((namespace, system), wide, now));
     table(&header, &cells.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixtures::{self, now};
+
+    fn decision(spec: &serde_json::Value) -> Approval {
+        let mut approval = json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
+            "metadata": { "name": "a", "creationTimestamp": "2026-11-24T09:00:00Z" },
+            "spec": { "system": "credit-scorer", "modelVersion": "credit-scorer-v2", "role": "auditor",
+                      "subjectDigest": format!("sha256:{}", "0".repeat(64)), "approver": { "user": "alice" } },
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            approval["spec"][field] = value.clone();
+        }
+        serde_json::from_value(approval).expect("an Approval")
+    }
+
+    fn entries(spec: &serde_json::Value) -> Vec<(String, String)> {
+        let mut record = fixtures::record();
+        (record.system, record.versions) = (None, Vec::new());
+        record.add_decision(decision(spec));
+        let entries = Sources { record, history: None }.entries(now()).into_iter();
+        entries.map(|entry| (entry.what, entry.note.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn each_decision_has_one_entry() {
+        let named = json!({ "name": "x", "digest": format!("sha256:{}", "0".repeat(64)) });
+        for (spec, what, note) in [
+            (
+                json!({ "decision": "Reject", "reason": "late" }),
+                "Rejected",
+                "late [for other content: kubectl assent show 000000000000]",
+            ),
+            (json!({ "decision": "Attest" }), "Attested", ""),
+            (json!({ "decision": "Resume", "incident": named }), "Resumed", "incident/x"),
+            (json!({ "decision": "Override", "override": named }), "OverrideGranted", "override/x"),
+            (
+                json!({ "decision": "Review", "override": named, "outcome": "Justified", "reason": "late" }),
+                "Reviewed",
+                "override/x: Justified: late",
+            ),
+            (
+                json!({ "decision": "Review", "incident": named, "outcome": "Justified", "reason": "late" }),
+                "IncidentReviewed",
+                "incident/x: late",
+            ),
+        ] {
+            assert_eq!(entries(&spec), [(what.to_owned(), note.to_owned())], "{spec}");
+        }
+    }
 }
