@@ -129,5 +129,6 @@ pub fn certifier<'a>(
     let at = whole_seconds(signature.signed_at.0);
     let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
     let valid = keys.into_iter().find(|key| key.is_valid_at(at));
-    valid.map(Some).ok_or_else(|| NotSigned::KeyNotValid { user, role: signature.role.clone(), at })
+    let (role, content) = (signature.role.clone(), Content::Certification);
+    valid.map(Some).ok_or_else(|| NotSigned::KeyNotValid { user, role, at, content })
 }

@@ -50,9 +50,7 @@ pub enum NotSigned {
         role: String,
     },
     /// The key was not valid at the time `at`.
-    #[error(
-        "the key of {user} in ApproverRole {role} was not valid at {at}, when this decision was recorded"
-    )]
+    #[error("the key of {user} in ApproverRole {role} was not valid at {at}, {}", .content.time_of_key())]
     KeyNotValid {
         /// The owner of the key.
         user: String,
@@ -60,17 +58,19 @@ pub enum NotSigned {
         role: String,
         /// The time at which the API server recorded the decision. For a certification, the time of the signature.
         at: Timestamp,
+        /// The kind of the signed text.
+        content: Content,
     },
     /// The time of the signature is later than the creation of the object.
     #[error(
-        "the signature of {user} has the time {signed_at}, but the API server recorded this approval earlier, at {at}"
+        "the signature of {user} has the time {signed_at}, but the API server recorded this decision earlier, at {at}"
     )]
     DatedAhead {
         /// The owner of the key.
         user: String,
         /// The time of the signature.
         signed_at: Timestamp,
-        /// The time at which the approval was recorded.
+        /// The time at which the decision was recorded.
         at: Timestamp,
     },
     /// The signature covers other content.
@@ -90,6 +90,16 @@ pub enum Content {
     Decision,
     /// A certification of a provider.
     Certification,
+}
+
+impl Content {
+    /// The event at whose time the key must be valid. The API server does not record the time of a certification.
+    const fn time_of_key(self) -> &'static str {
+        match self {
+            Self::Decision => "when this decision was recorded",
+            Self::Certification => "when this certification was signed",
+        }
+    }
 }
 
 impl fmt::Display for Content {
@@ -202,7 +212,9 @@ fn verified<'a>(
         return Err(NotSigned::DatedAhead { user, signed_at, at });
     }
     let valid = keys.into_iter().find(|key| key.is_valid_at(at));
-    valid.map(|key| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
+    let content = Content::Decision;
+    let not_valid = || NotSigned::KeyNotValid { user, role: role.clone(), at, content };
+    valid.map(|key| &key.approver).ok_or_else(not_valid)
 }
 
 /// The entries of `role` whose key made the SSH signature of `text`. The list is never empty. A role can list one key

@@ -120,3 +120,14 @@ fn a_certification_ends_with_the_key_of_its_signature() {
     assert_eq!(judged(&case, &roles(ends(1))).0, missing());
     assert_eq!(judged(&case, &roles(|key| key.not_before = Some(Time(second(2))))).0, missing());
 }
+
+#[test]
+fn message_about_a_key_of_a_certification_names_the_time_of_the_signature() {
+    let keys = roles(|key| key.not_before = Some(Time(second(2))));
+    let why = certifier("Acme", &signed(9), &keys).expect_err("the key is not valid");
+    let wanted = format!(
+        "the key of alice in ApproverRole risk was not valid at {}, when this certification was signed",
+        second(1)
+    );
+    assert_eq!(why.to_string(), wanted);
+}

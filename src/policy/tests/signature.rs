@@ -230,7 +230,13 @@ fn a_key_counts_while_the_role_lists_it() {
     let approval = signed(Decision::Approve, "a", 3, 7);
     let by = |change: fn(&mut ApproverKey)| approver_of(&approval, &roles(change)).map(drop);
     assert_eq!(by(|key| key.not_after = Some(Time(second(8)))), Ok(()));
-    let invalid = NotSigned::KeyNotValid { user: "alice".to_owned(), role: "risk".to_owned(), at: second(7) };
+    let invalid = NotSigned::KeyNotValid {
+        user: "alice".to_owned(),
+        role: "risk".to_owned(),
+        at: second(7),
+        content: Content::Decision,
+    };
+    assert!(invalid.to_string().ends_with(", when this decision was recorded"), "{invalid}");
     // The key must be valid when the API server creates the Approval. The date in the signature does not count, because
     // a thief of an old key can state any date.
     assert_eq!(by(|key| key.not_after = Some(Time(second(7)))), Err(invalid.clone()));
