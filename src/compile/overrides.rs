@@ -147,7 +147,7 @@ impl Shown<'_> {
             }
             GrantState::OverQuota => {
                 let count = rules.per_system.count;
-                let message = format!("the system had used its {count} overrides when people granted it");
+                let message = format!("the system had used its quota of {count} when people granted it");
                 (false, "OverQuota", message)
             }
             GrantState::AfterMissedReview(missed) => {

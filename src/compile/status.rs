@@ -634,7 +634,7 @@ pub fn of_level(
     let invalid: Vec<_> =
         requirements.invalid().map(|(name, why)| format!("requirement {name} is invalid: {why}")).collect();
     let (ready, reason, message) = if invalid.is_empty() {
-        (true, "InForce", format!("{systems} systems use it"))
+        (true, "InForce", format!("systems that use it: {systems}"))
     } else {
         let message = format!("no version of this level may run: {}", invalid.join("; "));
         (false, "RequirementInvalid", shorten(plain(&message).into_owned(), 4096))

@@ -456,14 +456,16 @@ impl fmt::Display for Reason {
             }
             Self::AwaitingApproval { role, needed, have, owners, authors, in_several_roles } => {
                 write!(f, "awaiting approval by role {role}: {have} of {needed} given")?;
-                if !owners.is_empty() {
-                    write!(f, "; {} owns the system and does not count", owners.join(", "))?;
+                match &owners[..] {
+                    [] => {}
+                    [owner] => write!(f, "; {owner} owns the system and does not count")?,
+                    several => write!(f, "; {} own the system and do not count", several.join(", "))?,
                 }
                 if !authors.is_empty() {
-                    let people = authors.join(", ");
+                    let (people, does) = (authors.join(", "), if authors.len() == 1 { "does" } else { "do" });
                     write!(
                         f,
-                        "; {people} created the version or last changed the system, and does not count"
+                        "; {people} created the version or last changed the system, and {does} not count"
                     )?;
                 }
                 if !in_several_roles.is_empty() {

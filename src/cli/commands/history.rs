@@ -99,13 +99,17 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
     for Sources { record, history } in &all {
         let dropped = history.as_ref().map_or(0, |history| history.spec.dropped);
         if dropped > 0 {
-            let name = &record.name;
-            anstream::eprintln!(
-                "{dropped} older changes had no room in systemhistory/{name} and are not shown."
-            );
+            anstream::eprintln!("{}", dropped_in_words(dropped, &record.name));
         }
     }
     Ok(())
+}
+
+fn dropped_in_words(changes: u64, system: &str) -> String {
+    if changes == 1 {
+        return format!("1 older change had no room in systemhistory/{system} and is not shown.");
+    }
+    format!("{changes} older changes had no room in systemhistory/{system} and are not shown.")
 }
 
 /// Reads the history of one system. Fails if the system does not exist and has neither an approval nor a
@@ -509,5 +513,13 @@ mod tests {
         ] {
             assert_eq!(entries(&spec), [(what.to_owned(), note.to_owned())], "{spec}");
         }
+    }
+
+    #[test]
+    fn one_dropped_change_is_singular() {
+        let one = "1 older change had no room in systemhistory/chat and is not shown.";
+        assert_eq!(dropped_in_words(1, "chat"), one);
+        let two = "2 older changes had no room in systemhistory/chat and are not shown.";
+        assert_eq!(dropped_in_words(2, "chat"), two);
     }
 }

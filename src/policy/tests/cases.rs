@@ -755,6 +755,26 @@ fn every_reason_carries_its_details() {
 }
 
 #[test]
+fn message_about_people_who_do_not_count_agrees_with_their_number() {
+    let message = |owners: &[&str], authors: &[&str]| {
+        let people = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (owners, authors) = (people(owners), people(authors));
+        let (role, in_several_roles) = ("risk".to_owned(), Vec::new());
+        Reason::AwaitingApproval { role, needed: 1, have: 0, owners, authors, in_several_roles }.to_string()
+    };
+    let short = "awaiting approval by role risk: 0 of 1 given";
+    assert_eq!(message(&[], &[]), short);
+    assert_eq!(message(&["olga"], &[]), format!("{short}; olga owns the system and does not count"));
+    assert_eq!(
+        message(&["olga", "otto"], &[]),
+        format!("{short}; olga, otto own the system and do not count")
+    );
+    let wrote = "created the version or last changed the system, and";
+    assert_eq!(message(&[], &["vera"]), format!("{short}; vera {wrote} does not count"));
+    assert_eq!(message(&[], &["vera", "sam"]), format!("{short}; vera, sam {wrote} do not count"));
+}
+
+#[test]
 fn all_reasons_are_listed_most_important_first() {
     let case = cleared()
         .at_level(|l| {

@@ -164,7 +164,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
 
     // The granted override uses the only place of the quota. A request that nobody granted uses no place.
     let said = scene.assent(Alice, &ask(&["--for=1h"])).await?.denied()?;
-    ensure!(said.contains("has used its 1 overrides"), "{said}");
+    ensure!(said.contains("has used its quota of 1"), "{said}");
     scene.apply(Dev, &manifest(&scene, "second", &json!({})).await?).await?;
     scene.decide(Alice, &decision(&scene, "Override", "risk-officer", "second").await?).await?;
     scene.condition("override", "second", "Granted", "False", "OverQuota").await?;

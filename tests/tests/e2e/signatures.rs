@@ -303,7 +303,7 @@ pub async fn check_counts_a_signature_and_not_a_name_in_a_file(cluster: &Control
         "{said}"
     );
     ensure!(
-        said.contains("0 would run, 1 wait for approval") && said.contains("1 approvals do not count"),
+        said.contains("0 would run, 1 would wait for approval") && said.contains("1 approval does not count"),
         "{said}"
     );
 

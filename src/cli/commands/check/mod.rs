@@ -190,14 +190,21 @@ fn text(report: &Report) -> String {
     page.blank();
     let Summary { runs, unforeseen, awaits_approval, held, invalid, not_counted } = report.summary;
     let count = format!(
-        "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} undetermined.",
+        "{} checked: {runs} would run, {awaits_approval} would wait for approval, {held} would be held, {invalid} not valid, {unforeseen} undetermined.",
         report.results.len() - not_counted
     );
     page.say(PLAIN, &count);
     if not_counted > 0 {
-        page.say(LOOK, &format!("{not_counted} approvals do not count: they have no valid signature."));
+        page.say(LOOK, &not_counted_in_words(not_counted));
     }
     page.finish()
+}
+
+fn not_counted_in_words(approvals: usize) -> String {
+    if approvals == 1 {
+        return "1 approval does not count: it has no valid signature.".to_owned();
+    }
+    format!("{approvals} approvals do not count: they have no valid signature.")
 }
 
 #[cfg(test)]
@@ -216,5 +223,11 @@ mod tests {
         };
         let wanted = "kubectl assent check -f - --fail-on awaiting -o sarif -n lending";
         assert_eq!(request.piped().to_string(), wanted);
+    }
+
+    #[test]
+    fn one_approval_without_a_signature_is_singular() {
+        assert_eq!(not_counted_in_words(1), "1 approval does not count: it has no valid signature.");
+        assert_eq!(not_counted_in_words(2), "2 approvals do not count: they have no valid signature.");
     }
 }

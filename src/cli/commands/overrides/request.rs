@@ -272,7 +272,7 @@ impl Request<'_> {
                 let count = self.rules.per_system.count;
                 let within = in_two_units(self.rules.per_system.within);
                 Err(refused(&format!(
-                    "{} has used its {count} overrides within {within}, as risk level {level} allows",
+                    "{} has used its quota of {count} within {within}, as risk level {level} allows",
                     record.name
                 )))
             }
