@@ -1,16 +1,14 @@
 //! The deadlines of an incident: the deadlines of the EU AI Act, and the deadlines that the risk level sets.
 //!
-//! ```text
-//!  due = awareness + period
+//! A deadline ends a fixed period after people became aware of the incident. The first of these rules that applies
+//! gives the state of the deadline:
 //!
-//!  The first line that applies gives the state:
-//!    a Report or Notified note names the deadline in time ──► Met
-//!    a Closing note names the deadline ─────────────────────► NotApplicable
-//!    otherwise ─────────────────────────────────────────────► Running until due, then Missed
-//! ```
+//! - `Met`: a `Report` or `Notified` note names the deadline, and is not later than the end of the deadline.
+//! - `NotApplicable`: a `Closing` note names the deadline.
+//! - `Running` until the end of the deadline, then `Missed`.
 //!
-//! The operator lists the deadlines of the law for every incident. They apply only if the law requires a report. People
-//! decide whether it does.
+//! The operator lists the deadlines of the law for every incident that states their criteria, because only people can
+//! decide whether the law requires a report.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -25,9 +23,10 @@ struct DeadlineRule {
     name: &'static str,
     reference: &'static str,
     case: &'static str,
-    /// The number of days after people became aware of the incident.
+    /// The length of the deadline in days, from the time at which people became aware of the incident.
     days: i64,
-    /// The incident must meet at least one of these criteria. Empty if the rule applies to every serious incident.
+    /// The rule applies if the incident states at least one of these criteria. If the list is empty, the rule applies
+    /// to every incident.
     criteria: &'static [HarmCriterion],
     source: &'static str,
 }
@@ -80,7 +79,7 @@ pub struct Deadline<'a> {
     pub due: Timestamp,
     /// Whether the deadline runs, is met, is missed, or does not apply.
     pub state: DeadlineState,
-    /// The time of the note that settles the deadline. `None` if no note settles it.
+    /// The time of the first note that settles the deadline. `None` if no note settles the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Timestamp>,
 }
@@ -93,7 +92,7 @@ impl Deadline<'_> {
 }
 
 /// The deadlines of an incident at `now`, the earliest first. A rule with criteria applies if the incident states at
-/// least one of these criteria. Without a level, only the deadlines of the law apply.
+/// least one of these criteria. Without a level, the list contains only deadlines of the law.
 pub fn deadlines<'a>(
     incident: &RecordedIncident<'_>,
     level: Option<&'a RiskLevelSpec>,
@@ -141,8 +140,9 @@ fn of_level_rule(rule: &RequiredDeadline, aware: Timestamp) -> Deadline<'_> {
 }
 
 impl Deadline<'_> {
-    /// Sets the state from the notes that name the deadline. A report or notification in time meets the deadline.
-    /// Otherwise, a closing makes the deadline not applicable. The first of these notes settles the deadline.
+    /// Sets `state` and `settled_at` from the notes that name the deadline. A report or notification in time meets the
+    /// deadline. Otherwise, a closing makes the deadline not applicable. The first report, notification or closing
+    /// settles the deadline.
     fn settle(&mut self, incident: &RecordedIncident<'_>, now: Timestamp) {
         let names = |note: &&RecordedNote<'_>| note.deadlines.iter().any(|name| **name == *self.name);
         let reported = incident

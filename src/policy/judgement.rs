@@ -35,20 +35,21 @@ pub struct Facts<'a> {
     pub statements: Vec<RecordedDecision<'a>>,
     /// The assessments of the content of the version.
     pub assessments: Vec<RecordedAssessment<'a>>,
-    /// The expressions of the level that are not true for the version. Time alone does not change their results.
+    /// The expressions of the level that are invalid, that fail, or that are false for the version. Time alone does not
+    /// change this list.
     pub unmet: Vec<UnmetRequirement>,
     /// The certifications of the system that a person signed.
     pub certified: SignedCertifications,
     /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
-    /// The monitors that the level requires and the system lacks. Time alone does not change this list.
+    /// The required monitors that no monitor of the system satisfies. Time alone does not change this list.
     pub unmonitored: Vec<MissingMonitor>,
-    /// The overrides of the version, and the missing reviews of overrides of the system.
+    /// The granted overrides of the version, and the missing reviews of overrides of the system.
     pub overrides: OverrideFacts,
 }
 
 impl Facts<'_> {
-    /// The state of each assessment that the level requires, in the order of the level.
+    /// The state at `now` of each assessment that the level requires, in the order of the level.
     pub fn findings(&self, now: Timestamp) -> Vec<Finding<'_>> {
         self.selected().iter().map(|selected| selected.at(now)).collect()
     }
@@ -84,13 +85,13 @@ impl Verdict {
 pub struct Judgement<'a> {
     /// Whether the version may run.
     pub verdict: Verdict,
-    /// The requirements that the version does not meet and that an override waives. They are not among the reasons of
-    /// the verdict.
+    /// The requirements that the version does not meet and that an override waives. The reasons of the verdict do not
+    /// include these requirements.
     pub waived: Vec<Waived>,
     /// The earliest time at which the verdict changes, if no fact changes. `None` if time alone never changes the
     /// verdict.
     pub not_after: Option<Timestamp>,
-    /// The effect of each decision, by the name of its `Approval`.
+    /// The effect of each decision, by the name of its `Approval`. Empty if the level does not exist.
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
     /// The earliest time at which the verdict, a waiver or the effect of a decision changes. `None` if time alone
     /// changes none of them.
@@ -99,7 +100,8 @@ pub struct Judgement<'a> {
     pub findings: Vec<Finding<'a>>,
 }
 
-/// The verdict, the waived reasons, and the effect of each decision in the order of the facts.
+/// The verdict, the waived requirements, and the effects of [`Facts::statements`] in the same order. Without a level,
+/// there are no effects.
 type Outcome = (Verdict, Vec<Waived>, Vec<ApprovalEffect>);
 
 /// Judges `facts` at `now`.
@@ -114,8 +116,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let later: BTreeSet<_> =
         instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
     let later: Vec<_> = later.into_iter().collect();
-    // While no fact changes, approvals, results, certifications and overrides can only end, and holds can only begin.
-    // So an outcome never returns, and a binary search finds the first time at which the outcome changes.
+    // While no fact changes, approvals, results, certifications and overrides can only end. Holds can only begin. So an
+    // earlier outcome never comes back, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -127,9 +129,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, waived, not_after, effects, revisit, findings }
 }
 
-/// The times at which the verdict can change: ends of approvals, certifications, hosted models and overrides, and the
-/// decommission date. Also the times at which reviews become overdue or holds begin. The caller adds the ends of
-/// results.
+/// The times at which the verdict can change: an approval, certification, hosted model or override ends, a review
+/// becomes overdue, a hold begins, or the system is decommissioned. The caller adds the ends of assessment results.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -203,9 +204,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
-/// The reasons from the rejections in effect and from the last revocation. A later approval lifts the revocation. If
-/// that approval expires in a required role, the reason is the expiry. If the level requires no role, the reason is the
-/// revocation again.
+/// One reason for each rejection in effect, and one for the last revocation if nobody approved after the revocation. If
+/// an approval after the revocation expires in a required role, the reason is [`Reason::ApprovalExpired`] instead. If
+/// the level requires no role, the reason is the revocation again after such an approval expires.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -234,7 +235,7 @@ fn decisions(
     reasons
 }
 
-/// The images of the containers and volumes of a runtime, without the images that are named by digest.
+/// The image references without a digest in the containers and volumes of a runtime.
 pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
 }
@@ -287,8 +288,8 @@ fn states(version: &ModelVersionSpec, evidence: Evidence) -> bool {
     }
 }
 
-/// The reason for each role that no override waives and that has too few approvals. A person who fills a waived role
-/// can fill another role instead.
+/// One reason for each required role that has too few approvals and that no override waives. A person who approved in a
+/// waived role can fill another required role instead.
 fn remaining_approvals(
     facts: &Facts<'_>,
     level: &RiskLevelSpec,
@@ -300,7 +301,7 @@ fn remaining_approvals(
     missing_approvals(level, &required.cloned().collect::<Vec<_>>(), effects)
 }
 
-/// The reason for each role of `required` with too few approvals.
+/// One reason for each role of `required` with too few approvals.
 fn missing_approvals(
     level: &RiskLevelSpec,
     required: &[RequiredApproval],
@@ -318,7 +319,7 @@ fn missing_approvals(
     let short = required.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
     let reason = |(short, have): (&RequiredApproval, usize)| {
         let (role, needed) = (short.role.clone(), short.count as usize);
-        // If a person has another approval that counts, the end of an earlier approval does not matter.
+        // The end of an approval does not matter if the same person has another approval in the role that counts.
         let counted = by(&role, ApprovalEffect::Counted);
         let ended = effects.iter().filter(|(s, effect)| {
             s.role == role
@@ -331,8 +332,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether an approval of the user also counts in another required role. With separation of duties, one person
-        // fills only one role. If the user fills the other role, an approval is missing in this role.
+        // Whether an approval of the user counts in another required role too. With separation of duties, the user
+        // fills only one of these roles. So too few people can be left for this role.
         let elsewhere = |user: &&str| {
             let mut others = required.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

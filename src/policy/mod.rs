@@ -1,21 +1,23 @@
-//! The policy decides which versions and pods may run. It consists of pure functions of the objects that people wrote
-//! and the current time.
+//! The policy decides which versions and pods may run. Its functions are pure: a result depends only on the objects
+//! that people wrote, and on the current time.
 //!
 //! ```text
-//!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
-//!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
-//!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
-//!  Approvals ┤            now
-//!  Assessments ┤
-//!  Incidents ┤
-//!  Overrides ┤
-//!  Monitors  ┘
-//!
-//!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
+//!  AISystem     ─┐
+//!  RiskLevel     │
+//!  ModelVersion  │
+//!  Approvals     ├─► Facts ──► judge ──► Judgement
+//!  Assessments   │               ▲
+//!  Incidents     │              now
+//!  Overrides     │
+//!  Monitors     ─┘
 //! ```
 //!
-//! This module has no client, no clock and no async code. The time is a parameter. Equal facts at equal times give
-//! equal judgements. The order of the facts does not matter.
+//! A [`Judgement`] contains the verdict, the earliest time at which the verdict changes, and the effect of each
+//! approval. A pod may run if its runtime matches the runtime of a cleared version. [`runtime_of_pod`] reads the
+//! runtime of the pod, and [`matches()`] compares the two runtimes.
+//!
+//! This module has no client, no clock and no async code. The current time is a parameter. Equal facts at equal times
+//! give equal judgements. The order of decisions and assessments does not matter.
 
 mod accelerators;
 mod applicable;

@@ -1,5 +1,5 @@
 //! The reasons why a model version may not run. Each reason has a stable word for programs, a text for people, and the
-//! next command.
+//! next step for a person.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::api::{Evidence, RiskRating, VolumeKind};
 
-/// A decision that names another version with the same content.
+/// A decision that applies to the judged version, although it names another version. Both versions have the same
+/// content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Elsewhere {
     /// The version that the decision names.
@@ -21,7 +22,8 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The version and the `Approval` of `statement`. `None` if `statement` names the version `name` itself.
+    /// The version in `statement`, and the name of the `Approval`. `None` if `statement` names the judged version
+    /// `name`.
     pub(super) fn of(statement: &RecordedDecision<'_>, name: &str) -> Option<Self> {
         (statement.version != name)
             .then(|| Self { version: statement.version.to_owned(), approval: statement.name.to_owned() })
@@ -34,8 +36,8 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// A reason why a version is not cleared. The variants are in the order of importance. A condition shows the most
-/// important reason as its `reason`.
+/// A reason why a version is not cleared. The variants are in the order of importance. The `Cleared` condition of the
+/// version shows the word of the most important reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The version names a system that does not exist.
@@ -59,10 +61,10 @@ pub enum Reason {
         since: Timestamp,
         /// The reason for the decommission, in the words of the owner.
         why: String,
-        /// The name of the system that replaces the decommissioned one.
+        /// The name of the system that replaces the decommissioned system, if the owner states one.
         successor: Option<String>,
     },
-    /// The version was revoked and not approved again.
+    /// A revocation is in effect.
     Revoked {
         /// The user who made the last revocation.
         by: String,
@@ -70,27 +72,27 @@ pub enum Reason {
         at: Timestamp,
         /// The reason for the revocation.
         why: Option<String>,
-        /// The version that the decision names, if this is another version with the same content.
+        /// Set if the revocation names another version with the same content.
         elsewhere: Option<Elsewhere>,
     },
     /// A rejection is in effect.
     Rejected {
         /// The user who rejected the version.
         by: String,
-        /// The role of that user.
+        /// The role in which the user rejected the version.
         role: String,
         /// The reason for the rejection.
         why: Option<String>,
-        /// The version that the decision names, if this is another version with the same content.
+        /// Set if the rejection names another version with the same content.
         elsewhere: Option<Elsewhere>,
     },
     /// An incident holds the version.
     Held(Hold),
-    /// Nobody reviewed an override in time.
+    /// The review of an override of the system is overdue, and the level lets a missed review withhold versions.
     OverrideNotReviewed(MissedReview),
     /// The level requires digests, and the version names an image by tag.
     ImageNotPinned {
-        /// The reference of the image.
+        /// The image reference in the version.
         image: String,
     },
     /// The level forbids the kind of a volume of the version.
@@ -100,16 +102,16 @@ pub enum Reason {
         /// The forbidden kind.
         kind: VolumeKind,
     },
-    /// A signed result does not meet the threshold of the level.
+    /// The newest signed result does not meet the threshold of a requirement.
     AssessmentFailed {
         /// The name of the requirement in the level.
         requirement: String,
         /// The newest signed result.
         result: CitedResult,
-        /// The comparison that the level requires.
+        /// How the result must compare with the threshold.
         needed: Comparison,
     },
-    /// A signed result does not show whether the threshold is met.
+    /// The newest signed result does not show whether the version meets a requirement.
     AssessmentInconclusive {
         /// The name of the requirement in the level.
         requirement: String,
@@ -118,14 +120,14 @@ pub enum Reason {
         /// The cause that makes the result inconclusive.
         cause: Inconclusive,
     },
-    /// An expression of the level is not true for the version.
+    /// An expression of the level is invalid, fails, or is false for the version.
     RequirementNotMet(UnmetRequirement),
     /// A document that the level requires is missing.
     DocumentMissing {
         /// The type of the document.
         document: String,
     },
-    /// A part of the provenance that the level requires is missing.
+    /// The provenance of the version lacks a part that the level requires.
     EvidenceMissing {
         /// The missing part.
         evidence: Evidence,
@@ -133,14 +135,14 @@ pub enum Reason {
     /// A monitor that the level requires is missing, differs from the level, is looser than the level allows,
     /// or never had a value.
     MonitorMissing(MissingMonitor),
-    /// The provider of the system or of a hosted model does not hold a required certification, or the certification has
-    /// ended.
+    /// The provider of the system or of a hosted model has no current certification of a required name. If the level
+    /// names a role for signatures, a certification without a signature in this role does not count.
     CertificationMissing {
         /// The name of the certification.
         certification: String,
         /// The provider of the hosted model. `None` for the provider of the system.
         supplier: Option<String>,
-        /// The role that must have signed the certification. `None` if the certification needs no signature.
+        /// The role in which a person must have signed the certification. `None` if the level requires no signature.
         role: Option<String>,
     },
     /// The provider of a hosted model retired the model.
@@ -150,12 +152,12 @@ pub enum Reason {
         /// The time of the retirement.
         since: Timestamp,
     },
-    /// A hosted model has no agreement, and the level requires one.
+    /// The level requires an agreement for each hosted model, and a hosted model has none.
     AgreementMissing {
         /// The name of the hosted model in the system.
         model: String,
     },
-    /// The level requires risks, and the system states none.
+    /// The level requires that the system states risks, and the system states none.
     RiskMissing,
     /// The rating of a risk after its treatment is higher than the level accepts.
     RiskTooHigh {
@@ -166,9 +168,9 @@ pub enum Reason {
         /// The highest accepted rating.
         accepted: RiskRating,
     },
-    /// A risk or a document needs a review.
+    /// The review of a risk or document is overdue, or the system does not state the dates of this review.
     ReviewOverdue(OverdueReview),
-    /// The newest signed result is older than the level allows.
+    /// The newest signed result is older than the requirement allows.
     AssessmentExpired {
         /// The name of the requirement in the level.
         requirement: String,
@@ -187,18 +189,18 @@ pub enum Reason {
         measure: String,
         /// The role in which a person must sign the result.
         role: String,
-        /// The name of an `Assessment` that states the metric and that nobody signed in the role. Of several, the
-        /// newest that would not meet the requirement, or else the newest of all.
+        /// The name of an `Assessment` that states the metric and that nobody signed in the role. Of several such
+        /// assessments, the newest one that would not meet the requirement, or else the newest one.
         unsigned: Option<String>,
     },
-    /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person
-    /// has another valid approval.
+    /// Approvals in a role ended, and too few valid approvals are left. The end of an approval does not count if the
+    /// same person has another valid approval in the role.
     ApprovalExpired {
         /// The name of the required role.
         role: String,
         /// The number of required approvals.
         needed: usize,
-        /// The number of approvals that count.
+        /// The number of people whose approvals count in the role.
         have: usize,
         /// The end of the approval that ended last.
         since: Timestamp,
@@ -209,23 +211,23 @@ pub enum Reason {
         role: String,
         /// The number of required approvals.
         needed: usize,
-        /// The number of approvals that count.
+        /// The number of people whose approvals count in the role.
         have: usize,
-        /// Users whose approvals do not count because they own the system.
+        /// The users who own the system. Their approvals do not count.
         owners: Vec<String>,
-        /// Users whose approvals do not count because they wrote the version or the system.
+        /// The users who wrote the version or the system. Their approvals do not count.
         authors: Vec<String>,
-        /// Users who approved in this role and also in another required role. With separation of duties, one person
-        /// fills only one role, so at least one approval does not count in this role.
+        /// The users who approved in this role and in another required role, if the level separates duties. One person
+        /// then fills only one role, so at least one of these approvals does not count in this role.
         in_several_roles: Vec<String>,
     },
-    /// The `Clearance` has no room for the version.
+    /// The `Clearance` has no free capacity for the version.
     CapacityExceeded(Capacity),
 }
 
 impl Reason {
-    /// Whether the reason is that approvals are missing or expired. False for a revocation and a rejection, although
-    /// approvals can lift them.
+    /// Whether the reason is that approvals are missing or expired. False for [`Self::Revoked`] and [`Self::Rejected`],
+    /// although an approval can end a revocation or a rejection.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }
@@ -266,8 +268,8 @@ impl Reason {
         }
     }
 
-    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. With the other reasons,
-    /// kstatus reports no failure, even if a person must change an object.
+    /// Whether the reason sets the condition `Stalled` of the version, which kstatus reports as a failure. For any
+    /// other reason, kstatus reports no failure, even if a person must change an object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,
@@ -285,7 +287,8 @@ impl Reason {
         )
     }
 
-    /// The next step to resolve the reason for `version` of `system`, with the command.
+    /// The next step so that this reason no longer withholds `version` of `system`. The text names a command if there
+    /// is one.
     pub fn remedy(&self, namespace: &str, system: &str, version: &str) -> String {
         let command = |verb: &str, options: &str| {
             format!("kubectl assent {verb} {system} --version {version}{options} -n {namespace}")

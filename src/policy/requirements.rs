@@ -1,10 +1,7 @@
-//! Evaluates the requirements that governance writes as expressions.
+//! Evaluates the CEL expressions that governance writes as requirements of a risk level.
 //!
-//! ```text
-//!  RiskLevel ── expressions ──► Requirements ─┐
-//!  system, version, assessments, namespace,   │
-//!  NetworkPolicies, claims ───────────────────┴─► unmet requirements ──► judge
-//! ```
+//! The expressions can read the system, the version, its signed assessments, and the labels of the namespace. If the
+//! administrator enables it, expressions can also read network policies, claims and storage classes.
 //!
 //! An expression has no variable for the present time. So its result changes only if an object changes.
 
@@ -28,7 +25,7 @@ use crate::{
     expression::{Budget, Environment, Expression, Inputs, InvalidExpression, Type},
 };
 
-/// The name of the variable for the namespace.
+/// The name of the variable for the namespace of the version.
 const NAMESPACE: &str = "namespaceObject";
 
 /// The requirements of a level, with their compiled expressions.
@@ -42,12 +39,12 @@ struct Compiled {
     expression: Result<Expression, InvalidExpression>,
 }
 
-/// The objects that an expression can read.
+/// The inputs from which the expressions of a level get their variables, for one version.
 #[derive(Clone, Copy, Debug)]
 pub struct RequirementFacts<'a> {
     /// The name of the namespace.
     pub namespace: &'a str,
-    /// The labels of the namespace. `None` if they are not known.
+    /// The labels of the namespace. `None` if the operator does not know the labels.
     pub labels: Option<&'a BTreeMap<String, String>>,
     /// The system of the version.
     pub system: &'a AISystemSpec,
@@ -55,7 +52,7 @@ pub struct RequirementFacts<'a> {
     pub name: &'a str,
     /// The content of the version.
     pub version: &'a ModelVersionSpec,
-    /// The assessments of the content, newest first. Expressions see only assessments that a person signed.
+    /// The assessments of the content of the version. Expressions see only assessments that a person signed.
     pub assessments: &'a [RecordedAssessment<'a>],
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
@@ -99,13 +96,13 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl Requirements {
-    /// Compiles the requirements of a level. Expressions may read all optional variables.
+    /// Compiles the requirements of a level. An expression may read every optional variable (a [`ClusterVariable`]).
     pub fn compile(requirements: &[Requirement]) -> Self {
         Self::compile_with(&ClusterVariable::ALL.into(), requirements)
     }
 
-    /// Compiles the requirements of a level. An expression is invalid if it reads an optional variable that is not in
-    /// `enabled`.
+    /// Compiles the requirements of a level. An expression is invalid if it reads an optional variable (a
+    /// [`ClusterVariable`]) that is not in `enabled`.
     pub fn compile_with(enabled: &BTreeSet<ClusterVariable>, requirements: &[Requirement]) -> Self {
         let compiled = requirements.iter().map(|requirement| Compiled {
             name: requirement.name.clone(),
@@ -127,8 +124,8 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// Evaluates the expressions. The result of an expression is unknown if the expression reads an object
-    /// that the operator does not know.
+    /// Evaluates the expressions. The result of an expression is unknown if the expression reads a variable whose value
+    /// the operator does not know.
     pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
         let mut results = RequirementResults::default();
         if self.0.is_empty() {
@@ -155,7 +152,7 @@ impl Requirements {
     }
 }
 
-/// The results of all expressions of a level for one version.
+/// The results for one version: the requirements that are not met, and the requirements with an unknown result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequirementResults {
     /// The requirements that are not met, in the order of the level.
@@ -174,8 +171,8 @@ struct SignedAssessment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     relationship: Option<Value>,
     performed_at: String,
-    /// The valid signatures, without duplicates. The set is empty if the roles list no key that signed. Expressions
-    /// still see the assessment. Otherwise, the removal of a key would hide a bad result.
+    /// The valid signatures, without duplicates. If the roles no longer list any key that signed, the set is empty, but
+    /// expressions still see the assessment. Otherwise, the removal of a key would hide a bad result.
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 
@@ -203,8 +200,8 @@ fn without_disabled(
     }
 }
 
-/// The values of the variables, and the names of the variables whose values are not known. An optional variable gets a
-/// value only if `read` contains it, because the conversion of many objects takes long.
+/// The values of the variables, and the names of the variables whose values are not known. Without an entry in `read`,
+/// an optional variable gets no value, because the conversion of many objects takes long.
 fn inputs(facts: &RequirementFacts<'_>, read: &BTreeSet<ClusterVariable>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },
@@ -253,13 +250,13 @@ fn seen_signatures<'a>(
     seen.collect()
 }
 
-/// Converts an object of the API to JSON. These objects always serialise.
+/// Converts an object of the API to JSON. The conversion never fails for these objects.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// The variables that expressions can read, with their types. The types of `spec` come from the schemas of the custom
-/// resources.
+/// The variables that expressions can read, with their types. The types of the fields in `spec` come from the schemas
+/// of the custom resources.
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     let metadata = || Type::object([("name", Type::String), ("namespace", Type::String)]);
     let described = |spec| Type::object([("metadata", metadata()), ("spec", spec)]);
@@ -289,7 +286,7 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     always.into_iter().chain(optional).collect()
 });
 
-/// The type of `spec` in the only version of a custom resource.
+/// The type of the field `spec` of a custom resource, which has only one API version.
 fn of_spec(definition: &CustomResourceDefinition) -> Type {
     let version = definition.spec.versions.first();
     let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
