@@ -6,7 +6,8 @@
 //!                   and to every version with the digest of the decision, with any name
 //! ```
 //!
-//! So no user can avoid a rejection by a temporary change of the content, or by another name for the same content.
+//! So no user can avoid a rejection or revocation by a temporary change of the content, or by another name for the
+//! content.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{ApproverRoles, RecordedDecision, SubjectDigests, approver_of, signed_text};
 use crate::api::{Approval, ApprovalSpec, Approver, Decision};
 
-/// An `Approval`, or the part of it that a caller keeps in memory.
+/// An `Approval`, or the part of an `Approval` that a caller keeps in memory.
 pub trait ApprovalObject {
     /// The name of the object.
     fn name(&self) -> Option<&str>;
@@ -25,7 +26,7 @@ pub trait ApprovalObject {
     fn created(&self) -> Option<Timestamp>;
     /// The content of the object.
     fn spec(&self) -> &ApprovalSpec;
-    /// The signer in the status. The operator writes the signer after it has verified the signature.
+    /// The name of the signer in the status. The operator writes this name after it has verified the signature.
     fn signed_by(&self) -> Option<&str>;
 }
 
@@ -51,7 +52,8 @@ impl ApprovalObject for Approval {
     }
 }
 
-/// Whether `approval` applies to `version` of `system`. `digests` are the digests of the version's current content.
+/// Whether `approval` applies to `version` of `system`. `digests` are the digests of the present content of the
+/// version.
 pub fn applies_to(
     approval: &impl ApprovalObject,
     system: &str,
@@ -71,8 +73,8 @@ pub fn applies_to(
 
 /// The decisions about versions in `approvals`. Decisions whose approver or time is not known are left out.
 ///
-/// If several objects contain the same signed decision, all of them get the earliest time. So a copy of an old
-/// rejection or revocation has no new effect.
+/// If several `Approval` objects contain the same signed decision, all of them get the earliest of their times. So a
+/// copy of an old rejection or revocation has no new effect.
 pub fn statements<'a, A: ApprovalObject + 'a>(
     approvals: impl IntoIterator<Item = &'a A>,
     roles: &'a ApproverRoles,
@@ -123,11 +125,11 @@ impl<'a> RecordedDecision<'a> {
     }
 }
 
-/// The time from which a decision counts. `None` if the API server has not recorded the object.
+/// The time from which a decision counts. `None` if the API server has not recorded the `Approval`.
 ///
-/// A signed decision that [permits](Decision::permits) a version to run counts from its signature. So an old signed
-/// decision that a user applies again lifts no later revocation or hold. Every other decision counts from the creation
-/// of its object.
+/// A signed decision that [permits](Decision::permits) a version to run counts from the time of its signature. So if a
+/// user applies an old signed decision again, the decision lifts no later revocation or hold. Every other decision
+/// counts from the creation of its `Approval`.
 pub fn decided_at(approval: &impl ApprovalObject) -> Option<Timestamp> {
     let recorded = approval.created()?;
     let spec = approval.spec();

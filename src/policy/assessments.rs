@@ -1,14 +1,14 @@
 //! Selects the result that decides about each requirement of a risk level.
 //!
 //! ```text
-//!  Assessment ─ results ──┐                                                      now
-//!  Approval (Attest) ─────┴─► signed results ─► the newest ─► Selected ───────────┴──► Finding
-//!                                                  ▲            Met │ Failed │ Inconclusive │ Expired │ Missing
-//!                           RiskLevel ─ requirement┘
+//!  Assessment (results) ──────┐
+//!  Approval (Attest) ─────────┼─► newest signed result ──► Finding
+//!  RiskLevel (requirement) ───┘
 //! ```
 //!
-//! Only signed results count. The newest assessment decides, so an older good result does not hide a newer bad result.
-//! A bad result stays in effect until a person signs a newer result.
+//! A [`Finding`] contains the newest signed result, and the effect of this result at a given time. Only signed results
+//! count. The newest assessment decides, so an older good result does not hide a newer bad result. A bad result stays
+//! in effect until a person signs a newer result.
 
 use std::{
     cmp::Reverse,
@@ -54,8 +54,8 @@ impl<'a> RecordedAssessment<'a> {
         attestations: &Attestations<'a>,
     ) -> Self {
         Self {
-            // The admission policies refuse a `performedAt` after the creation. Even if the policies are missing, a
-            // time in the future must not make a result newer.
+            // The admission policies refuse an `Assessment` whose `performedAt` is later than its creation. Even if the
+            // policies are missing, a time in the future must not make a result newer.
             performed_at: spec.performed_at.0.min(recorded_at),
             attestations: attestations.of(name, digest, spec),
             ..Self::unsigned(name, spec)
@@ -79,15 +79,15 @@ impl<'a> RecordedAssessment<'a> {
     }
 }
 
-/// The state of one requirement.
+/// The state of one requirement of the level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding<'a> {
     /// The requirement of the level.
     pub required: &'a RequiredAssessment,
     /// The newest result that a person signed in the required role, and its effect. `None` if there is no such result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
-    /// A result that nobody signed in the required role and that is at least as new as the deciding result.
-    /// Of several such results, the newest that would not meet the requirement, or else the newest of all.
+    /// A result that nobody signed in the required role and that is at least as new as the result in `decided`. Of
+    /// several such results, the newest result that would not meet the requirement, or else the newest result.
     pub unsigned: Option<Measured<'a>>,
 }
 
@@ -124,20 +124,21 @@ impl Finding<'_> {
         }
     }
 
-    /// The time at which the result gets too old. `None` if the requirement is not met now.
+    /// The time at which the result in `decided` gets too old. `None` if the requirement is not met now.
     pub fn end(&self) -> Option<Timestamp> {
         let (measured, effect) = self.decided.as_ref()?;
         (*effect == ResultEffect::Met).then(|| end(measured, self.required))
     }
 
-    /// The effect that the unsigned result would have if a person signed it.
+    /// The effect at `now` that the result in `unsigned` would have if a person signed the result. `None` without such
+    /// a result.
     pub fn effect_if_signed(&self, now: Timestamp) -> Option<ResultEffect> {
         self.unsigned.as_ref().map(|measured| effect(measured, self.required, Validity::Valid, now))
     }
 }
 
-/// A requirement with the result that decides about it, if any, and the newest unsigned result. The selection does not depend
-/// on the present time. So [`Selected::at`] can judge it at any time.
+/// A requirement, the result that decides about the requirement, and an unsigned result. The selection of the two
+/// results does not depend on the present time. So [`Selected::at`] can compute a finding for any time.
 #[derive(Clone, Debug)]
 pub struct Selected<'a> {
     required: &'a RequiredAssessment,
@@ -158,7 +159,8 @@ impl<'a> Selected<'a> {
     }
 }
 
-/// Selects the result that decides about each requirement. Keeps the order of the requirements in the level.
+/// Selects the result that decides about each requirement. Returns one item for each requirement, in the order of
+/// `required`.
 pub fn select<'a>(
     required: &'a [RequiredAssessment],
     assessments: &[RecordedAssessment<'a>],
@@ -192,9 +194,9 @@ fn select_one<'a>(
         };
         measured.signer = Some(signature.approver.user.clone());
         let candidate = (measured, validity(signature));
-        // Of several results from the same second, the worst decides. Of equally bad results, the one whose assessment
-        // has the alphabetically first name decides. Results of one second expire together, so the present time does
-        // not change their order.
+        // Of several results from the same second, the worst result decides. Of equally bad results, the result of the
+        // assessment with the alphabetically first name decides. The rank ignores whether a result is too old, because
+        // results from the same second get too old at the same time.
         let rank = |(m, validity): &(Measured<'a>, Validity)| {
             let effect = effect(m, required, *validity, Timestamp::MIN);
             (m.performed_at, effect.severity(), Reverse(m.assessment))
@@ -205,14 +207,14 @@ fn select_one<'a>(
     }
     let is_newer = |m: &Measured<'_>| decided.as_ref().is_none_or(|(d, _)| d.performed_at <= m.performed_at);
     let fails = |m: &Measured<'_>| effect(m, required, Validity::Valid, Timestamp::MIN) != ResultEffect::Met;
-    // Of the unsigned results, a newer good result must not hide an older bad result.
+    // A newer unsigned result that is good must not hide an older unsigned result that is bad.
     let unsigned =
         unsigned.into_iter().filter(is_newer).max_by_key(|m| (fails(m), m.performed_at, m.assessment));
     Selected { required, decided, unsigned }
 }
 
-/// The effect that `result` would have on `required` at `now`, if a person signs the assessment `spec`. `None` if the
-/// requirement does not concern the result.
+/// The effect that `result` would have on `required` at `now`, if a person signed the assessment `spec`. `None` if
+/// `required` does not concern `result`.
 pub fn effect_if_signed(
     required: &RequiredAssessment,
     spec: &AssessmentSpec,
@@ -229,9 +231,10 @@ pub fn effect_if_signed(
 pub enum AssessmentEffect {
     /// No requirement concerns a result of the assessment.
     NotRequired,
-    /// No result of the assessment decides, and in at least one required role, no person signed the assessment.
+    /// No result of the assessment decides about a requirement. In at least one required role, no person signed the
+    /// assessment.
     Unsigned {
-        /// The roles in which a person must sign.
+        /// The required roles in which no person signed the assessment.
         roles: BTreeSet<String>,
         /// The requirements in these roles that the assessment would not meet if a person signed it.
         failing: BTreeSet<String>,

@@ -1,9 +1,7 @@
 //! The signatures that make the results of assessments count.
 //!
-//! ```text
-//!  Approval (Attest) ── names and digests of assessments, system, subject digest ──► Attestations
-//!      └─ signer, verified                                                            by assessment
-//! ```
+//! An `Approval` with the decision `Attest` is the signature of one person for one or more assessments. The `Approval`
+//! names each assessment with its digest.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -18,18 +16,18 @@ pub struct Attestation<'a> {
     /// The role in which the person signed.
     pub role: &'a str,
     /// False if the role no longer lists the key of the signature. Then a bad result still withholds a version, but a
-    /// good result no longer clears a version.
+    /// good result no longer meets a requirement.
     pub is_valid: bool,
 }
 
-/// The signatures in a namespace, by the name of the signed assessment. Each signature has the decision that contains
-/// it.
+/// The signatures in a namespace, by the name of the signed assessment. Next to each signature is the spec of the
+/// `Approval` that contains the signature.
 #[derive(Clone, Debug, Default)]
 pub struct Attestations<'a>(BTreeMap<&'a str, Vec<(&'a ApprovalSpec, Attestation<'a>)>>);
 
 impl<'a> Attestations<'a> {
-    /// Verifies the signatures in `approvals`. Ignores a decision that names no assessment, or whose signer is not
-    /// known.
+    /// Verifies the signatures in `approvals`. Leaves out an `Approval` that names no assessment, or whose signer is
+    /// not known.
     pub fn new<A: ApprovalObject + 'a>(
         approvals: impl IntoIterator<Item = &'a A>,
         roles: &'a ApproverRoles,

@@ -1,15 +1,14 @@
 //! The effect of each decision at a given time. A decision counts, or does not count for a stated reason.
 //!
 //! ```text
-//!  three separate examples: the decisions of one person in one role, over time
-//!
-//!  alice  ── Approve ───────────────────────►  Counted
-//!  bob    ── Approve ── Reject ─────────────►  Superseded, Counted
-//!  carol  ── Approve ──────────── Revoke ───►  Revoked,    Counted   (voids all earlier approvals)
+//!  the decisions of one person in one role, in order    their effects
+//!  Approve                                              Counted
+//!  Approve, Reject                                      Superseded, Counted
+//!  Approve, Revoke                                      Revoked, Counted
 //! ```
 //!
-//! The API server records times in whole seconds. In the same second, a rejection or a revocation takes precedence over
-//! an approval.
+//! A revocation also voids the earlier approvals of all other people. The API server records times in whole seconds. If
+//! two decisions have the same second, a rejection or revocation takes precedence over an approval.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -72,7 +71,7 @@ pub enum ApprovalEffect {
     ApproverIsOwner,
     /// The level separates duties, and the approver wrote the version or the system.
     ApproverIsAuthor,
-    /// The level does not require the role.
+    /// The level does not require the role of the decision, or the decision is not about a version.
     RoleNotRequired,
 }
 
@@ -91,8 +90,8 @@ impl ApprovalEffect {
     }
 }
 
-/// The end of an approval: its own `notAfter`, or the time of the decision plus the validity of the level,
-/// whichever is earlier. The result is in whole seconds, like the times of the API server.
+/// The end of an approval: its own `notAfter`, or the time of the decision plus the validity of the level, whichever is
+/// earlier. `None` if there is neither. The result is in whole seconds, like the times of the API server.
 pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let by_level = level.validity.and_then(|validity| {
         let validity = SignedDuration::try_from(std::time::Duration::from(validity)).ok()?;
@@ -105,9 +104,9 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
 
-/// The decisions on one subject, judged by the rules of one level.
+/// The decisions that apply to one version, with their effects by the rules of one level.
 pub struct Record<'a> {
-    /// Each decision, with the effect that it has before its end, and its end.
+    /// Each decision, its effect before the end, and its end.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -136,8 +135,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. Of several revocations from the same second, the one with the alphabetically last object
-    /// name counts as the last.
+    /// The last revocation. If several revocations have the same second, the last object name in alphabetical order
+    /// decides.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -166,7 +165,7 @@ impl<'a> LatestDecisions<'a> {
         Self { revoked, rejected: latest(Decision::Reject), approved: latest(Decision::Approve) }
     }
 
-    /// The effect of `statement` before its end. The caller checks the end.
+    /// The effect of `statement` before its end. [`Record::effects`] checks the end.
     fn effect_of(
         &self,
         statement: &RecordedDecision<'_>,
@@ -197,8 +196,8 @@ impl<'a> LatestDecisions<'a> {
         }
     }
 
-    /// Whether this rejection is in effect. A later approval or rejection by the same person in the same role
-    /// ends the effect of this rejection.
+    /// Whether the rejection `statement` is in effect. A later approval or rejection by the same person in the same
+    /// role ends the effect.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)

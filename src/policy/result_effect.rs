@@ -1,4 +1,4 @@
-//! The effect of one result on one requirement: met, too old, inconclusive or failed.
+//! The effect of one assessment result on one requirement: met, too old, inconclusive or failed.
 
 use std::fmt;
 
@@ -21,9 +21,10 @@ pub struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    /// The value that is compared with the threshold. If the requirement names a confidence level, this is the worst of
-    /// the measured value and the two ends of the interval. Some tools correct an interval, so the measured value can
-    /// be outside it.
+    /// The value that is compared with the threshold. With a confidence level in the requirement and an interval in the
+    /// result, this is the worst of three values: the measured value and both ends of the interval. The measured value
+    /// is one of them, because some tools correct the interval, and the measured value can then be outside the
+    /// interval.
     pub fn compared(&self, required: &RequiredAssessment) -> Decimal {
         let worse = |a, b| required.comparator.worse(a, b);
         match &self.result.interval {
@@ -34,7 +35,8 @@ impl Measured<'_> {
         }
     }
 
-    /// The distance to the threshold. The distance is negative if the value does not meet the threshold.
+    /// The distance between the compared value and the threshold. The distance is negative if the value does not meet
+    /// the threshold.
     pub fn margin(&self, required: &RequiredAssessment) -> Decimal {
         match required.comparator {
             Comparator::AtMost => required.threshold.minus(self.compared(required)),
@@ -45,8 +47,8 @@ impl Measured<'_> {
 
 /// The validity of a signature for one requirement, from the worst to the best.
 ///
-/// A signature that is not valid keeps its result in effect. So a change of keys, owners or authors never hides a bad
-/// result. But only a valid signature can meet a requirement.
+/// A result stays in effect even if its signature is no longer valid. So a change of keys, owners or authors never
+/// hides a bad result. But a result meets a requirement only with a valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Validity {
     /// The key of the signature was removed from the role.
@@ -64,7 +66,7 @@ pub enum ResultEffect {
     Met,
     /// The result is too old from this time on.
     Expired(Timestamp),
-    /// The result does not show whether the threshold is met.
+    /// The result does not show whether the requirement is met.
     Inconclusive(Inconclusive),
     /// The compared value does not meet the threshold.
     Failed,
@@ -82,14 +84,14 @@ impl ResultEffect {
     }
 }
 
-/// A result in the form that a reason contains.
+/// An assessment result in the form that a [`Reason`](super::Reason) contains.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CitedResult {
     /// The name of the `Assessment`.
     pub assessment: String,
     /// The metric with its slice.
     pub measure: String,
-    /// The compared value: the measured value, or the worst of this value and the ends of its interval.
+    /// The value that is compared with the threshold (see [`Measured::compared`]).
     pub value: Decimal,
     /// The user who signed the result.
     pub signer: String,
@@ -102,12 +104,12 @@ impl fmt::Display for CitedResult {
     }
 }
 
-/// The comparison that a requirement states.
+/// The comparison of a result with the threshold of a requirement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Comparison {
     /// Whether the result must be at most, or at least, the threshold.
     pub comparator: Comparator,
-    /// The value with which the result is compared.
+    /// The threshold of the requirement.
     pub threshold: Decimal,
 }
 
@@ -120,20 +122,20 @@ impl fmt::Display for Comparison {
 /// The cause of an inconclusive result.
 #[derive(Clone, Debug, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Inconclusive {
-    /// Fewer samples were scored than the level requires.
+    /// The number of scored samples is smaller than the requirement allows.
     TooFewSamples {
         /// The number of scored samples.
         scored: u64,
-        /// The number of scored samples that the level requires.
+        /// The smallest number of scored samples that the requirement allows.
         needed: u64,
     },
     /// The share of samples without a score is too large.
     TooManyErrors {
         /// The number of samples without a score.
         errors: u64,
-        /// The number of all samples.
+        /// The number of all samples, with and without a score.
         samples: u64,
-        /// The largest share of samples without a score that the level allows.
+        /// The largest share of samples without a score that the requirement allows.
         most: Decimal,
     },
     /// The result has no interval of the required confidence level or a higher one.
@@ -141,7 +143,8 @@ pub enum Inconclusive {
         /// The required confidence level.
         level: Decimal,
     },
-    /// A higher value is better for the result but worse for the requirement, or the reverse.
+    /// The result states that a higher value is better, and the requirement states that a lower value is better, or the
+    /// reverse.
     OtherDirection,
     /// The key of the signature was removed from the role.
     SignatureNotValid,
