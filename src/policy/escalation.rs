@@ -1,10 +1,9 @@
 //! The escalation of an incident that nobody acknowledges.
 //!
-//! ```text
-//!  creation ── after ──► tier 1: role ── after ──► tier 2: role, Hold ──► …
-//!                 ▲
-//!                 └ an acknowledgement or a closing ends the escalation, and the hold of a tier
-//! ```
+//! The risk level lists tiers. Each tier has a role and a time after the creation of the incident. At this time, the
+//! incident reaches the tier, and people in the role must handle the incident. From this time on, a tier with the
+//! effect `Hold` also holds versions. An acknowledgement or a closing of the incident ends the escalation, and the hold
+//! of a tier.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -43,7 +42,7 @@ impl<'a> Escalation<'a> {
         Some(Self { tiers, effect: incident.spec.effect })
     }
 
-    /// The last tier that the incident reached at `now`.
+    /// The last tier that the incident reached at `now`. `None` if it reached no tier.
     pub fn reached(&self, now: Timestamp) -> Option<Tier<'a>> {
         self.numbered().take_while(|tier| tier.at <= now).last()
     }
@@ -54,7 +53,8 @@ impl<'a> Escalation<'a> {
     }
 
     /// The time of the first tier that holds versions, and the missing acknowledgement. `None` if no tier holds
-    /// versions. `None` also if the incident itself holds versions, because then people must resume them.
+    /// versions. `None` also if the incident itself has the effect `Hold`. An acknowledgement is then not enough:
+    /// people must resume the versions.
     pub(super) fn hold(&self) -> Option<(Timestamp, MissingToResume)> {
         let (at, tier) = self.tiers.iter().find(|(_, tier)| tier.effect == IncidentEffect::Hold)?;
         let missing = MissingToResume::Acknowledgement { role: tier.role.clone() };

@@ -1,14 +1,17 @@
-//! Finds the overrides that are in effect for a version, and the reviews that people missed.
+//! Finds the overrides that are in effect for a version, and the missing reviews of overrides.
 //!
 //! ```text
-//!  Override ── names version, content, requirements ─┐
-//!  Approvals (Override) in the roles of the level ───┼─► granted ─┬─► Waiving, until the earliest end
-//!  quota and missed reviews at the time of the grant ┘            │
-//!  Approvals (Review) by another person ──────────────────────────┴─► reviewed, or missed: MissedReview
+//!  Override (version, digest, waived requirements) ────────┐
+//!  Approvals (Override) in the roles of the level ─────────┼─► Granted ──► Waiving
+//!  quota and missed reviews at the time of the last grant ─┘
 //! ```
 //!
-//! Whether an override counts depends only on objects from before its grant. So a later review or override never makes
-//! a refused override count.
+//! A granted override waives requirements until its `notAfter`, its review, or the maximum duration of the level,
+//! whichever comes first. A person who did not take part must review each granted override. If nobody reviews the
+//! override in time, the level can withhold all versions of the system.
+//!
+//! Whether an override counts depends only on the decisions and overrides from before its grant. So a later review or
+//! override never makes an override count that did not count at its grant.
 
 use std::{
     borrow::Cow,
@@ -38,7 +41,7 @@ pub struct RecordedOverride<'a> {
     pub at: Timestamp,
     /// The content of the override.
     pub spec: &'a OverrideSpec,
-    /// The digest of the content, which grants and reviews must name.
+    /// The digest of the content of the override. Grants and reviews must name this digest.
     pub digest: Digest,
     /// The decisions that grant the override.
     pub grants: Vec<OverrideDecision<'a>>,
@@ -46,16 +49,16 @@ pub struct RecordedOverride<'a> {
     pub reviews: Vec<(OverrideDecision<'a>, ReviewOutcome)>,
 }
 
-/// A decision of a person about an override.
+/// A grant or a review of an override by one person.
 #[derive(Clone, Debug)]
 pub struct OverrideDecision<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
-    /// The person, from the record of the API server or from the signature.
+    /// The person who decided, from the record of the API server or from the signature.
     pub approver: Cow<'a, Approver>,
     /// The role in which the person decided.
     pub role: &'a str,
-    /// The time of the decision. For a signed decision, the time of the signature.
+    /// The time of the decision. For a signed decision, the time of the signature if it is earlier than `recorded`.
     pub at: Timestamp,
     /// The time at which the API server recorded the decision.
     pub recorded: Timestamp,
@@ -67,8 +70,8 @@ pub struct OverrideDecision<'a> {
 pub struct Overrides<'a>(BTreeMap<&'a str, Vec<RecordedOverride<'a>>>);
 
 impl<'a> Overrides<'a> {
-    /// Joins overrides with the verified decisions about them. Each of `overrides` is a name with a creation time, a
-    /// content and a digest.
+    /// Joins overrides with the verified decisions about them. Each item of `overrides` is the name, the creation time,
+    /// the content and the digest of one override.
     pub fn new<A: ApprovalObject + 'a>(
         overrides: impl IntoIterator<Item = ((&'a str, Timestamp), &'a OverrideSpec, Digest)>,
         approvals: impl IntoIterator<Item = &'a A>,
@@ -124,7 +127,8 @@ impl<'a> OverrideDecision<'a> {
 }
 
 impl RecordedOverride<'_> {
-    /// Whether the decision names this override with its content.
+    /// Whether `approval` names this override with its digest, and the system, version and subject digest of this
+    /// override.
     pub fn is_named_by(&self, approval: &impl ApprovalObject) -> bool {
         let spec = approval.spec();
         let named = spec.override_.as_ref();
@@ -139,12 +143,12 @@ impl RecordedOverride<'_> {
     }
 
     /// The time at which enough people had granted the override. `None` if the requester is not known, or if too few
-    /// people granted the override. Grants by owners and authors count here. Otherwise, a later edit of the system
-    /// could end the duty to review.
+    /// people granted the override. Grants by owners and authors of the system count here. Otherwise, an edit that
+    /// makes a granter an author could end the duty to review the override.
     fn granted_at(&self, rules: &OverrideRules) -> Option<Timestamp> {
         self.spec.requested_by.as_ref()?;
-        // Only the first grant of a person in a role can change the number of people. So the code checks only these
-        // times, and a flood of grants costs little.
+        // Only the first grant of a person in a role can change the number of granters. So the code checks only the
+        // times of the first grants, and a flood of grants costs little.
         let mut first: BTreeMap<(&str, &str), Timestamp> = BTreeMap::new();
         for grant in &self.grants {
             let at = first.entry((&grant.approver.user, grant.role)).or_insert(grant.recorded);
@@ -158,8 +162,8 @@ impl RecordedOverride<'_> {
         times.into_iter().find(is_enough).map(|time| time.max(self.at))
     }
 
-    /// The reason why a review does not count. If the reviewer grants the override after the review, the review still
-    /// counts.
+    /// The reason why `review` does not count. `None` if `review` counts. If the reviewer grants the override only
+    /// after the review, the review still counts.
     pub fn why_not(&self, review: &OverrideDecision<'_>, rules: &OverrideRules) -> Option<NoReview> {
         let user = &*review.approver.user;
         let requested = self.spec.requested_by.as_ref().is_some_and(|by| by.user == user);
@@ -186,11 +190,11 @@ impl RecordedOverride<'_> {
 /// The reason why a review does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoReview {
-    /// The level does not let the role review overrides.
+    /// The role of the review is not among the roles in which people may review overrides of the level.
     RoleNotRequired,
-    /// The person signed before the override existed.
+    /// The review has an earlier time than the override.
     BeforeOverride,
-    /// The person requested or granted the override.
+    /// The reviewer requested the override, or granted the override before the review.
     ReviewerIsInvolved,
 }
 
@@ -217,8 +221,8 @@ impl fmt::Display for NoReview {
     }
 }
 
-/// The first role with too few people. If `required` has no role, nobody can grant an override. With `separate`, one
-/// person counts in only one role.
+/// The first role of `required` in which too few people made `grants`. `None` if enough people did in each role. If
+/// `required` has no role, nobody can grant an override. With `separate`, one person counts in only one role.
 fn missing_grant<'g>(
     required: &[RequiredApproval],
     grants: impl IntoIterator<Item = &'g OverrideDecision<'g>>,
@@ -240,18 +244,18 @@ fn missing_grant<'g>(
     })
 }
 
-/// The decision that is missing before an override is granted.
+/// The reason why the grants of an override are not enough.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingGrant {
     /// The level names no role that may grant overrides.
     NobodyMay,
-    /// Grants by more people in a role are missing.
+    /// More people must grant the override in a role.
     In {
         /// The name of the role.
         role: String,
         /// The number of required people.
         needed: usize,
-        /// The number of people whose decisions count.
+        /// The number of people whose grants count in the role.
         have: usize,
     },
 }
@@ -270,7 +274,7 @@ impl fmt::Display for MissingGrant {
 /// The first review that counts for an override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Review {
-    /// The time at which the API server recorded the review. The override ends at this time.
+    /// The time at which the API server recorded the review. The override ends at this time, or earlier.
     pub at: Timestamp,
     /// Whether the reviewer found the override justified.
     pub outcome: ReviewOutcome,
@@ -279,10 +283,10 @@ pub struct Review {
 /// The state of an override by the rules of a level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverrideState {
-    /// Whether people granted the override, and the reason if it does not count.
+    /// Whether the override counts, or the reason why it does not count.
     pub grant: GrantState,
-    /// The end of the override: its `notAfter`, or its creation plus the maximum duration of the level,
-    /// whichever is earlier.
+    /// The latest end of the override: its `notAfter`, or its creation plus the maximum duration of the level,
+    /// whichever is earlier. A review or the age of the grants can end the override earlier.
     pub planned_end: Timestamp,
     /// The time at which the review is due. `None` if the override does not count.
     pub review_due: Option<Timestamp>,
@@ -290,18 +294,19 @@ pub struct OverrideState {
     pub review: Option<Review>,
 }
 
-/// Whether people granted an override.
+/// Whether an override counts, or the reason why it does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantState {
-    /// Enough people granted the override at this time.
+    /// The override counts. Enough people had granted the override at this time.
     Granted(Timestamp),
-    /// Too few people granted the override.
+    /// Too few people granted the override, or the requester is not known.
     Awaiting(MissingGrant),
-    /// Enough people granted the override, but only at or after its end or its review.
+    /// Enough people granted the override, but only at or after its planned end or its review.
     TooLate,
     /// At the time of the grant, the quota of the system was used up.
     OverQuota,
-    /// At the time of the grant, the review of this earlier override was overdue.
+    /// At the time of the grant, the review of another override was overdue. The text is the name of the other
+    /// override.
     AfterMissedReview(String),
 }
 
@@ -313,7 +318,7 @@ pub struct SystemOverrides<'a> {
 }
 
 impl<'a> SystemOverrides<'a> {
-    /// Judges the overrides in the order of their grants. `rules` are the rules of the level.
+    /// Judges the overrides in the order of their grants. `rules` are the rules of the level for overrides.
     pub fn new(overrides: &'a [RecordedOverride<'a>], rules: &OverrideRules) -> Self {
         let granted_at = |about: &RecordedOverride<'_>| about.granted_at(rules);
         let mut ordered: Vec<_> = overrides.iter().map(|about| (granted_at(about), about)).collect();
@@ -326,7 +331,8 @@ impl<'a> SystemOverrides<'a> {
         judged
     }
 
-    /// The state of the override `about`. `self` must contain the overrides that people granted before `about`.
+    /// The state of the override `about`, which people granted at `granted`. `self` must contain the overrides that
+    /// people granted before `about`.
     fn state(
         &self,
         about: &RecordedOverride<'_>,
@@ -354,7 +360,7 @@ impl<'a> SystemOverrides<'a> {
         OverrideState { grant, planned_end, review_due, review }
     }
 
-    /// The name of an earlier override whose review was overdue at `granted`.
+    /// The name of an override in `self` whose review was overdue at `granted`.
     fn missed_before(&self, granted: Timestamp) -> Option<&str> {
         let is_missed = |state: &OverrideState| {
             state.review_due.is_some_and(|due| due <= granted)
@@ -363,7 +369,8 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().find(|(_, state)| is_missed(state)).map(|(about, _)| about.name)
     }
 
-    /// The number of overrides that people granted within the period of the quota. The period ends at `granted`.
+    /// The number of counted overrides in `self` whose grant is within the period of the quota. This period ends at
+    /// `granted`.
     fn used_before(&self, granted: Timestamp, rules: &OverrideRules) -> usize {
         let is_recent = |state: &OverrideState| match state.grant {
             GrantState::Granted(at) => after(at, rules.per_system.within) > granted,
@@ -377,8 +384,8 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().map(|(about, state)| (*about, state))
     }
 
-    /// The missing reviews, if the level lets a missed review hold versions. Each missing review holds every
-    /// version of the system from its due time on.
+    /// The granted overrides without a review, if the level lets a missed review withhold versions. Otherwise, the list
+    /// is empty.
     pub fn missed(&self) -> Vec<MissedReview> {
         let holds = self.on_missed == OnMissed::Hold;
         let unreviewed = self.judged.iter().filter(|(_, state)| holds && state.review.is_none());
@@ -389,7 +396,7 @@ impl<'a> SystemOverrides<'a> {
     }
 }
 
-/// A missing review of an override. From `due` on, the missing review holds every version of the system.
+/// A missing review of an override. From `due` on, the missing review withholds every version of the system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MissedReview {
     /// The time at which the review is due.
@@ -398,31 +405,32 @@ pub struct MissedReview {
     pub name: String,
 }
 
-/// A granted override of a version. The override can have ended.
+/// A granted override of a version, which can have ended already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiving {
     /// The name of the `Override`.
     pub name: String,
-    /// The time from which the override waives nothing.
+    /// The end of the override. From this time on, the override waives nothing.
     pub end: Timestamp,
-    /// The requirements that the override waives. Requirements of types that the level does not allow are
-    /// left out.
+    /// The requirements that the override waives. The list leaves out requirements of types that the level does not let
+    /// overrides waive.
     pub waives: Vec<Waiver>,
 }
 
-/// The overrides of a version.
+/// The facts about overrides that can change the verdict on one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverrideFacts {
     /// The granted overrides that have an effect on the version, including overrides that ended.
     pub waiving: Vec<Waiving>,
-    /// The missing reviews. Each missing review holds the version from its due time on.
+    /// The missing reviews of overrides of the system. Each missing review withholds the version from its `due` time
+    /// on.
     pub missed: Vec<MissedReview>,
 }
 
 /// The reason why a granted override has no effect on a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The version has other content, or was created after the override.
+    /// The version has other content, was created after the override, or has no known creation time.
     SubjectChanged,
     /// A revocation of the version came after the override, or in the same second.
     Revoked,
@@ -432,8 +440,9 @@ pub enum NoEffect {
 }
 
 impl SystemOverrides<'_> {
-    /// The granted overrides of the version, and the effect of each by its name. `created` is the creation
-    /// time of the version.
+    /// Returns the overrides that can change the verdict on the version. Also returns the end of each granted override
+    /// of the version, by name, or the reason why the override has no effect. `created` is the creation time of the
+    /// version. `statements` are the decisions that apply to the version.
     pub fn on_version(
         &self,
         subject: &HeldSubject<'_>,
@@ -514,8 +523,8 @@ pub struct Waived {
 }
 
 impl OverrideFacts {
-    /// The override that waives a requirement at `now`. If several overrides waive it, the override that ends
-    /// last counts.
+    /// The override that waives the requirement `name` of type `type_` at `now`. If several overrides waive the
+    /// requirement, the override that ends last counts.
     pub(super) fn waiving(&self, type_: WaiverType, name: &str, now: Timestamp) -> Option<&Waiving> {
         let waives = |waiver: &Waiver| waiver.type_ == type_ && *waiver.name == *name;
         self.active(now)
@@ -535,8 +544,9 @@ impl OverrideFacts {
         missed.cloned().map(Reason::OverrideNotReviewed)
     }
 
-    /// The missing approvals that overrides make unnecessary. Their roles are in `missing`, but not in `remaining`. If
-    /// no override waives such a role itself, an override waives another role, whose approver then fills this role.
+    /// The missing approvals that overrides make unnecessary: the roles in `missing` that are not in `remaining`. An
+    /// override waives such a role itself. Or an override waives another role, and an approver of this other role fills
+    /// such a role.
     pub(super) fn waived_approvals(
         &self,
         missing: &[Reason],
@@ -583,8 +593,8 @@ impl OverrideFacts {
     }
 }
 
-/// The type and the name that an override must waive to remove a reason. `None` if no override can waive the
-/// reason.
+/// The type and the name of the requirement that an override must waive to remove `reason`. `None` if no override can
+/// remove `reason`.
 pub fn waiver_of(reason: &Reason) -> Option<(WaiverType, Cow<'_, str>)> {
     let (type_, name) = match reason {
         Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {

@@ -1,11 +1,6 @@
 //! Judges the stated risks of a system, and the dates of the reviews of risks and documents.
 //!
-//! ```text
-//!  AISystem ── risks, documents ─┐            ┌─► RiskMissing, RiskTooHigh
-//!  RiskLevel ── limits, max age ─┴─ judge ────┼─► ReviewOverdue, if an overdue review withholds
-//!                                     ▲       └─► overdue reviews, if the level only warns
-//!                                    now
-//! ```
+//! The level says whether an overdue review withholds the versions of the system, or only leads to a warning.
 
 use std::fmt;
 
@@ -32,7 +27,7 @@ impl fmt::Display for Reviewed {
     }
 }
 
-/// A review that is past its date, or that has no date although the level requires one.
+/// A required review that is overdue, or whose dates the system does not state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OverdueReview {
     /// The risk or document that needs a review.
@@ -50,7 +45,8 @@ impl fmt::Display for OverdueReview {
     }
 }
 
-/// The reviews that the level requires of the system, each with its rule and with the dates that the system states.
+/// The reviews that the level requires of the system. Each item has the rule of the level and the dates that the system
+/// states.
 fn required<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,
@@ -66,7 +62,7 @@ fn required<'a>(
     of_risks.chain(of_documents)
 }
 
-/// The times at which reviews become overdue.
+/// The times at which the required reviews become overdue. Reviews without dates have no such time.
 pub fn due_times<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,
@@ -74,7 +70,8 @@ pub fn due_times<'a>(
     required(system, level).filter_map(|(_, rule, dates)| rule.due(dates)).map(whole_seconds)
 }
 
-/// The overdue reviews whose rule sets `action`: first the risks, then the documents, in the order of the system.
+/// The overdue reviews for which the level requires `action`: first of risks, then of documents, in the order in which
+/// the system lists them.
 pub fn overdue<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,

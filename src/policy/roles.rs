@@ -1,14 +1,15 @@
-//! Counts the filled places in each role. A role has one place for each approval that the risk level
-//! requires. With separation of duties, one person fills only one place.
+//! Counts the people who fill each role, at most as many as the risk level requires. With separation of duties, one
+//! person fills only one role.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::RequiredApproval;
 
-/// The number of filled places in each role, in the order of `required`. `approvers` maps roles to people.
+/// The number of people who fill each role, in the order of `required`. `approvers` lists the people who decided in
+/// each role.
 ///
-/// With `separate`, one person fills only one place, and the number of filled places is the largest possible. The
-/// algorithm is a maximum bipartite matching, by augmenting paths. It fills the roles in the order of their names, so
+/// With `separate`, one person fills only one role, and the sum of the returned numbers is the largest possible. The
+/// algorithm is a maximum bipartite matching by augmenting paths. It fills the roles in the order of their names, so
 /// the order of `required` does not change the result.
 pub fn assign_roles(
     required: &[RequiredApproval],
@@ -37,17 +38,17 @@ pub fn assign_roles(
     (0..required.len()).map(filled).collect()
 }
 
-/// An assignment of people to roles. People and roles are indexes.
+/// An assignment of people to roles. Each person and each role is a number.
 struct Assignment<'a> {
-    /// The people who can fill each role.
+    /// The people who can fill each role, by the number of the role.
     candidates: &'a [Vec<usize>],
-    /// The role of each person.
+    /// The role of each person, by the number of the person. `None` if the person fills no role.
     role_of: Vec<Option<usize>>,
 }
 
 impl Assignment<'_> {
-    /// Assigns one more person to `role`. If necessary, other people move to roles that they can also fill. Returns
-    /// whether the assignment succeeded.
+    /// Assigns one more person to `role`, and returns whether this was possible. If necessary, moves other people to
+    /// other roles that they can fill. `tried` marks the roles that this search already tried.
     fn fill(&mut self, role: usize, tried: &mut [bool]) -> bool {
         if std::mem::replace(&mut tried[role], true) {
             return false;

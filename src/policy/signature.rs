@@ -1,14 +1,13 @@
 //! Verifies the signature of a decision that a person made outside the cluster. Any account may apply the signed
 //! decision.
 //!
-//! ```text
-//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, assessments, … ──► canonical JSON
-//!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
-//! ```
+//! The signed text is all fields of the decision as canonical JSON ([`signed_text`]). The signature counts if the
+//! `ApproverRole` lists the key that signed, and if this key was valid at the creation of the `Approval`. The approver
+//! is the owner of the key.
 //!
-//! The signature covers all fields of a decision, so no user can use the signature for another decision. The
-//! signature also covers the time of signing, and an approval counts from this time. So an old approval that
-//! a user applies again does not lift a later revocation.
+//! The signature covers all fields of a decision, so no user can use the signature for another decision. The signature
+//! also covers the time of signing, and an approval counts from this time. So an old approval that a user applies again
+//! does not lift a later revocation.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
@@ -19,25 +18,26 @@ use ssh_key::{PublicKey, SshSig};
 use super::{ApprovalObject, effect::whole_seconds};
 use crate::api::{ApprovalSpec, Approver, ApproverKey, ApproverRole, Signature};
 
-/// The namespace of the signatures (OpenSSH PROTOCOL.sshsig). Signatures with another namespace do not count.
+/// The namespace of the SSH signatures, which states their purpose (see `PROTOCOL.sshsig` of OpenSSH). Signatures with
+/// another SSH namespace do not count.
 pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
 
-/// The existing roles, by name.
+/// The existing `ApproverRole` objects, by name.
 pub type ApproverRoles = BTreeMap<String, Arc<ApproverRole>>;
 
-/// The reason why Assent does not know who decided. A valid signature or the record of the API server would prove it.
+/// The reason why Assent does not know which person made a decision or signed a certification.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
-    /// The decision has no signature, and the API server recorded no approver.
+    /// The decision has no signature and no approver, or the API server has not recorded the decision.
     #[error("it is not signed, and the API server did not record an approver")]
     Unsigned,
-    /// The `ApproverRole` that would list the keys of the role does not exist.
+    /// The `ApproverRole` with the name of the role does not exist.
     #[error("there is no ApproverRole {role} with the keys of that role")]
     RoleNotFound {
         /// The name of the role.
         role: String,
     },
-    /// The text is not an SSH signature.
+    /// The text in the signature field is not an SSH signature.
     #[error("the signature cannot be read: {why}")]
     Unreadable {
         /// The error of the parser.
@@ -61,7 +61,7 @@ pub enum NotSigned {
         /// The kind of the signed text.
         content: Content,
     },
-    /// The time of the signature is later than the creation of the object.
+    /// The time of the signature is later than the creation of the `Approval`.
     #[error(
         "the signature of {user} has the time {signed_at}, but the API server recorded this decision earlier, at {at}"
     )]
@@ -70,10 +70,10 @@ pub enum NotSigned {
         user: String,
         /// The time of the signature.
         signed_at: Timestamp,
-        /// The time at which the decision was recorded.
+        /// The time at which the API server recorded the decision.
         at: Timestamp,
     },
-    /// The signature covers other content.
+    /// The listed key signed another text than the text of the decision or certification.
     #[error("the signature of {user} is for other content: {content} differs")]
     OfAnother {
         /// The owner of the key.
@@ -83,7 +83,7 @@ pub enum NotSigned {
     },
 }
 
-/// The kind of a signed text. Its `Display` text lists the signed fields.
+/// The kind of a signed text. The `Display` text lists the fields that the signature covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A decision.
@@ -93,7 +93,8 @@ pub enum Content {
 }
 
 impl Content {
-    /// The event at whose time the key must be valid. The API server does not record the time of a certification.
+    /// The event at which the key must be valid. For a certification, this event is the signature, because the API
+    /// server does not record when a certification was made.
     const fn time_of_key(self) -> &'static str {
         match self {
             Self::Decision => "when this decision was recorded",
@@ -113,7 +114,8 @@ impl fmt::Display for Content {
     }
 }
 
-/// The signed text: all fields of a decision as canonical JSON (RFC 8785). `None` if the decision has no signature.
+/// The text that the signature of a decision covers: all fields of the decision as canonical JSON (RFC 8785). `None` if
+/// the decision has no signature.
 pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
     let signature = spec.signature.as_ref()?;
     let mut text = json!({
@@ -127,8 +129,8 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
     });
-    // The text has each of the following fields only if the decision states it. So signatures from releases without
-    // these fields stay valid.
+    // The text has each of the following fields only if the decision states the field. So signatures from older
+    // releases of Assent, which did not know these fields, stay valid.
     if !spec.assessments.is_empty() {
         text["assessments"] = json!(spec.assessments);
     }
@@ -146,8 +148,8 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays in effect after the key that signed it is removed from the role. For this, the
-/// operator writes the verified signer to the status of the `Approval`.
+/// A rejection or revocation stays in effect after the role no longer lists the key that signed. To make this possible,
+/// the operator writes the verified signer to the status of the `Approval`, and this function reads the signer there.
 ///
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.
@@ -160,7 +162,7 @@ pub fn approver_of<'a>(
 
 /// The person who signed assessments, and whether the signature is valid now. `None` if the person is not known.
 ///
-/// A signature stays known after its key is removed from the role, so that a bad result stays in effect.
+/// The person stays known after the role no longer lists the key, so that a bad result stays in effect.
 pub fn attester_of<'a>(
     approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
@@ -168,8 +170,8 @@ pub fn attester_of<'a>(
     identified(approval, roles).ok()
 }
 
-/// The person who decided, and whether the signature is valid now. A decision without a signature is always valid if
-/// the API server recorded its approver.
+/// The person who decided, and whether the signature is valid now. If the API server recorded the approver of a
+/// decision without a signature, this decision is always valid.
 fn identified<'a>(
     approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
@@ -186,7 +188,7 @@ fn identified<'a>(
 }
 
 /// The signer that the operator verified earlier and wrote to the status. `None` for a decision that lets a version
-/// run, because this decision stops counting when its key is removed.
+/// run, because this decision no longer counts after the role no longer lists the key.
 fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
     let stays = !approval.spec().decision.permits();
     let user = approval.signed_by().filter(|_| stays)?;
@@ -205,8 +207,8 @@ fn verified<'a>(
     let text = text.ok_or(NotSigned::Unsigned)?;
     let keys = signing_keys(role, &signature.ssh, &text, roles, Content::Decision)?;
     let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
-    // Without this check, a user could sign an approval with a future date, keep it, and lift a later revocation with
-    // it.
+    // Without this check, a user could keep a signed approval with a date in the far future, and lift each later
+    // revocation with this approval.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision.permits() && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
@@ -217,7 +219,7 @@ fn verified<'a>(
     valid.map(|key| &key.approver).ok_or_else(not_valid)
 }
 
-/// The entries of `role` whose key made the SSH signature of `text`. The list is never empty. A role can list one key
+/// The entries of `role` whose key made the signature `ssh` of `text`. The list is never empty. A role can list one key
 /// several times, with different periods of validity.
 pub(super) fn signing_keys<'a>(
     role: &str,
@@ -239,13 +241,14 @@ pub(super) fn signing_keys<'a>(
     Ok(same.into_iter().map(|(key, _)| key).collect())
 }
 
-/// Parses the public key of the entry. `None` if the text is not a public key in the format of OpenSSH.
+/// Parses the public key of `key`. `None` if the text is not a public key in the format of OpenSSH.
 pub fn public_key(key: &ApproverKey) -> Option<PublicKey> {
     PublicKey::from_openssh(&key.public_key).ok()
 }
 
 impl ApproverKey {
-    /// Whether the key is valid for a decision that was recorded at the time `at`.
+    /// Whether the key is valid at the time `at`. This is the time at which a decision was recorded or a certification
+    /// signed.
     pub fn is_valid_at(&self, at: Timestamp) -> bool {
         self.not_before.as_ref().is_none_or(|begin| begin.0 <= at)
             && self.not_after.as_ref().is_none_or(|end| at < end.0)
