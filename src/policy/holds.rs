@@ -1,16 +1,16 @@
 //! Finds the incidents that hold a version, and the notes and decisions that are missing before the version may run
 //! again.
 //!
-//! ```text
-//!  Incident (Hold) ── names the version, its content or the whole system ──► Hold
-//!  IncidentNotes ──── root cause, action and verification exist ─────┐
-//!  Approvals (Resume) after these notes, in the roles of the level, ─┴─► no Hold for this subject digest
-//!                     one by a person who is not involved
-//! ```
+//! An incident with the effect `Hold` holds the version that it names, every version with the same content, or all
+//! versions of the system. People lift this hold for one content:
 //!
-//! By a rule of the level, an incident without a hold can begin to hold its versions later. There are two causes: its
-//! escalation reaches a tier with a hold before anybody acknowledges it, or people miss its review. Only people lift a
-//! hold. A hold never ends by itself.
+//! - Notes state the root cause, an action and a verification.
+//! - After these notes, people in the roles of the level decide to resume this content.
+//! - At least one of these people neither opened the incident nor noted an action.
+//!
+//! By a rule of the level, an incident can also begin to hold versions later. There are two cases: the escalation of
+//! the incident reaches a tier with the effect `Hold`, or people miss the review of the incident. A hold never ends by
+//! itself. Only people lift a hold.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +34,7 @@ use crate::{
 /// The maximum number of holds in [`HoldJudgement::holds`].
 const HOLDS: usize = 16;
 
-/// The maximum number of names in [`HoldJudgement::held_by`], and in [`HoldJudgement::lifted`].
+/// The maximum number of names in [`HoldJudgement::held_by`] and in [`HoldJudgement::lifted`].
 pub const NAMES: usize = 256;
 
 /// The effect of a decision to resume a version after an incident.
@@ -70,11 +70,12 @@ pub struct Hold {
     pub incident: String,
     /// The user who opened the incident, if it is known.
     pub by: Option<String>,
-    /// The description of the incident.
+    /// The beginning of the description of the incident, in one line.
     pub why: String,
-    /// The note or decision that must come before the version may run again.
+    /// The notes or decisions that people must add before the version may run again.
     pub missing: MissingToResume,
-    /// The time from which the incident holds the version. `None` if the incident holds the version from the start.
+    /// The time from which the incident holds the version. `None` if the incident holds the version from its creation
+    /// on.
     pub from: Option<Timestamp>,
 }
 
@@ -112,17 +113,19 @@ pub struct HeldSubject<'a> {
 /// The effect of incidents on a version.
 #[derive(Clone, Debug, Default)]
 pub struct HoldJudgement {
-    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, their holds appear after
-    /// people lift earlier holds.
+    /// The present and future holds, the earliest first, at most [`HOLDS`]. If there are more holds, the later holds
+    /// appear after people lift earlier holds.
     pub holds: Vec<Hold>,
-    /// The names of the incidents that hold the version, at most [`NAMES`]. The value is [`Hold::from`].
+    /// The incidents that hold the version, or will hold it from a known time on, by name, each with its
+    /// [`Hold::from`]. The map has at most [`NAMES`] incidents.
     pub held_by: BTreeMap<String, Option<Timestamp>>,
-    /// The names of the incidents whose hold people lifted, at most [`NAMES`].
+    /// The names of the incidents whose hold of the version people lifted, at most [`NAMES`].
     pub lifted: BTreeSet<String>,
     /// The name of an open incident that concerns the version. An incident stays open if only its opener closed it.
+    /// `None` if no such incident is open.
     pub open: Option<String>,
-    /// The effect of each decision to resume the content of the version, by the name of the `Approval`. Only decisions
-    /// about incidents that concern the version and have the effect `Hold` have an entry.
+    /// The effect of each decision to resume the content of the version, by the name of the `Approval`. A decision has
+    /// an entry only if its incident concerns the version and has the effect `Hold`.
     pub resumes: BTreeMap<String, ResumeEffect>,
 }
 
@@ -162,7 +165,7 @@ impl HeldSubject<'_> {
         incident.spec.concerns(self.name, |digest| self.digests.contains(digest))
     }
 
-    /// The earliest hold that begins after the creation of the incident: by a tier of the escalation, or by a missed
+    /// The first hold that begins after the creation of the incident: from a tier of the escalation, or from a missed
     /// review.
     fn later(&self, incident: &RecordedIncident<'_>) -> Option<(Option<Timestamp>, MissingToResume)> {
         let escalated = Escalation::of(incident, self.level).and_then(|escalation| escalation.hold());
@@ -195,7 +198,7 @@ impl HeldSubject<'_> {
         Some(MissingToResume::Approvals { role: role.role.clone(), needed: role.count as usize, have })
     }
 
-    /// The effect of a decision to resume this version.
+    /// The effect of `resume`, which is a decision to resume this version after `incident`.
     pub fn effect(&self, incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> ResumeEffect {
         if !requires(required(self.level), resume.role) {
             ResumeEffect::RoleNotRequired
@@ -220,14 +223,14 @@ fn hold(incident: &RecordedIncident<'_>, from: Option<Timestamp>, missing: Missi
     }
 }
 
-/// The beginning of a description, at most 256 bytes, without line breaks. A message lists several reasons, so one long
-/// text must not hide the other reasons.
+/// The beginning of a description, at most 256 bytes, without line breaks. One message lists several reasons, so a long
+/// description must not hide the other reasons.
 fn in_one_line(description: &str) -> String {
     shorten(description.split_whitespace().collect::<Vec<_>>().join(" "), 256)
 }
 
-/// Whether the person neither opened the incident nor noted an action before or at the time of the decision. A later
-/// note does not take the decision back.
+/// Whether the person in `resume` neither opened the incident nor noted an action. A note of an action after the
+/// decision does not matter.
 fn is_independent(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     let user = &*resume.approver.user;
     let acted = |note: &RecordedNote<'_>| {

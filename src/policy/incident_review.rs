@@ -1,9 +1,8 @@
 //! The review of an incident, which is due some time after people resumed a version or closed the incident.
 //!
-//! ```text
-//!  first decision to resume, or closing ── within ──► due ──► overdue: Warn, or Hold
-//!         └── Approvals (Review), in the roles of the level, by people who are not involved ──► complete
-//! ```
+//! The time until the review is due begins with the first decision to resume, or with the closing if the closing is
+//! earlier. The review is complete when enough people in the roles of the level reviewed the incident. Reviews by
+//! people who are involved do not count. If the review is overdue, the level warns, or it holds the versions again.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -14,12 +13,12 @@ use super::{
 };
 use crate::api::{MissedIncidentReview, RequiredApproval, RequiredIncidentReview, RiskLevelSpec};
 
-/// The state of the review that a level requires after an incident.
+/// The due time of the review that a level requires after an incident, and the missing reviews.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueReview {
     /// The time at which the review is due.
     pub due: Timestamp,
-    /// The missing reviews, in the first role with too few people. `None` if the review is complete.
+    /// The missing reviews in the first role with too few reviewers. `None` if the review is complete.
     pub missing: Option<MissingToResume>,
 }
 
@@ -30,9 +29,9 @@ pub enum ReviewEffect {
     Counted,
     /// At the time of the review, people had neither resumed a version nor closed the incident.
     TooEarly,
-    /// The reviewer opened the incident, or is the only person who resumed a version.
+    /// The reviewer opened the incident, or made all decisions to resume that count.
     ReviewerIsInvolved,
-    /// The level does not name the role, or requires no review.
+    /// The level does not let the role of the reviewer review incidents, or requires no review.
     RoleNotRequired,
 }
 
@@ -59,8 +58,8 @@ fn rule(level: &RiskLevelSpec) -> Option<&RequiredIncidentReview> {
     level.incidents.as_ref()?.review.as_ref()
 }
 
-/// The review of the incident. `None` if the level requires none, or if people neither resumed a version nor closed the
-/// incident.
+/// The review that the level requires after `incident`. `None` if the level requires no review, or if people neither
+/// resumed a version nor closed the incident.
 pub fn due_review(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<DueReview> {
     let due = whole_seconds(rule(level)?.due(start(incident, level)?));
     let required = required_to_review(level)?;
@@ -78,7 +77,7 @@ pub fn due_review(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Opt
     Some(DueReview { due, missing: missing.or(any) })
 }
 
-/// The effect of a review of the incident.
+/// The effect of `review`, which is one person's review of the incident.
 pub fn review_effect(
     incident: &RecordedIncident<'_>,
     level: &RiskLevelSpec,
@@ -97,7 +96,8 @@ pub fn review_effect(
 }
 
 /// The time from which a missing review holds versions, and the missing reviews. `None` if the level does not let a
-/// missed review hold versions, or if the review is complete.
+/// missed review hold versions, if the review is complete, or if people neither resumed a version nor closed the
+/// incident.
 pub(super) fn hold(
     incident: &RecordedIncident<'_>,
     level: &RiskLevelSpec,
@@ -107,13 +107,15 @@ pub(super) fn hold(
     Some((review.due, review.missing?))
 }
 
-/// The time of the first decision to resume, or the time of the closing if this is earlier.
+/// The time of the first decision to resume that counts, or of the closing if it is earlier. `None` if there is
+/// neither.
 fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let resumed = resumes(incident, level).map(|resume| resume.at);
     resumed.chain(incident.closed_at()).min()
 }
 
-/// The decisions to resume that count. Each is in a role that the level requires, and was made after the required notes.
+/// The decisions to resume that count here. Each is in a role that the level requires, and is later than the required
+/// notes.
 fn resumes<'i>(
     incident: &'i RecordedIncident<'_>,
     level: &'i RiskLevelSpec,

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  Incident ─────────────────────┐
-//!  IncidentNotes, not earlier ───┼─► RecordedIncident, by system
+//!  IncidentNotes ────────────────┼─► RecordedIncident
 //!  Approvals (Resume, Review) ───┘
-//!    with the digest of the incident
 //! ```
+//!
+//! A note counts only if it is not older than its incident. An approval counts only if it names the incident with the
+//! digest of the incident.
 
 use std::{
     borrow::Cow,
@@ -34,25 +36,27 @@ pub struct RecordedIncident<'a> {
     pub digest: Digest,
     /// The notes of the incident.
     pub notes: Vec<RecordedNote<'a>>,
-    /// The decisions to resume that name the incident with its digest.
+    /// The decisions to resume a version after the incident. Each names the incident with its digest.
     pub resumes: Vec<IncidentDecision<'a>>,
-    /// The reviews that name the incident with its digest.
+    /// The reviews of the incident. Each names the incident with its digest.
     pub reviews: Vec<IncidentDecision<'a>>,
 }
 
 impl RecordedIncident<'_> {
-    /// The time at which people closed the incident. A closing by the opener does not count.
+    /// The time of the first note that closes the incident. A closing by the opener or by an unknown user does not
+    /// count.
     pub fn closed_at(&self) -> Option<Timestamp> {
         self.closings().map(|note| note.at).min()
     }
 
-    /// The notes that close the incident. A closing by the opener does not count.
+    /// The notes that close the incident. A closing by the opener or by an unknown user does not count.
     pub(super) fn closings(&self) -> impl Iterator<Item = &RecordedNote<'_>> {
         let by_another = move |note: &&RecordedNote<'_>| note.by.is_some_and(|by| !self.is_opener(by));
         self.notes.iter().filter(|note| note.type_ == NoteType::Closing).filter(by_another)
     }
 
-    /// The first acknowledgement or closing. A closing by the opener does not count.
+    /// The first note that acknowledges or closes the incident. A note by an unknown user, and a closing by the opener,
+    /// do not count.
     pub fn handled(&self) -> Option<&RecordedNote<'_>> {
         let acknowledged = |note: &&RecordedNote<'_>| note.type_ == NoteType::Acknowledgement;
         let acknowledged = self.notes.iter().filter(acknowledged).filter(|note| note.by.is_some());
@@ -69,8 +73,9 @@ impl RecordedIncident<'_> {
 pub struct Incidents<'a>(BTreeMap<&'a str, Vec<RecordedIncident<'a>>>);
 
 impl<'a> Incidents<'a> {
-    /// Joins incidents with their notes, and with the verified decisions about them. Each of `incidents` is a name with
-    /// a creation time, a content and a digest. Each of `notes` is a content with a creation time.
+    /// Joins incidents with their notes, and with the verified decisions about them. Each item of `incidents` is the
+    /// name, the creation time, the content and the digest of one incident. Each item of `notes` is the content and the
+    /// creation time of one note.
     pub fn new<A: ApprovalObject + 'a>(
         incidents: impl IntoIterator<Item = ((&'a str, Timestamp), &'a IncidentSpec, Digest)>,
         notes: impl IntoIterator<Item = (&'a IncidentNoteSpec, Timestamp)>,
@@ -124,11 +129,11 @@ impl<'a> Incidents<'a> {
 pub struct RecordedNote<'a> {
     /// The type of the note.
     pub type_: NoteType,
-    /// The user who wrote the note, if it is known.
+    /// The user who wrote the note. `None` if the user is not known.
     pub by: Option<&'a str>,
     /// The time at which the API server recorded the note.
     pub at: Timestamp,
-    /// The names of the deadlines that the note settles.
+    /// The names of the deadlines that the note is about.
     pub deadlines: &'a [Text],
 }
 
@@ -137,19 +142,19 @@ pub struct RecordedNote<'a> {
 pub struct IncidentDecision<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
-    /// The person, from the record of the API server or from the signature.
+    /// The person who decided, from the record of the API server or from the signature.
     pub approver: Cow<'a, Approver>,
     /// The role in which the person decided.
     pub role: &'a str,
-    /// The subject digest in the decision. With a decision to resume, only this content may run again.
+    /// The subject digest in the decision. A decision to resume lets only this content run again.
     pub subject: &'a Digest,
     /// The time of the decision.
     pub at: Timestamp,
 }
 
 impl<'a> IncidentDecision<'a> {
-    /// The decision in `approval`, with the incident that it names. `None` if the decision is not about an incident, or
-    /// if the person or the time is not known.
+    /// The decision in `approval`, and the incident that `approval` names. `None` if the decision is not about an
+    /// incident, or if the person or the time is not known.
     pub fn of(
         approval: &'a impl ApprovalObject,
         roles: &'a ApproverRoles,
@@ -168,7 +173,7 @@ impl<'a> IncidentDecision<'a> {
     }
 }
 
-/// The note or decision that must come before a held version may run again.
+/// The notes or decisions that people must add before a held version may run again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingToResume {
     /// Notes of these types are missing.
@@ -182,17 +187,16 @@ pub enum MissingToResume {
         /// The number of people whose decisions count.
         have: usize,
     },
-    /// A decision to resume in any role is missing. The level requires no role.
+    /// Nobody decided to resume the version. A decision in any role is enough, because the level requires no role.
     AnyApproval,
-    /// A decision by a person who neither opened the incident nor noted an action is missing.
+    /// Everybody who decided to resume opened the incident or noted an action. Another person must decide too.
     IndependentPerson,
-    /// An acknowledgement or a closing of the incident is missing. Until then, a tier of the escalation holds the
-    /// version.
+    /// A tier of the escalation holds the version until a person acknowledges or closes the incident.
     Acknowledgement {
-        /// The role of the tier.
+        /// The role that the tier names.
         role: String,
     },
-    /// Reviews of the incident are missing and overdue.
+    /// Reviews of the incident are overdue.
     Review {
         /// The name of the role. `None` if any role may review.
         role: Option<String>,
@@ -228,7 +232,8 @@ impl fmt::Display for MissingToResume {
     }
 }
 
-/// The first role with too few people, and the number of people who count in this role.
+/// The first role of `required` with too few people in `counted`, and the number of people who fill this role. `None`
+/// if enough people fill each role.
 pub(super) fn first_short<'r>(
     required: &'r [RequiredApproval],
     counted: &[&IncidentDecision<'_>],
@@ -242,12 +247,12 @@ pub(super) fn first_short<'r>(
     required.iter().zip(have).find(|(role, have)| *have < role.count as usize)
 }
 
-/// Whether the role is one of `required`. If no role is required, every role counts.
+/// Whether a decision in `role` counts: the role is one of `required`, or `required` is empty.
 pub(super) fn requires(required: &[RequiredApproval], role: &str) -> bool {
     required.is_empty() || required.iter().any(|required| required.role == role)
 }
 
-/// Whether a root cause, an action and a verification were noted before the decision.
+/// Whether a root cause, an action and a verification were noted before the decision `resume`.
 pub(super) fn is_after_notes(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     noted_at(incident).is_some_and(|noted_at| resume.at > noted_at)
 }
@@ -261,7 +266,7 @@ pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     }
 }
 
-/// The time from which a root cause, an action and a verification are all noted. `None` if one of them is missing.
+/// The time from which a root cause, an action and a verification are all noted. `None` if one of the three is missing.
 fn noted_at(incident: &RecordedIncident<'_>) -> Option<Timestamp> {
     let first = |type_| incident.notes.iter().filter(|note| note.type_ == type_).map(|note| note.at).min();
     let firsts: Option<Vec<_>> = NoteType::BEFORE_RESUME.into_iter().map(first).collect();

@@ -1,17 +1,18 @@
 //! Computes the state of a monitor from its measurements, and the required monitors that a system lacks.
 //!
-//! ```text
-//!  Within or Unknown ─┬─ beyond the limit for `breach.for` ─────────────────────────────┬─► Breached
-//!                     └─ no usable value for `noData.after`, if `noData.then` is Breach ┘
-//!  Breached ──────────── within the limit of `clear` for `clear.for` ─────────────────────► Within
-//! ```
+//! A breach begins in two cases:
 //!
-//! Without a usable value, the state is `Unknown`, but a breach stays. Only a value that is not beyond the limit resets
-//! the time for `breach.for`. The time between two values beyond the limit counts if it is at most three intervals,
-//! even if measurements between them have no value. So a value that is often missing cannot hide a breach. For
-//! `clear.for`, only the time between two consecutive values within the limit of `clear` counts.
+//! - Values are beyond the limit of `breach` for the time `breach.for`.
+//! - Prometheus answers without a usable value for the time `noData.after`, and `noData.then` is `Breach`.
 //!
-//! The end of a breach changes only the state. It does not end an incident, and does not lift a hold.
+//! A breach ends after values were within the limit of `clear` for the time `clear.for`. Without a usable value, the
+//! state is `Unknown` if there is no breach.
+//!
+//! The time between two values counts only if it is at most three intervals. For `breach.for`, measurements without a
+//! value can be between the two values. So a value that is often missing cannot hide a breach. A value that is not
+//! beyond the limit resets the time for `breach.for`. For `clear.for`, the two values must be consecutive measurements.
+//!
+//! The end of a breach changes only the state of the monitor. The incident of the breach stays open, and a hold stays.
 
 use std::{fmt, time::Duration};
 
@@ -21,7 +22,7 @@ use crate::api::{
     BreachBar, Digest, MonitorSpec, MonitorState, NoData, NoDataEffect, RequiredMonitor, RiskLevelSpec,
 };
 
-/// The result of a query.
+/// The result of one query of a monitor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measurement {
     /// A usable value, which is a finite number.
@@ -32,7 +33,7 @@ pub enum Measurement {
     NoAnswer(String),
 }
 
-/// A measurement relative to the limits of a monitor.
+/// The position of a measurement relative to the limits of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Beyond the limit of `breach`.
@@ -45,7 +46,7 @@ enum Place {
     NoAnswer,
 }
 
-/// The limits and times of a monitor.
+/// The limits and durations of a monitor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MonitorRules {
     bar: Bar,
@@ -63,15 +64,15 @@ enum Bar {
     Below(f64),
 }
 
-/// The longest time between two measurements that counts, in intervals of the monitor. In a longer time, the value can
-/// have changed without a measurement.
+/// The maximum length of the time between two measurements that counts, in intervals of the monitor. In a longer time,
+/// the value can change without a measurement.
 const GAP_INTERVALS: u32 = 3;
 
 impl From<&MonitorSpec> for MonitorRules {
     fn from(spec: &MonitorSpec) -> Self {
         let BreachBar { above, below, for_ } = &spec.breach;
-        // A monitor of an alert has no limit. Its query gives the number of firing alerts, so a breach is a number
-        // above 0.
+        // A monitor of an alert states no limit. Its query gives the number of firing alerts, so any number above 0 is
+        // a breach.
         let bar = match (above, below) {
             (Some(above), _) => Bar::Above(above.to_f64()),
             (None, Some(below)) => Bar::Below(below.to_f64()),
@@ -163,7 +164,8 @@ pub struct MonitorTrack {
     pub clear: Duration,
     /// The counted time in which Prometheus answered without a usable value.
     pub no_data: Duration,
-    /// The time of the last value beyond the limit. `None` if there is no such value since `beyond` was reset.
+    /// The time of the last value beyond the limit of `breach`. `None` if there is no such value since the last reset
+    /// of `beyond`.
     pub last_beyond: Option<Timestamp>,
     /// The last measurement.
     pub last: Option<(Timestamp, Measurement)>,
@@ -179,12 +181,12 @@ impl MonitorTrack {
         }
     }
 
-    /// Resets the counted times, and forgets the last measurement. A breach stays.
+    /// Resets the counted times, and forgets the last measurement. A present breach stays.
     pub fn start_again(&mut self) {
         *self = Self { breach: self.breach.take(), ..Self::default() };
     }
 
-    /// Adds a measurement that was made at `at`. The measurement can start or end a breach.
+    /// Adds the measurement `measured`, which was made at `at`. The measurement can start or end a breach.
     pub fn add(&mut self, rules: &MonitorRules, at: Timestamp, measured: Measurement) {
         let place = rules.place(&measured);
         let counted = |since: Option<Timestamp>| {
@@ -197,7 +199,7 @@ impl MonitorTrack {
             Place::NoAnswer => {}
             Place::NoValue => self.no_data += since_equal,
             // A value beyond the limit does not reset `no_data`. So a mix of bad and missing values cannot delay both
-            // kinds of breach.
+            // the breach by bad values and the breach by missing values.
             Place::Beyond => {
                 self.beyond += counted(self.last_beyond);
                 (self.last_beyond, self.clear) = (Some(at), Duration::ZERO);
@@ -229,12 +231,13 @@ impl MonitorTrack {
     }
 }
 
-/// The maximum number of monitors of a namespace that count. The operator does not query further monitors. A Clearance
-/// has room for 256 systems, so each system can have two monitors.
+/// The maximum number of monitors that count in a namespace. The operator does not query further monitors. A Clearance
+/// lists at most 256 systems, so each of these systems can have two monitors.
 pub const MONITORS_OF_NAMESPACE: usize = 512;
 
-/// The monitors of a namespace that count: first the monitors that hold their system on a breach, then the others. Both
-/// inputs must be in the order of their names. So a user without the verb `hold` cannot displace a monitor that holds.
+/// The monitors of a namespace that count: first the monitors that hold their system on a breach, then the others. So a
+/// user without the verb `hold` cannot displace a monitor that holds. Both inputs must be sorted by the names of the
+/// monitors.
 pub fn counted_monitors<T>(
     holding: impl Iterator<Item = T>,
     others: impl Iterator<Item = T>,
@@ -253,33 +256,34 @@ pub struct RecordedMonitor<'a> {
     pub measured: Option<&'a Digest>,
 }
 
-/// A monitor that the level requires and the system lacks.
+/// A monitor that the level requires, and that no monitor of the system satisfies.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MissingMonitor {
     /// The name of the requirement in the level.
     pub requirement: String,
     /// The required metric.
     pub metric: String,
-    /// The difference between the requirement and the nearest monitor.
+    /// The difference between the requirement and the most similar monitor.
     pub gap: MonitorGap,
 }
 
-/// The difference between a requirement and a monitor. The variants are in order, the smallest difference first.
+/// The difference between a requirement and a monitor. The order of the variants is from the smallest to the largest
+/// difference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorGap {
-    /// The monitor never had a value of the required query.
+    /// The monitor has no value yet, or has a value only from an earlier query than the required query.
     NotMeasured {
         /// The name of the `Monitor`.
         monitor: String,
     },
-    /// The monitor is looser than the level allows.
+    /// A field of the monitor is looser than the level allows.
     Looser {
         /// The name of the `Monitor`.
         monitor: String,
         /// The field that is looser.
         field: &'static str,
     },
-    /// The monitor has another query, other samples or another source.
+    /// The monitor has another query, other samples or another source than the level requires.
     Differs {
         /// The name of the `Monitor`.
         monitor: String,
@@ -326,7 +330,7 @@ impl fmt::Display for MissingMonitor {
     }
 }
 
-/// The monitors that the level requires and that `monitors` of the system do not meet, in the order of the level.
+/// The monitors that the level requires and that no monitor in `monitors` satisfies, in the order of the level.
 #[allow(clippy::needless_pass_by_value, reason = "the iterator is cloned for each requirement")]
 pub fn missing_monitors<'a>(
     level: &RiskLevelSpec,
@@ -356,8 +360,8 @@ fn gap(required: &RequiredMonitor, monitor: RecordedMonitor<'_>) -> Option<Monit
     if let Some(field) = looser(required, spec) {
         return Some(MonitorGap::Looser { monitor: name, field });
     }
-    // A value of an earlier query does not count. So the digest of the measured query must equal the digest of the
-    // present query.
+    // If the level requires a query, a value from an earlier query does not count. So the digest of the last measured
+    // query must equal the digest of the present query.
     let has_measured = match (monitor.measured, &required.query) {
         (None, _) => false,
         (Some(_), None) => true,
@@ -366,7 +370,8 @@ fn gap(required: &RequiredMonitor, monitor: RecordedMonitor<'_>) -> Option<Monit
     (!has_measured).then_some(MonitorGap::NotMeasured { monitor: name })
 }
 
-/// The first of `query`, `samples` and `source` that differs from the level. `None` if the level states no query.
+/// The first of `query`, `samples` and `source` that differs from the level. `None` if none differs, or if the level
+/// states no query.
 fn differing(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str> {
     let query = required.query.as_ref()?;
     if spec.query.as_ref() != Some(query) {
@@ -378,7 +383,7 @@ fn differing(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static 
     }
 }
 
-/// The first field that is looser than the level allows.
+/// The first field of the monitor that is looser than the level allows. `None` if no field is looser.
 fn looser(required: &RequiredMonitor, spec: &MonitorSpec) -> Option<&'static str> {
     let has_limit = match (&required.breach.above, &required.breach.below) {
         (Some(loosest), _) => spec.breach.above.is_some_and(|above| above <= *loosest),

@@ -1,18 +1,18 @@
-//! Determines which party besides Assent sets `spec.suspend` of a Job: the user, a queue, or the controller that
-//! created the Job.
+//! Determines who sets `spec.suspend` of a Job besides Assent: the user, a queue, or the controller that created the
+//! Job.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::OwnerReference};
 
-/// The labels of workloads that a queue manages. The queue suspends a workload, and resumes it when capacity is free.
+/// The labels that mark the workloads of a queue. The queue suspends a workload, and resumes it when capacity is free.
 pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 
 /// The API groups of controllers that suspend their Jobs and resume them automatically.
 pub const SUSPENDING_GROUPS: [&str; 2] = ["jobset.x-k8s.io", "kubeflow.org"];
 
-/// The `spec.managedBy` of a Job that the Job controller of Kubernetes manages. Kubernetes treats a Job without this
-/// field in the same way.
+/// The value of `spec.managedBy` with which the Job controller of Kubernetes manages a Job. Without `spec.managedBy`,
+/// the Job controller manages the Job too.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
 /// The party that sets `spec.suspend` of a Job.
