@@ -1,8 +1,8 @@
-//! The limits of a `Clearance` that a version can exceed, each with the next step for the user.
+//! The reasons why a version does not fit into a `Clearance`, each with the next step for the user.
 
 use std::fmt;
 
-/// A limit that a version would exceed.
+/// The reason why a version does not fit into a Clearance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capacity {
     /// The Clearance already has the maximum number of systems.
@@ -15,32 +15,32 @@ pub enum Capacity {
         /// The maximum number of cleared versions of one system.
         limit: usize,
     },
-    /// The versions of the system would need more bytes than one system may use.
+    /// The cleared versions of the system would need more bytes of the Clearance than one system may use.
     Share {
-        /// The size of the version in bytes.
+        /// The number of bytes that the version needs.
         bytes: usize,
-        /// The size of the other cleared versions of the system, in bytes.
+        /// The number of bytes that the other cleared versions of the system need.
         used: usize,
         /// The number of bytes that one system may use.
         limit: usize,
     },
-    /// The versions of the namespace would need more bytes than the Clearance can hold.
+    /// The Clearance has too few free bytes for the version.
     Bytes {
-        /// The size of the version in bytes.
+        /// The number of bytes that the version needs.
         bytes: usize,
-        /// The number of bytes that are left in the Clearance.
+        /// The number of free bytes in the Clearance.
         free: usize,
-        /// The largest systems, with their sizes in bytes.
+        /// The systems that need the most bytes, with the number of bytes of each.
         largest: Vec<(String, usize)>,
     },
     /// The comparison of a pod with all cleared versions of the system would cost too much for the API server.
     Cost {
-        /// The number of cleared versions of the system.
+        /// The number of other cleared versions of the system.
         versions: usize,
-        /// The share of the cost limit that the system would reach with the version, in percent.
+        /// The cost of a comparison with all these versions and the new version, in percent of the cost limit.
         percent: u64,
     },
-    /// The API server refused a Clearance with the version.
+    /// The API server refused to store a Clearance that contains the version.
     Refused,
 }
 

@@ -1,13 +1,8 @@
-//! Compares the certifications of a provider with the required certifications. The same rules apply to the
-//! provider of the system and to the providers of its hosted models.
+//! Compares the certifications of a provider with the required certifications. The same rules apply to the provider of
+//! a system and to the providers of the hosted models of this system.
 //!
-//! ```text
-//!  provider, certification, role, time ──► canonical JSON ─┐
-//!  signature ──────────────────────────────────────────────┼─► verify ─► SignedCertifications ─► missing
-//!  keys of the ApproverRole that the level names ──────────┘
-//! ```
-//!
-//! The signed text names no system and no namespace, because a certification applies to all systems of its provider.
+//! If the level names a role for signatures, a certification counts only if a key of this `ApproverRole` signed it. The
+//! signed text names no system and no namespace, because a certification applies to all systems of its provider.
 
 use std::collections::BTreeSet;
 
@@ -81,8 +76,8 @@ impl SignedCertifications {
     }
 }
 
-/// The `required` certifications that `holder` does not hold at `now`. If the level names a role for signatures, only
-/// certifications with a signature in this role count.
+/// The names in `required` for which `holder` has no certification at `now`. If the level names a role for signatures,
+/// only certifications with a signature in this role count.
 pub(super) fn missing<'a>(
     holder: Option<&Provider>,
     required: &'a [String],
@@ -98,7 +93,8 @@ pub(super) fn missing<'a>(
     required.iter().filter(move |wanted| !held.contains(wanted))
 }
 
-/// The signed text of a certification: canonical JSON (RFC 8785). `None` without a signature.
+/// The text that the signature of a certification covers, as canonical JSON (RFC 8785). `None` if the certification has
+/// no signature.
 pub fn certification_text(holder: &str, certification: &Certification) -> Option<Vec<u8>> {
     let Certification { name, not_after, uri, digest, signature } = certification;
     let signature = signature.as_ref()?;
@@ -112,9 +108,9 @@ pub fn certification_text(holder: &str, certification: &Certification) -> Option
     serde_jcs::to_vec(&text).ok()
 }
 
-/// The entry for the key that signed a certification of `holder`, from the `ApproverRole` of the signature. `None`
-/// without a signature. The key was valid at the time of the signature. The caller must compare the end of the key with
-/// the present time.
+/// Returns the entry of the `ApproverRole` for the key that signed `certification` of `holder`. `None` if the
+/// certification has no signature. This function checks that the key was valid at the time of the signature. The caller
+/// must check that the key is still valid.
 ///
 /// # Errors
 /// [`NotSigned`] says why the signature does not count.

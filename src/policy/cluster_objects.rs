@@ -1,9 +1,4 @@
 //! The Kubernetes objects that the expressions of a risk level can read: network policies, claims and storage classes.
-//!
-//! ```text
-//!  NetworkPolicy ── can select pods of the system? ──► networkPolicies
-//!  version ── names ──► PersistentVolumeClaim ── names ──► StorageClass ──► claims
-//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,8 +23,8 @@ use crate::{
     expression::Type,
 };
 
-/// An optional variable in expressions. The variable is off by default, because the operator needs more permissions to
-/// read its objects.
+/// An optional variable in expressions. Each optional variable is off by default, because the operator needs more
+/// permissions to read the objects of the variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClusterVariable {
     /// `networkPolicies`: the policies that select every pod of the system, or can select some of its pods.
@@ -42,7 +37,7 @@ impl ClusterVariable {
     /// All optional variables.
     pub const ALL: [Self; 2] = [Self::NetworkPolicies, Self::Claims];
 
-    /// The name of the variable in expressions, options and chart values.
+    /// The name of the variable in expressions, in an option of the operator, and in a chart value.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NetworkPolicies => "networkPolicies",
@@ -92,7 +87,8 @@ pub struct NetworkPolicyFacts {
 impl From<NetworkPolicy> for NetworkPolicyFacts {
     fn from(NetworkPolicy { metadata, spec }: NetworkPolicy) -> Self {
         let mut spec = spec.unwrap_or_default();
-        // The API server sets this default in a stored policy. In a manifest file, the policy can lack the field.
+        // The API server sets the default of `policyTypes` in each stored policy. A policy in a manifest file can lack
+        // this field.
         let egress = spec.egress.is_some().then(|| "Egress".to_owned());
         let default = || std::iter::once("Ingress".to_owned()).chain(egress).collect();
         spec.policy_types = Some(spec.policy_types.unwrap_or_else(default));
@@ -102,7 +98,7 @@ impl From<NetworkPolicy> for NetworkPolicyFacts {
 
 impl NetworkPolicyFacts {
     /// Finds which pods of `system` the policy selects. Only one label of these pods is known: `assent.dev/system`,
-    /// with the name of the system.
+    /// with the name of the system as its value.
     fn selection(&self, system: &str) -> Selection {
         let selector = &self.spec.pod_selector;
         let labels = selector.iter().flat_map(|selector| selector.match_labels.iter().flatten());
@@ -119,7 +115,7 @@ impl NetworkPolicyFacts {
     }
 }
 
-/// The share of the pods of a system that a `NetworkPolicy` selects.
+/// Which pods of a system a `NetworkPolicy` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Selection {
     Every,
@@ -128,7 +124,7 @@ enum Selection {
     None,
 }
 
-/// Whether a requirement of a selector holds for the pods of `system`. `None` if the answer depends on another label.
+/// Whether a requirement of a selector is true for the pods of `system`. `None` if the answer depends on another label.
 fn holds(expression: &LabelSelectorRequirement, system: &str) -> Option<bool> {
     let has_value = || expression.values.iter().flatten().any(|value| value == system);
     let holds = || match &*expression.operator {
@@ -189,14 +185,13 @@ pub struct Storage {
     pub claims: BTreeMap<String, Arc<ClaimFacts>>,
     /// The storage classes, by name.
     pub classes: BTreeMap<String, Arc<StorageClassFacts>>,
-    /// Whether the maps list all claims and classes that exist. False for manifest files, because a user can leave out
-    /// some objects.
+    /// Whether `claims` and `classes` contain all objects that exist. False for manifest files, because a user can
+    /// leave out some objects.
     pub is_complete: bool,
 }
 
 impl ClusterObjects {
-    /// The value of a variable for a version of `system` with these volumes. `None` if the value is not
-    /// known.
+    /// The value of `variable` for a version of `system` with these volumes. `None` if the value is not known.
     pub(super) fn value(&self, variable: ClusterVariable, system: &str, volumes: &[Volume]) -> Option<Value> {
         match variable {
             ClusterVariable::NetworkPolicies => {
@@ -213,9 +208,9 @@ impl ClusterObjects {
 }
 
 impl Storage {
-    /// A claim in the form that expressions see. With `is_complete`, a claim that is not in the maps does not exist, so
-    /// the result has only its name. Without `is_complete`, the result is `None` if the claim or its class is not in
-    /// the maps.
+    /// The claim `name` in the form that expressions see. If `claims` lacks the claim and `is_complete` is true, the
+    /// claim does not exist, so the result contains only the name. If `is_complete` is false, the result is `None` for
+    /// a claim or storage class that is not listed.
     fn claim(&self, name: &str) -> Option<Value> {
         let mut seen = json!({ "name": name });
         let Some(claim) = self.claims.get(name) else { return self.is_complete.then_some(seen) };
@@ -230,7 +225,7 @@ impl Storage {
     }
 }
 
-/// A policy in the form that expressions see. `None` if the policy selects no pod of the system.
+/// A network policy in the form that expressions see. `None` if the policy selects no pod of the system.
 fn seen_network_policy(policy: &NetworkPolicyFacts, system: &str) -> Option<Value> {
     let selection = policy.selection(system);
     let seen = || {

@@ -1,11 +1,7 @@
 //! Judges the hosted models of a system, and finds signs of hosted models that the system does not state.
 //!
-//! ```text
-//!  AISystem ── hosted models, suppliers ─┐
-//!  RiskLevel ── requirements ────────────┴─ judge ─► HostedModelRetired, AgreementMissing, CertificationMissing
-//!
-//!  Runtime ── variables, arguments ── known addresses, names of variables ─► providers that the system does not state
-//! ```
+//! A sign is a host name of a known provider in a variable or argument, or the name of a variable that the client
+//! library of the provider reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,12 +41,12 @@ struct KnownProvider {
     name: &'static str,
     /// Patterns of whole host names, in lower case. A `*` stands for at least one character.
     hosts: &'static [&'static str],
-    /// Prefixes of the names of environment variables.
+    /// Prefixes of the names of environment variables that the client libraries of the provider read.
     variables: &'static [&'static str],
 }
 
-/// The known providers, with the variables of their client libraries and their public addresses. The table does not
-/// find a provider that a system calls through a gateway at another address.
+/// The known providers, with their public addresses and the variables of their client libraries. The table cannot find
+/// a provider that a system calls through a gateway at another address.
 const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "AI21", hosts: &["api.ai21.com"], variables: &["AI21_"] },
     KnownProvider {
@@ -128,9 +124,9 @@ const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "xAI", hosts: &["api.x.ai"], variables: &["XAI_"] },
 ];
 
-/// The known providers that the runtime seems to call and the system does not state. Each provider has the first sign
-/// of a call: the name of a variable, or a host name. A sign never shows the rest of a value, because the value can be
-/// secret.
+/// The known providers that the runtime seems to call and the system does not state. Each provider has its first sign:
+/// a container, and the name of a variable or a host name. The sign never contains the whole value of a variable,
+/// because the value can be secret.
 pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     for container in runtime.init_containers.iter().chain(&runtime.containers) {
@@ -143,7 +139,7 @@ pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static
     found
 }
 
-/// Whether a hosted model of the system names the provider or one of its hosts.
+/// Whether a hosted model of the system names the provider or a host of the provider.
 fn is_declared(provider: &KnownProvider, system: &AISystemSpec) -> bool {
     let names = |text: &str| {
         let text = text.to_lowercase();
@@ -166,7 +162,7 @@ fn signs(container: &Container) -> impl Iterator<Item = (&'static KnownProvider,
     })
 }
 
-/// The first host name in `text` that belongs to the provider. `text` is in lower case.
+/// The first host name in `text` that belongs to the provider. The caller passes `text` in lower case.
 fn host_in(text: &str, provider: &KnownProvider) -> Option<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
     let mut names = text.split(|c: char| !is_part(c)).map(|name| name.trim_matches(['.', '-']));

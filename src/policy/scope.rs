@@ -1,13 +1,14 @@
 //! The pods that each scope of a namespace governs.
 //!
 //! ```text
-//!                  names a system   uses an accelerator   any other
+//!  scope         pod names a system   pod uses an accelerator   any other pod
 //!  labelled              ✓
-//!  accelerated           ✓                    ✓
-//!  all                   ✓                    ✓                   ✓
+//!  accelerated           ✓                      ✓
+//!  all                   ✓                      ✓                     ✓
 //! ```
 //!
-//! `admission` generates CEL expressions from the same [`Accelerators`], so that the API server selects the same pods.
+//! The module `admission` generates CEL expressions from the same [`Accelerators`], so that the API server selects the
+//! same pods.
 
 use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 

@@ -1,14 +1,16 @@
 //! The subject of an approval: all content that approvers sign. A change of this content needs new approvals.
 //!
-//! ```text
-//!  form 1   namespace, system, purpose, level, jurisdictions, version
-//!  form 2   the fields of form 1, "form": 2, and the required documents (each by digest, or else by address)
-//!  both     the hosted models, and the risks if the level requires risks
-//! ```
+//! The signed content has one of two forms:
 //!
-//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Risks and documents have the dates of
-//! their reviews only if an overdue review withholds the version. Hosted models, risks and dates that the system does
-//! not state add no field. So the digests that older releases computed stay valid.
+//! - Form 1, if the level requires no documents: namespace, system, purpose, level, jurisdictions and version.
+//! - Form 2, if the level requires documents: the fields of form 1, the field `form` with the value 2, and the required
+//!   documents. Each document has its digest, or its address if it has no digest.
+//!
+//! Both forms also contain the hosted models, and the risks if the level requires risks. Risks and documents have the
+//! dates of their reviews only if an overdue review withholds the version.
+//!
+//! Hosted models, risks and dates that the system does not state add no field. So the digests that older releases of
+//! Assent computed stay valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,8 +39,8 @@ pub struct Subject<'a> {
     required: Option<RequiredDocuments<'a>>,
 }
 
-/// The signed fields of a hosted model. The date of its retirement is not signed, so an owner can state an announced
-/// date without a new approval.
+/// The signed fields of a hosted model. The date of its retirement is not signed, so an owner can add this date without
+/// a new approval.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SignedModel<'a> {
@@ -67,7 +69,7 @@ impl<'a> From<&'a HostedModel> for SignedModel<'a> {
     }
 }
 
-/// The fields of the signed content if the level requires documents (form 2).
+/// The fields that only form 2 has, for a level that requires documents.
 #[derive(Clone, Debug, Serialize)]
 struct RequiredDocuments<'a> {
     form: u8,
@@ -94,8 +96,9 @@ struct RequiredDocument<'a> {
 pub struct SubjectDigests {
     /// The digest that approvers sign.
     pub signed: Digest,
-    /// The digest without the required documents, as releases that did not sign documents computed it. `None` if the
-    /// level requires no documents, or if those releases did not know other parts of the content.
+    /// The digest without the required documents, as older releases of Assent computed it, which did not sign
+    /// documents. `None` if the level requires no documents. `None` also with hosted models or risks, which these
+    /// releases did not know.
     pub without_documents: Option<Digest>,
 }
 
@@ -140,7 +143,7 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
-        // Releases that signed no documents (form 1) did not know hosted models and risks. So none of their decisions
+        // Releases of Assent that signed no documents did not know hosted models and risks. So none of their decisions
         // names a subject with hosted models or risks.
         let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
@@ -149,7 +152,7 @@ impl<'a> Subject<'a> {
 }
 
 /// The risks of the system, if the level requires risks. The signed content has the dates of reviews only if an overdue
-/// review withholds the version. So if the level only warns, a review needs no new approval.
+/// review of a risk withholds the version. So if the level only warns, a new review needs no new approval.
 fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, Risk> {
     let Some(level) = level.filter(|level| level.risks.is_some()) else { return BTreeMap::new() };
     let signs_dates = level.signs_reviews_of_risks();

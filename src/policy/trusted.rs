@@ -1,11 +1,11 @@
-//! Removes the trusted additions of the cluster from the runtime of a pod, before [`matches`](super::matches) compares
+//! Removes the trusted additions of the cluster from the runtime of a pod. Then [`matches`](super::matches) compares
 //! the rest with an approved runtime.
 //!
-//! ```text
-//!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal, except its mayVary.env
-//!                   ├─ is trusted ──────────────────────────► is removed
-//!                   └─ any other ───────────────────────────► stays, and makes the pod different
-//! ```
+//! An item is a container, volume, mount or variable of the pod. The name of a mount is the name of its volume.
+//!
+//! - If the approved runtime has an item with the same name, the item of the pod stays.
+//! - Any other item is removed if it is trusted.
+//! - All other items stay, so the pod does not match.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
-/// The runtime `pod` without its trusted additions. A container, volume or variable with the name of an approved one is
-/// never an addition.
+/// The runtime `pod` without its trusted additions. A container, volume or variable is never an addition if the
+/// approved runtime has one with the same name.
 pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runtime) -> Cow<'a, Runtime> {
     if trusted.is_empty() {
         return Cow::Borrowed(pod);
@@ -45,7 +45,8 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
     })
 }
 
-/// Whether the container `pod` equals the trusted container `one` in all fields that must be equal.
+/// Whether the container `pod` equals the trusted container `one` in all fields that must be equal. Trusted variables
+/// and mounts in `pod` do not matter.
 fn is_trusted(one: &TrustedContainer, approved: &Runtime, trusted: &Trusted, pod: &Container) -> bool {
     let TrustedContainer { container, images, any_args, env_prefixes } = one;
     let mut pod = pod.clone();
@@ -65,7 +66,7 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
 }
 
 /// Removes trusted variables and mounts from the container `pod`, which the caller compares with the container `same`.
-/// Variables whose names are in `same` stay. Mounts of volumes of the approved runtime stay too.
+/// Does not remove variables whose names are in `same`, and mounts of volumes of the approved runtime.
 fn without_additions(
     same: &Container,
     approved: &Runtime,
