@@ -1,23 +1,20 @@
 //! The signs that a pod uses an accelerator, such as the resource `nvidia.com/gpu`. The values of the Helm chart can
 //! add signs.
 //!
-//! ```text
-//!  built-in names ───┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
-//!  values.yaml ──────┴─► Accelerators ──┴─► admission::scope_cel  the same in CEL
-//! ```
+//! [`Accelerators::of`] finds the signs of a pod. The module `admission::scope_cel` finds the same signs in CEL.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// A kind of sign that a pod uses an accelerator. Each kind is about one field of a pod.
+/// A kind of sign that a pod uses an accelerator. Each sign has a name that Assent searches in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// An extended resource, such as `nvidia.com/gpu`. Its name begins with the name of the sign, and its quantity is
-    /// not zero.
+    /// An extended resource, such as `nvidia.com/gpu`. The name of the resource begins with the name of the sign, and
+    /// the quantity is not zero.
     Resource,
-    /// A `RuntimeClass` that gives devices of the node to a pod, such as `kata-qemu-nvidia-gpu`. One part of its name
-    /// between hyphens equals the name of the sign, such as `nvidia`.
+    /// A `RuntimeClass` that gives devices of the node to a pod, such as `kata-qemu-nvidia-gpu`. If the name of the
+    /// class is split at its hyphens, one part equals the name of the sign, such as `nvidia`.
     RuntimeClass,
     /// An environment variable with the name of the sign, such as `NVIDIA_VISIBLE_DEVICES`. The container runtime gives
     /// devices to a container with this variable.
@@ -110,20 +107,20 @@ pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 
 /// The names of all signs of accelerators: the built-in names, and the names that the values of the Helm chart add. The
-/// list stores only the added names.
+/// struct stores only the added names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accelerators(Arc<[(Sign, String)]>);
 
 impl Accelerators {
-    /// The names for this kind of sign: first the built-in names, then the added names in their order.
+    /// The names of the signs of the kind `sign`: first the built-in names, then the added names in their order.
     pub fn names(&self, sign: Sign) -> impl Iterator<Item = &str> {
         let added = self.0.iter().filter(move |(of, _)| *of == sign).map(|(_, name)| name.as_str());
         sign.known().iter().copied().chain(added)
     }
 
-    /// The signs that this pod or pod template shows: names of resources, classes, variables and annotations.
-    /// `resourceClaims` (Dynamic Resource Allocation) always count as a sign, because Assent does not know the kind of
-    /// their devices.
+    /// The signs that a pod or pod template shows. The result has the names of resources, variables and annotations,
+    /// and the name of the runtime class. `resourceClaims` (Dynamic Resource Allocation) always count as a sign,
+    /// because Assent does not know the kind of the claimed devices.
     pub fn of<'a>(
         &'a self,
         annotations: Option<&'a BTreeMap<String, String>>,
@@ -156,7 +153,7 @@ impl Accelerators {
 }
 
 /// The names of the variables of a container, without the variables that have a value in [`NO_DEVICE`]. A variable with
-/// `valueFrom` counts, because Assent does not know its value.
+/// `valueFrom` is in the result, because Assent does not know the value of this variable.
 fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     let variables = container.env.iter().flatten().filter(|variable| {
         variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())
@@ -164,8 +161,8 @@ fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     variables.map(|variable| variable.name.as_str())
 }
 
-/// Writes only the added names, one sign per line, such as `resource example.com/npu`. The Helm chart writes the same
-/// format.
+/// Writes only the added names, one sign per line, such as `resource example.com/npu`. The Helm chart writes the added
+/// names in the same format.
 impl fmt::Display for Accelerators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))

@@ -1,15 +1,11 @@
 //! The class of each field of a pod: compared, free, or never approved (`Refused`).
 //!
-//! ```text
-//!  OpenAPI of the API server ─ every field of PodSpec ─┐
-//!                                                      ├─ a test: each field has one class
-//!  FIELDS ─────────────────────────────────────────────┤
-//!                                                      ├─► docs/fields.md, kubectl assent approve, Unmatchable
-//!  ANNOTATIONS ────────────────────────────────────────┘
-//! ```
+//! A field is compared or never approved if it can change what runs, or which server answers the requests of the pod. A
+//! field is free if it only decides where, when, with which rights or with how many resources the pod runs.
 //!
-//! A field is compared or never approved if it can change what runs, or which server answers the requests of the pod.
-//! A field is free if it only decides where, when, with which rights or with how many resources the pod runs.
+//! A test compares [`FIELDS`] with the OpenAPI document of the API server, so that every field of a pod has one class.
+//! The page `docs/fields.md`, the review before an approval, and the messages of [`Unmatchable`](super::Unmatchable)
+//! use these classes.
 //!
 //! In the paths, `containers` also means init containers. `probe` means `livenessProbe`, `readinessProbe` and
 //! `startupProbe`. `hook` means `lifecycle.postStart` and `lifecycle.preStop`. A path covers all fields below it.
@@ -21,7 +17,7 @@ use Class::{Compared, Free, Refused};
 pub enum Class {
     /// The field must equal the field of the approved runtime.
     Compared,
-    /// The field may have any value. The text states the reason.
+    /// The comparison leaves out the field. The text states the reason.
     Free(&'static str),
     /// A pod that sets the field is never approved. The text says what to use instead. There are two exceptions: the
     /// default `terminationMessagePath`, and a `fileKeyRef` of a variable in `mayVary`.
@@ -318,10 +314,10 @@ const NO_HOST_PROCESS: &str = "leave it out, because such a container runs progr
 const NO_OWNER: &str = "leave it out, and set fsGroup in the securityContext of the pod";
 const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special options";
 
-/// Prefixes of annotations that are never approved, with the program that reads them.
+/// Prefixes of annotations that are never approved, with the program that reads each annotation.
 ///
-/// A container runtime or its plugin reads these annotations. Most of them make the runtime mount files into a
-/// container, inject devices, or replace the programs that run the container.
+/// The program is a container runtime or a plugin of a container runtime. Most of these annotations make the runtime
+/// mount files into a container, inject devices, or replace the programs that run the container.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("cdi-devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
     ("cdi-devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),
@@ -350,7 +346,7 @@ pub const HARMLESS_ANNOTATIONS: &[&str] = &[
     "io.kubernetes.cri-o.userns-mode",
 ];
 
-/// Whether no version can match a pod with the annotation `name`.
+/// Whether a pod with the annotation `name` is never approved.
 pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
@@ -365,7 +361,7 @@ pub(super) fn instead_of(path: &str) -> &'static str {
     }
 }
 
-/// The free fields by their reason. The groups are in the order of their first fields.
+/// The free fields, in one group for each reason. The groups are in the order of their first fields in [`FIELDS`].
 pub fn free_fields() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (field, class) in FIELDS {

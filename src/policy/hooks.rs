@@ -1,10 +1,6 @@
-//! Reads the commands of hooks and probes of a container, and the HTTP requests of its hooks.
+//! Reads the commands of the lifecycle hooks and probes of a container, and the HTTP requests of its lifecycle hooks.
 //!
-//! ```text
-//!  lifecycle ── exec, httpGet ─┐
-//!  probes ───── exec ──────────┴─► ExecHooks, HttpHooks
-//!     └──────── httpGet, tcpSocket, grpc: not compared, but must not set a host
-//! ```
+//! The comparison leaves out the requests of probes, but a probe must not set a host for its request.
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
 

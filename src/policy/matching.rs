@@ -1,15 +1,17 @@
 //! Compares a pod with an approved runtime.
 //!
 //! ```text
-//!  PodSpec ── runtime_of_pod ──► Runtime ── without_trusted ───────┐
-//!     │                                                             ├─ matches ──► yes | no
-//!     └─► Unmatchable: no Runtime can                               │
-//!         describe this pod                      approved Runtime ──┘
+//!  PodSpec ── runtime_of_pod ──► Runtime ── without_trusted ──┐
+//!                                                             ├─► matches ──► yes or no
+//!  approved Runtime ──────────────────────────────────────────┘
 //! ```
 //!
+//! If no runtime can describe the pod, [`runtime_of_pod`] returns the error [`Unmatchable`].
+//!
 //! The API server makes the same comparison with `admission/cel/matches.cel`. A test compares both implementations. The
-//! table in `fields` has the class of each field. The code destructures pods, containers and mounts without `..`. So a
-//! new field of a later Kubernetes version is a compile error until a developer classifies it.
+//! table [`FIELDS`](super::FIELDS) has the class of each field. The code destructures pods, containers and mounts
+//! without `..`. So a new field of a later Kubernetes version is a compile error until a developer classifies the
+//! field.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +34,8 @@ use crate::api::{
 /// The default `terminationMessagePath` of Kubernetes.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.
+/// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`. Values for placeholders
+/// in `approved`, and variables that may vary, can differ.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
     let placeholders = Placeholders::of(approved);
     let pod = placeholders.with_volume_name(approved, pod);
@@ -118,8 +121,8 @@ pub(super) fn container_matches(
         && *http == pod.http
 }
 
-/// Whether the variables of the pod equal the variables of the approved container, in the same order. Variables of the
-/// pod that may vary are left out.
+/// Whether the variables of the pod equal the variables of the approved container, in the same order. The comparison
+/// leaves out variables of the pod that may vary.
 pub(super) fn env_matches(approved: &Container, pod: &[EnvVar], placeholders: Placeholders<'_>) -> bool {
     let varies = |var: &EnvVar| approved.may_vary.env.iter().any(|entry| placeholders.covers(entry, var));
     let mut remaining = pod.iter().filter(|var| !varies(var));
@@ -217,10 +220,10 @@ fn host_alias(pod: &core::HostAlias) -> HostAlias {
     HostAlias { ip: ip.as_str().into(), hostnames: texts(hostnames.as_ref()) }
 }
 
-/// Converts the name servers and search domains. Refuses options with special characters.
+/// Converts the name servers and search domains. Returns an error if an option has special characters.
 ///
-/// The node writes options and name servers to the same file, and the API server accepts any text as an option. So an
-/// option with a line break could add a name server.
+/// The node writes options and name servers to the same file, `resolv.conf`. The API server accepts any text as an
+/// option. So an option with a line break could add a name server.
 fn dns(config: &core::PodDNSConfig) -> Result<DnsConfig, Unmatchable> {
     let core::PodDNSConfig { nameservers, searches, options } = config;
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
@@ -296,8 +299,9 @@ fn env_var(pod: &core::EnvVar) -> EnvVar {
     }
 }
 
-/// Converts the source of a variable. A runtime has no field for a `fileKeyRef`, so the result is then an empty source.
-/// No approved variable has an empty source. So a variable from a file matches only if `mayVary` names it.
+/// Converts the source of a variable. For a `fileKeyRef`, the result is an empty source, because a runtime has no such
+/// field. No approved variable has an empty source. So a variable from a file matches only if `mayVary` names the
+/// variable.
 fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
     let core::EnvVarSource {
         config_map_key_ref,

@@ -1,14 +1,11 @@
 //! Placeholders in an approved runtime. For example, the approved argument `--rank=<ordinal>` matches `--rank=3` in a
 //! pod.
 //!
-//! ```text
-//!  Runtime ── texts with placeholders ─┬─► Placeholders: compares a pod in Rust
-//!                 │                    └─► patterns: regular expressions for the API server, in the Clearance
-//!                 └─ not_used: the reason why the placeholders of this runtime have no meaning
-//! ```
+//! [`Placeholders`] compares the texts of a pod in Rust. [`patterns`] gives regular expressions for the same comparison
+//! to the API server, through the Clearance. Both use one table, [`forms`].
 //!
-//! The Rust code and the regular expressions use one table, [`forms`]. A placeholder never matches whitespace, quotes,
-//! slashes, or a character with a meaning in a shell or in a list.
+//! A value of a placeholder never contains whitespace, quotes, slashes, commas, or a character with a special meaning
+//! in a shell.
 
 use std::{
     borrow::Cow,
@@ -21,13 +18,15 @@ use crate::api::{Container, EnvVar, Patterns, Placeholder, Runtime, Text, Volume
 /// bounds the cost of the comparison in the API server.
 pub const LONGEST: usize = 2048;
 
-/// The maximum number of texts with placeholders in a runtime. In a runtime with more, no placeholder has a meaning.
+/// The maximum number of texts with placeholders in a runtime. If a runtime has more such texts, no placeholder in it
+/// has a meaning.
 pub const MOST: usize = 64;
 
 /// The prefix of the name of the volume with the service account token. A pattern of a volume never matches such a name.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// A run of characters: the allowed characters as in a regular expression, the minimum length, and the maximum length.
+/// A run of characters: the allowed characters, the minimum length, and the maximum length. The characters are written
+/// as in square brackets of a regular expression.
 pub type Run = (&'static str, usize, usize);
 
 const LETTER_OR_DIGIT: Run = ("a-z0-9", 1, 1);
@@ -37,7 +36,7 @@ const DIGITS: Run = ("0-9", 1, 20);
 const POINT: Run = (".", 1, 1);
 const E: Run = ("e", 1, 1);
 const SIGN: Run = ("-+", 0, 1);
-/// At most two digits, so that no program reads the number as infinite.
+/// At most two digits, so that no program with 64-bit numbers reads the number as infinite.
 const EXPONENT: Run = ("0-9", 1, 2);
 const COLON: Run = (":", 1, 1);
 const PORT: Run = ("0-9", 1, 5);
@@ -48,8 +47,8 @@ const HEX_12: Run = ("0-9a-f", 12, 12);
 
 /// The forms of the values of a placeholder. Each form is a sequence of runs.
 ///
-/// A release must not add a form to a placeholder. Otherwise, an approved version would match more pods than its
-/// approvers saw.
+/// A later release of Assent must not add a form to a placeholder. Otherwise, an approved version would match more pods
+/// than its approvers saw.
 pub const fn forms(placeholder: Placeholder) -> &'static [&'static [Run]] {
     match placeholder {
         Placeholder::Ordinal => &[&[("0", 1, 1)], &[("1-9", 1, 1), ("0-9", 0, 4)]],
@@ -81,7 +80,7 @@ enum Part<'a> {
 pub struct Placeholders<'a>(&'a [Placeholder]);
 
 impl<'a> Placeholders<'a> {
-    /// The placeholders of `runtime`. There are none if the runtime breaks a rule of [`not_used`].
+    /// The placeholders that `runtime` lists. Empty if [`not_used`] returns a reason.
     pub fn of(runtime: &'a Runtime) -> Self {
         if runtime.placeholders.is_empty() || not_used(runtime).is_some() {
             return Self::default();
@@ -166,7 +165,7 @@ impl<'a> Placeholders<'a> {
     }
 
     /// Replaces each value of the pod that matches an approved text with this text, and removes the variables that may
-    /// vary. A comparison of the result with `approved` shows only the real differences.
+    /// vary. So a comparison of the result with `approved` shows only the differences that prevent a match.
     pub fn as_approved(self, approved: &Runtime, pod: &Runtime) -> Runtime {
         let mut pod = self.with_volume_name(approved, pod).into_owned();
         let replace = |approved: &Text, text: &mut Text| {
@@ -201,9 +200,9 @@ impl<'a> Placeholders<'a> {
         pod
     }
 
-    /// The approved name of a volume can have a placeholder, such as `volume-<name>`. This function gives the approved
-    /// name to each matching volume of the pod, and to its mounts in approved containers. Other containers stay
-    /// unchanged, because a placeholder has no meaning in them.
+    /// Returns `pod` with the approved volume name. This name can have a placeholder, such as `volume-<name>`. Each
+    /// matching volume of the pod gets the approved name, and so do its mounts in approved containers. Other containers
+    /// stay unchanged, because a placeholder has no meaning in these containers.
     pub fn with_volume_name<'p>(self, approved: &Runtime, pod: &'p Runtime) -> Cow<'p, Runtime> {
         let Some(volume) = self.volume(approved) else { return Cow::Borrowed(pod) };
         let mut pod = pod.clone();
@@ -232,7 +231,7 @@ impl<'a> Placeholders<'a> {
             || self.volume(approved).is_some_and(|volume| self.text_matches(&volume.name, name))
     }
 
-    /// The only volume whose name has a placeholder.
+    /// The volume whose name has a placeholder. There is at most one, because [`not_used`] does not allow a second one.
     fn volume(self, approved: &Runtime) -> Option<&Volume> {
         approved.volumes.iter().find(|volume| self.is_in(&volume.name))
     }
@@ -260,7 +259,7 @@ fn is_match(parts: &[Part<'_>], text: &str) -> bool {
     ends.contains(&text.len())
 }
 
-/// The positions at which the form can end if it begins at one of the positions `starts`.
+/// The positions in `text` at which the form can end if it begins at one of the positions `starts`.
 fn after_form(form: &[Run], starts: &BTreeSet<usize>, text: &[u8]) -> BTreeSet<usize> {
     form.iter().fold(starts.clone(), |starts, (class, least, most)| {
         let after = |start: usize| {
@@ -282,8 +281,8 @@ fn contains(class: &str, byte: u8) -> bool {
     }
 }
 
-/// The reason why no placeholder of `runtime` has a meaning. A text with a placeholder is then plain text, so it
-/// matches no pod. `None` if the placeholders have a meaning.
+/// The reason why no placeholder of `runtime` has a meaning. Each approved text is then plain text, and equals only the
+/// same text in a pod. `None` if the placeholders have a meaning.
 pub fn not_used(runtime: &Runtime) -> Option<String> {
     let all = Placeholders(&runtime.placeholders);
     let mut named = runtime.volumes.iter().filter(|volume| all.is_in(&volume.name));
@@ -310,7 +309,8 @@ pub fn not_used(runtime: &Runtime) -> Option<String> {
     (count > MOST).then(|| format!("{count} texts have placeholders, and at most {MOST} may"))
 }
 
-/// All texts of `runtime` with placeholders. For a variable, the text is its value.
+/// All texts of `runtime` with placeholders: arguments, values of variables, values in `mayVary`, and the names of
+/// volumes and claims.
 fn texts(runtime: &Runtime, all: Placeholders<'_>) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     for container in runtime.containers.iter().chain(&runtime.init_containers) {
@@ -327,7 +327,7 @@ fn texts(runtime: &Runtime, all: Placeholders<'_>) -> BTreeSet<String> {
     texts
 }
 
-/// The patterns that the API server compares with a pod of `runtime`. `None` if the runtime has no placeholders.
+/// The patterns with which the API server compares a pod with `runtime`. `None` if the runtime has no placeholders.
 pub fn patterns(runtime: &Runtime) -> Option<Patterns> {
     let all = Placeholders::of(runtime);
     let texts = texts(runtime, all);

@@ -1,11 +1,8 @@
-//! Converts the volume sources of which a runtime states every field.
+//! Converts the volume sources of which a runtime states every field. The result is the same source in canonical form,
+//! in which two sources with the same meaning are equal.
 //!
-//! ```text
-//!  hostPath, csi, nfs, iscsi, ephemeral, clusterTrustBundle, podCertificate ──► the same source in canonical form
-//! ```
-//!
-//! In canonical form, two sources with the same meaning are equal. The code destructures each source without `..`, so
-//! that a new field of a later Kubernetes version is a compile error.
+//! The code destructures each source without `..`, so that a new field of a later Kubernetes version is a compile
+//! error.
 
 use std::collections::BTreeMap;
 
@@ -86,8 +83,8 @@ pub(super) fn iscsi(pod: &core::ISCSIVolumeSource) -> IscsiVolume {
     }
 }
 
-/// Converts the claim of an ephemeral volume. It reads only labels and annotations of the template, because the API
-/// server refuses a template with other metadata.
+/// Converts the claim of an ephemeral volume. Of the metadata of the claim template, it converts only labels and
+/// annotations, because the API server refuses a template with other metadata.
 pub(super) fn ephemeral(pod: &core::EphemeralVolumeSource) -> EphemeralVolume {
     let core::EphemeralVolumeSource { volume_claim_template } = pod;
     let Some(core::PersistentVolumeClaimTemplate { metadata, spec }) = volume_claim_template else {
@@ -163,7 +160,7 @@ fn selector(pod: &CoreSelector) -> LabelSelector {
     LabelSelector { match_labels: map(match_labels.as_ref()), match_expressions: rules.collect() }
 }
 
-/// Converts a source of certificates in the volume `volume`. A runtime has no field for the owner of a file, so a
+/// Converts a `clusterTrustBundle` source of the volume `volume`. A runtime has no field for the owner of a file, so a
 /// source that sets the owner is refused.
 pub(super) fn cluster_trust_bundle(
     volume: &str,
@@ -181,7 +178,7 @@ pub(super) fn cluster_trust_bundle(
     })
 }
 
-/// Converts a source of a pod certificate in the volume `volume`. A runtime has no field for the owner of a file, so a
+/// Converts a `podCertificate` source of the volume `volume`. A runtime has no field for the owner of a file, so a
 /// source that sets the owner is refused.
 pub(super) fn pod_certificate(
     volume: &str,

@@ -1,10 +1,7 @@
-//! Converts the volumes of a pod to the form of a runtime, without the volume of the service account token.
+//! Converts the volumes of a pod to volumes of a runtime.
 //!
-//! ```text
-//!  volume ─┬─ the token, exactly as the API server adds it ──► left out, with its mounts
-//!          ├─ a kind that a runtime can have ────────────────► Volume
-//!          └─ a removed kind, or a kind that is not known ───► Unmatchable
-//! ```
+//! The conversion leaves out the volume and the mounts of the service account token, which the API server adds. A
+//! volume of a kind that a runtime cannot state is an error.
 
 use k8s_openapi::api::core::v1 as core;
 
@@ -22,13 +19,14 @@ use crate::api::{
 /// The path at which the API server mounts the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The prefix of the name of the volume with the service account token.
+/// The prefix of the name that the API server gives to the volume with the service account token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
 const TOKEN_FILE: &str = "token";
 
-/// The `ConfigMaps` with certificates in the volume of the token, each with its only key. The file has the name of the
-/// key. The first `ConfigMap` is for the API server, the second for services on `OpenShift`.
+/// The `ConfigMaps` whose certificates are in the volume of the token, each with its only key. The key is also the name
+/// of the file. The first `ConfigMap` has certificates of the API server, the second has certificates of services on
+/// `OpenShift`.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
 
@@ -116,8 +114,8 @@ pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     Err(Unmatchable::unknown(format_args!("volume {}", pod.name)))
 }
 
-/// The field of a volume kind that Kubernetes removed or that CSI drivers replaced. `None` for other kinds. The code
-/// destructures the volume without `..`, so that a new kind of a later Kubernetes version is a compile error.
+/// The path in `FIELDS` of a volume kind that Kubernetes removed or that CSI drivers replaced. `None` for other kinds.
+/// The code destructures the volume without `..`, so that a new kind of a later Kubernetes version is a compile error.
 fn removed_kind(pod: &core::Volume) -> Option<&'static str> {
     let core::Volume {
         aws_elastic_block_store,
@@ -195,8 +193,8 @@ fn downward_api(pod: Option<&Vec<core::DownwardAPIVolumeFile>>) -> DownwardApiVo
     DownwardApiVolume { items: pod.into_iter().flatten().map(file).collect() }
 }
 
-/// Converts a projected volume. The name prefix of the service account token is reserved. A volume with this prefix and
-/// other content is never approved.
+/// Converts a projected volume. Returns an error if the name has the prefix of the volume with the service account
+/// token. Only [`is_token`] accepts such a name, and only with the content that the API server gives to this volume.
 fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
     if name.starts_with(TOKEN_VOLUME) {
         return Err(Unmatchable::new(
