@@ -1,7 +1,7 @@
 //! Converts the volumes of a pod to volumes of a runtime.
 //!
-//! The conversion leaves out the volume and the mounts of the service account token, which the API server adds. A
-//! volume of a kind that a runtime cannot state is an error.
+//! [`is_token`] and [`is_token_mount`] find the volume and the mounts of the service account token, which the API
+//! server adds. The comparison leaves them out. A volume of a kind that a runtime cannot state is an error.
 
 use k8s_openapi::api::core::v1 as core;
 

@@ -1,4 +1,4 @@
-//! Attacks on required assessments. Each test checks that the verdict is still right.
+//! Tests required assessments with attacks. Each test checks that the verdict is still right.
 //!
 //! All cases use one requirement: the metric `gap` is at most 0.05, with at least 100 samples, no sample without a
 //! score, and an age of at most ten seconds. An independent person in the role `validator` must sign the result.
@@ -50,8 +50,8 @@ fn case(assessed: Vec<Assessed>) -> Case {
     }
 }
 
-/// The assessment `name` with one result, performed at the second `at` and signed by the user `by`. An empty `by` means
-/// that nobody signed it.
+/// The assessment `name` with one result, whose value is `value`. The assessment was performed at the second `at` and
+/// signed by the user `by`. If `by` is empty, nobody signed it.
 fn assessed(name: &str, at: i64, value: &str, by: &str) -> Assessed {
     let signed = |user: &str| Signed {
         approver: Approver { user: user.to_owned(), ..Approver::default() },
@@ -111,7 +111,7 @@ fn a_bad_result_from_the_same_second_decides() {
 
 #[test]
 fn the_first_of_equally_inconclusive_results_from_the_same_second_decides() {
-    // The result of `b` is inconclusive for another cause: an owner signed it.
+    // Both results are inconclusive: `a` has too few samples, and an owner signed `b`.
     let mut few = assessed("a", 3, "0.01", "alice");
     few.results[0].samples = 1;
     let Verdict::Withheld(reasons) =
@@ -141,8 +141,8 @@ fn a_bad_result_stays_when_its_signer_becomes_an_owner() {
     let alice = Owner { kind: OwnerKind::User, name: "alice".to_owned() };
     case.system.iter_mut().for_each(|system| system.owners.push(alice.clone()));
     assert_eq!(reasons(&case, 3), ["AssessmentFailed"]);
-    // A newer good result that an owner signed does not count, but it replaces the older results. So no older good
-    // result decides.
+    // Alice is now an owner. Her newer good result does not meet the requirement, but it replaces the older results. So
+    // no older good result decides.
     case.assessed[1] = assessed("newer", 2, "0.01", "alice");
     assert_eq!(reasons(&case, 3), ["AssessmentInconclusive"]);
 }
@@ -183,7 +183,7 @@ fn a_removed_key_ends_a_good_result_and_keeps_a_bad_one() {
     };
     let good = without_key(assessed("good", 3, "0.01", "alice"));
     assert_eq!(reasons(&case(vec![good.clone()]), 4), ["AssessmentInconclusive"]);
-    // An older good result does not decide instead.
+    // The older good result does not decide instead of the newer result.
     assert_eq!(
         reasons(&case(vec![good, assessed("older", 2, "0.01", "bob")]), 4),
         ["AssessmentInconclusive"]

@@ -808,7 +808,7 @@ fn all_reasons_are_listed_most_important_first() {
     );
 }
 
-/// A source in a projected volume counts as its own kind and as a projected volume.
+/// A source in a projected volume counts as a volume of the kind of the source, and as a projected volume.
 #[test]
 fn a_forbidden_kind_of_volume_is_found_in_a_projected_volume_too() {
     let volumes = [

@@ -1,5 +1,5 @@
-//! Tests the variables of expressions for Kubernetes objects: the pods that network policies select, and objects that
-//! are not known.
+//! Tests the optional variables of expressions: the pods that a network policy selects, and objects that the operator
+//! does not know.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,7 +90,7 @@ fn objects_that_are_not_known_give_unknown_results() {
     assert_eq!(results("networkPolicies.size() > 0", &nothing).unknown, unknown);
     assert_eq!(results("claims.size() > 0", &nothing).unknown, unknown);
     assert!(results("version.spec.system == \"chat\"", &nothing).unknown.is_empty());
-    // If manifest files do not contain the claim, it can still exist in the cluster.
+    // If manifest files do not contain the claim, the claim can still exist in the cluster.
     let manifests = ClusterObjects { storage: Some(Storage::default()), ..ClusterObjects::default() };
     assert_eq!(results("claims.size() > 0", &manifests).unknown, unknown);
     let all = Storage { is_complete: true, ..Storage::default() };

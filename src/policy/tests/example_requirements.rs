@@ -18,12 +18,13 @@ use crate::{
     },
 };
 
-/// The maximum size of an expression in bytes, and the maximum number of requirements of a level, as in the schema.
+/// The maximum size of an expression in bytes, and the maximum number of requirements of a level, as in the schema of
+/// `RiskLevel`.
 const EXPRESSION_BYTES: usize = 4096;
 const REQUIREMENTS: usize = 16;
 
 struct Case {
-    /// The file of the level without its extension.
+    /// The name of the file of the level, without its extension.
     file: &'static str,
     requirement: &'static str,
     good: Vec<Value>,
@@ -44,7 +45,8 @@ fn levels() -> BTreeMap<String, RiskLevel> {
         .collect()
 }
 
-/// The requirement and the cause if the content does not meet it. `None` if the content meets it.
+/// The requirement with the cause, if `content` does not meet the requirement. `None` if `content` meets the
+/// requirement.
 ///
 /// The content can have the fields `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`,
 /// `claims` and `storageClasses`.
@@ -235,8 +237,8 @@ fn cluster_cases() -> Vec<Case> {
                     json!({}),
                     // The policy selects pods by another label, so it does not select every pod of the system.
                     policies(&[policy("app", of_app.clone(), limited.clone())]),
-                    // A pod may send what at least one of its policies allows. So a policy that allows everything
-                    // undoes the other policy.
+                    // Kubernetes allows a pod all traffic that at least one of its network policies allows. So the
+                    // policy `app`, which allows all traffic, undoes the policy `own`.
                     policies(&[
                         policy("own", of_system.clone(), limited.clone()),
                         policy("app", of_app, json!([{}])),
@@ -265,7 +267,7 @@ fn container(container: &Value) -> Value {
     json!({ "runtime": { "containers": [container] } })
 }
 
-/// Content whose runtime has this init container beside a container.
+/// Content whose runtime has this init container and one container.
 fn init(container: &Value) -> Value {
     json!({ "runtime": { "containers": [{ "name": "server", "image": "server" }], "initContainers": [container] } })
 }

@@ -1,4 +1,5 @@
-//! Strategies of proptest for [`Facts`]. They use few people, roles and seconds, so that decisions often interact.
+//! Strategies of proptest for [`Facts`]. The strategies use few people, roles and seconds, so that decisions often
+//! interact.
 
 use std::{borrow::Cow, time::Duration as StdDuration};
 
@@ -30,14 +31,14 @@ use crate::{
     },
 };
 
-/// The last half second at which a generated fact begins or ends.
+/// The number of the last half second at which a generated fact begins or ends.
 pub const HORIZON: i64 = 50;
 
 pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
 /// The name of the judged version.
 pub const VERSION: &str = "v1";
-/// The roles of decisions. No level requires the last role.
+/// The roles that a generated decision can have. No level requires the role `visitor`.
 const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
 pub const GROUPS: [&str; 2] = ["board", "platform"];
 pub const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
@@ -49,7 +50,7 @@ pub fn half(n: i64) -> Timestamp {
         .expect("in range")
 }
 
-/// The instant that is `n` seconds after the start of [`half`].
+/// The instant that is `n` seconds after the fixed start that [`half`] uses.
 pub fn second(n: i64) -> Timestamp {
     half(2 * n)
 }
@@ -263,7 +264,7 @@ fn any_overrides() -> impl Strategy<Value = OverrideFacts> {
     })
 }
 
-/// The expressions of the level that are not true. Most cases have none.
+/// The expressions of the level that are invalid, fail, or are false. Most cases have none.
 fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
     let cause = select(vec![
         UnmetCause::False,
@@ -278,7 +279,7 @@ fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
     option::weighted(0.1, unmet).prop_map(|unmet| unmet.into_iter().collect())
 }
 
-/// The required monitors that the system lacks. Most cases have none.
+/// The required monitors that no monitor of the system satisfies. Most cases have none.
 fn any_unmonitored() -> impl Strategy<Value = Vec<MissingMonitor>> {
     let gap = select(vec![MonitorGap::Absent, MonitorGap::NotMeasured { monitor: "drift".to_owned() }]);
     let missing = gap.prop_map(|gap| MissingMonitor {

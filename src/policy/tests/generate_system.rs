@@ -130,8 +130,8 @@ fn any_hosted_models() -> impl Strategy<Value = Vec<HostedModel>> {
     })
 }
 
-/// The requirements of a level for risks, reviews of documents and hosted models. Few levels have one, so that versions
-/// are often cleared.
+/// The requirements of a level for risks, reviews of documents and hosted models. Few levels have such a requirement,
+/// so that versions are often cleared.
 pub fn any_requirements_of_systems()
 -> BoxedStrategy<(Option<RequiredRisks>, Option<RequiredReview>, Option<RequiredOfHostedModels>)> {
     let risks = (option::of(select(&RATINGS)), option::of(any_required_review()))

@@ -43,7 +43,7 @@ struct Decided {
     at: i64,
 }
 
-/// One incident, which `oscar` opened at the second 0, and a version `v1` that it concerns.
+/// One incident, which `oscar` opened at the second 0. The incident concerns the version `v1`.
 #[derive(Clone, Debug)]
 struct Case {
     effect: IncidentEffect,
@@ -51,7 +51,7 @@ struct Case {
     decided: Vec<Decided>,
     /// The tiers, each with its second, role and effect.
     tiers: Vec<(i64, String, IncidentEffect)>,
-    /// The review: the period in seconds, the roles, and the effect if people miss the review.
+    /// The review that the level requires: the period in seconds, the roles, and the effect if people miss the review.
     review: Option<(i64, Vec<String>, MissedIncidentReview)>,
 }
 
@@ -63,14 +63,15 @@ fn decided(decision: Decision, by: &str, at: i64) -> Decided {
     Decided { decision, by: by.to_owned(), role: "risk".to_owned(), at }
 }
 
-/// An incident without a hold, with two tiers. The second tier holds.
+/// An incident without a hold, with two tiers. The second tier holds versions.
 fn escalating(notes: Vec<Note>) -> Case {
     let tiers =
         vec![(3, "risk".to_owned(), IncidentEffect::None), (6, "board".to_owned(), IncidentEffect::Hold)];
     Case { effect: IncidentEffect::None, notes, decided: Vec::new(), tiers, review: None }
 }
 
-/// An incident with all notes at the seconds 1 to 3, which `alice` resumed at 4. Its review is due at 9.
+/// An incident with all notes at the seconds 1 to 3. `alice` resumed the version at the second 4. The review is due at
+/// the second 9.
 fn resumed(more: Vec<Decided>, on_missed: MissedIncidentReview) -> Case {
     let [cause, action, check] = NoteType::BEFORE_RESUME;
     Case {
@@ -173,7 +174,8 @@ impl Case {
         self.hold().is_some_and(|hold| hold.has_begun(second(at)))
     }
 
-    /// The number of the reached tier at each second. 0 means that no tier is reached.
+    /// The number of the tier that the incident has reached at each second. 0 means that the incident has reached no
+    /// tier.
     fn tiers(&self) -> Vec<u32> {
         self.judged(|incident, level| {
             let escalation = Escalation::of(incident, level);
@@ -229,13 +231,13 @@ fn a_missed_review_holds_again_until_somebody_else_reviews() {
     let case = resumed(Vec::new(), MissedIncidentReview::Hold);
     assert!(!case.is_held(8) && case.is_held(9));
     assert!(!resumed(Vec::new(), MissedIncidentReview::Warn).is_held(13));
-    // The opener may not review, and the only person who resumed may not review.
+    // Neither the opener nor the only person who resumed the version may review.
     for involved in ["oscar", "alice"] {
         let case = resumed(vec![decided(Decision::Review, involved, 6)], MissedIncidentReview::Hold);
         assert!(case.is_held(9), "{involved}");
     }
     assert!(!resumed(vec![decided(Decision::Review, "bob", 12)], MissedIncidentReview::Hold).is_held(13));
-    // If two people resumed, each of them may review.
+    // If two people resumed the version, each of them may review.
     let both = vec![decided(Decision::Resume, "bob", 5), decided(Decision::Review, "alice", 6)];
     assert!(!resumed(both, MissedIncidentReview::Hold).is_held(13));
 }

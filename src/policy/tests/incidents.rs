@@ -76,7 +76,8 @@ fn resumed(by: &str, role: &str, at: i64) -> Resumed {
     Resumed { by: by.to_owned(), role: role.to_owned(), at, subject: 1, incident: 9 }
 }
 
-/// An incident with all notes at the seconds 1 to 3, by `fiona`. The level requires `roles` to resume.
+/// An incident with all notes at the seconds 1 to 3, by `fiona`. At the level, people in `roles` must resume the
+/// version.
 fn noted(roles: &[(&str, u32)], resumes: Vec<Resumed>) -> Case {
     let [cause, action, check] = NoteType::BEFORE_RESUME;
     Case {
@@ -122,7 +123,8 @@ impl Case {
         }
     }
 
-    /// The hold on the version `name` with the subject digest `digest(content)`, and the effects of the decisions.
+    /// The hold of the version `name` with the subject digest `digest(content)`, and the effects of the decisions to
+    /// resume.
     fn of(&self, name: &str, content: u8) -> (Option<Hold>, Vec<(String, ResumeEffect)>) {
         let notes: Vec<_> = self
             .notes
@@ -256,7 +258,7 @@ fn separated_duties_exclude_owners_and_authors() {
         assert!(case.missing().is_some(), "{involved}");
         assert_eq!(case.of("v1", 1).1[0].1, ResumeEffect::ApproverIsInvolved);
     }
-    // With separation of duties, a person with decisions in two roles fills only one of them.
+    // With separation of duties, a person with decisions in two roles fills only one of these roles.
     let mut case = noted(
         &[("risk", 1), ("ethics", 1)],
         vec![resumed("alice", "risk", 4), resumed("alice", "ethics", 4)],
@@ -276,8 +278,8 @@ fn a_level_without_roles_needs_one_independent_person() {
     assert_eq!(noted(&[], vec![resumed("alice", "any", 4)]).missing(), None);
 }
 
-/// The naive implementation: whether the version `v1` is held. It tries every assignment of people to the required
-/// roles.
+/// The naive implementation: whether the version `v1` is held. This function tries every assignment of people to the
+/// required roles.
 fn is_held(case: &Case) -> bool {
     if case.incident.effect == IncidentEffect::None {
         return false;
@@ -308,8 +310,8 @@ fn is_held(case: &Case) -> bool {
     !fills(&places, &counted, &mut Vec::new(), case.separation)
 }
 
-/// Whether people can fill all of `places`, which are names of roles. Two places of a role need two people. With
-/// `separate`, one person fills only one place of all roles.
+/// Whether people can fill all of `places`. Each place is the name of a role, and needs one person. Two places of one
+/// role need two people. With `separate`, one person fills only one place.
 pub(super) fn fills<'a>(
     places: &[&'a str],
     counted: &BTreeSet<(&'a str, &'a str)>,

@@ -79,8 +79,8 @@ fn any_single_change_to_the_full_runtime_breaks_the_match() {
     assert!(changes > 250, "only {changes} changes were tried");
 }
 
-/// Checks that every single change or addition breaks the match, except another order of containers or volumes. Returns
-/// the number of checked changes.
+/// Checks that each single change or addition breaks the match. Only another order of containers or volumes must not
+/// break the match. Returns the number of checked changes.
 fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;
@@ -306,8 +306,8 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// Changes of a pod that can change what it runs. A `Runtime` has no field for these changes, so the changed
-/// pod never matches.
+/// Changes of a pod that can change what the pod runs. A `Runtime` has no field for these changes, so the changed pod
+/// never matches.
 fn unmatchable() -> Vec<Change<core::PodSpec>> {
     fn volume(pod: &mut core::PodSpec, kind: &str) {
         let value = serde_json::json!({ "name": "extra", kind: {} });
@@ -421,8 +421,8 @@ fn fake_tokens() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// In each pair, both volumes mean the same. The API server fills in defaults, drops empty fields, and writes
-/// quantities in one form.
+/// In each pair, both volumes mean the same. The text of the pod can differ, because the API server fills in defaults,
+/// drops empty fields, and writes quantities in one form.
 #[test]
 fn equal_meanings_match() {
     let spec = |volume: Value| json!({ "containers": [{ "name": "c", "image": "i" }], "volumes": [volume] });

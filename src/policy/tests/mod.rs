@@ -1,26 +1,28 @@
 //! Tests of the policy.
 //!
 //! ```text
-//!  applicable            the decisions that apply to a version
-//!  assessments           attacks on the results that a level requires
-//!  cases                 the rules, by example
-//!  systems               the rules about risks, reviews and hosted models, by example
-//!  requirements          requirements as expressions: realistic ones, and attacks
-//!  certifications        attacks on signed certifications
-//!  cluster_objects       network policies and claims in requirements
-//!  example_requirements  the library of requirements in `examples/requirements`
-//!  incidents             holds, and the decisions that lift them
-//!  overrides             overrides, their quota and their review, with a second, naive implementation
-//!  incident_times        escalation, reviews and closings, over time
-//!  monitors              the state of a monitor, and the monitors that a level requires
-//!  properties            rules that hold for all facts ─┬─ generate, generate_system  random facts by proptest
-//!                                                       └─ oracle                     a second, naive implementation of the rules
-//!  subject               the changes of a version or a system that change the signed digest
-//!  scale                 time to judge thousands of decisions
-//!  signature             decisions that are signed outside the cluster
-//!  matching              the changes of a pod that break the match ─┬ runtime   random pods by proptest
-//!  placeholders          the values of placeholders, and attacks    │
-//!  trusted               the sidecars that a pod may have ──────────┘
+//!  applicable                 the decisions that apply to a version
+//!  assessments                attacks on required assessments
+//!  cases                      examples of each rule
+//!  certifications             attacks on signed certifications
+//!  cluster_objects            network policies and claims in expressions
+//!  example_requirements       the requirements in `examples/requirements`
+//!  generate, generate_system  random facts by proptest
+//!  incident_times             escalation, closing and review of incidents
+//!  incidents                  holds, and the decisions that lift holds
+//!  matching                   changes of a pod that break the match with a runtime
+//!  monitors                   the state of a monitor, and the monitors that a level requires
+//!  oracle                     a second, naive implementation of the rules, for `properties`
+//!  overrides                  grants, reviews, quota and ends of overrides
+//!  placeholders               the values of placeholders, and attacks
+//!  properties                 rules that are true for all generated facts
+//!  requirements               expressions as requirements, and attacks
+//!  runtime                    random runtimes by proptest, and the pods with these runtimes
+//!  scale                      the time to judge thousands of decisions
+//!  signature                  attacks on signed decisions
+//!  subject                    changes that change the signed digest
+//!  systems                    examples of the rules about risks, reviews and hosted models
+//!  trusted                    the trusted additions to a pod
 //! ```
 
 mod applicable;

@@ -1,4 +1,4 @@
-//! Tests the state of a monitor against a naive implementation that reads the whole history. Tests also the monitors
+//! Tests the state of a monitor against a naive implementation that reads the whole history. Also tests the monitors
 //! that a level requires.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A monitor with an interval of 10 s. A value above 10 for one minute is a breach. A value of at most 5 for 30 s ends
-/// the breach. No usable value for two minutes is a breach too. `more` replaces fields.
+/// the breach. No usable value for two minutes is a breach too. The fields in `more` replace fields of the monitor.
 fn monitor(more: &Value) -> MonitorSpec {
     let mut spec = json!({ "system": "scorer", "metric": "spd", "query": "spd", "interval": "10s",
         "breach": { "above": "10", "for": "1m" }, "clear": { "below": "5", "for": "30s" },
@@ -43,7 +43,7 @@ fn down() -> Measurement {
     Measurement::NoAnswer("no connection".to_owned())
 }
 
-/// The state after each measurement, with 10 s between the measurements.
+/// The state after each measurement. The time between two measurements is 10 s.
 fn states(spec: &MonitorSpec, measured: &[Measurement]) -> Vec<MonitorState> {
     let (rules, mut track) = (MonitorRules::from(spec), MonitorTrack::default());
     let mut states = Vec::new();
@@ -149,7 +149,7 @@ fn only_silence_of_a_prometheus_that_answers_is_a_breach() {
 fn restored_state_continues_and_a_gap_does_not_count() {
     let (rules, spec) = (MonitorRules::from(&monitor(&json!({}))), monitor(&json!({})));
     let mut track = MonitorTrack { beyond: Duration::from_secs(50), ..MonitorTrack::default() };
-    // The operator was down for an hour.
+    // The operator was down for an hour before this measurement.
     track.add(&rules, at(3600), Measurement::Value(BEYOND));
     assert_eq!(track.state(), MonitorState::Within);
     track.add(&rules, at(3610), Measurement::Value(BEYOND));
@@ -162,7 +162,7 @@ fn restored_state_continues_and_a_gap_does_not_count() {
     assert_eq!((late.state(), late.beyond), (MonitorState::Within, Duration::ZERO), "{spec:?}");
 }
 
-/// The naive implementation: computes the state from the whole history, with 10 s between the measurements.
+/// The naive implementation: computes the state from the whole history. The time between two measurements is 10 s.
 fn naive(measured: &[Measurement]) -> MonitorState {
     let place = |measured: &Measurement| match measured {
         Measurement::Value(value) if *value > 10.0 => 'b',
@@ -175,12 +175,13 @@ fn naive(measured: &[Measurement]) -> MonitorState {
     let pairs = |text: &str, pair: &str| {
         text.as_bytes().windows(2).filter(|window| *window == pair.as_bytes()).count() * 10
     };
-    // Two values beyond the limit count if at most two measurements without a value are between them.
+    // The time between two values beyond the limit counts if at most two measurements without a value are between them.
     let beyond = |text: &str| {
         let bad: Vec<_> = text.match_indices('b').map(|(at, _)| at).collect();
         bad.windows(2).map(|pair| pair[1] - pair[0]).filter(|steps| *steps <= 3).sum::<usize>() * 10
     };
-    // The part of the history after the last measurement that resets the counted time.
+    // The part of the history after the last measurement whose letter is in `restarts`. Such a measurement resets the
+    // counted time.
     let since = |text: &str, restarts: &[char]| text.rsplit(restarts).next().unwrap_or_default().to_owned();
     let mut breach = None;
     for end in 1..=history.len() {
@@ -278,7 +279,7 @@ fn required_monitor_must_exist_be_as_strict_and_have_measured() {
         let spec = strict(&more);
         assert_eq!(met(&spec), Some(MonitorGap::Looser { monitor: drift(), field }), "{more}");
     }
-    // Another query, or a number of samples that is never reached, would hide every breach.
+    // With each of these changes, the monitor keeps the required metric, but can hide every breach.
     for (more, field) in [
         (json!({ "query": "spd * 0" }), "query"),
         (json!({ "query": null, "alert": { "name": "Drift" } }), "query"),

@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// The state after all decisions.
+/// The decisions in effect after the replay of all decisions, and the effects of the other decisions.
 #[derive(Default)]
 struct Outcome<'a> {
-    /// The approvals that no later decision withdrew. They may have ended.
+    /// The approvals that no later decision withdrew. Some of these approvals can have ended.
     approvals: Vec<&'a Said>,
     /// The rejections that no later decision superseded.
     rejections: Vec<&'a Said>,
@@ -77,7 +77,7 @@ fn has_come(instant: Timestamp, now: Timestamp) -> bool {
     floor(instant.as_nanosecond()) <= now.as_nanosecond()
 }
 
-/// The end of an approval, in nanoseconds.
+/// The end of an approval, in nanoseconds. `None` if the approval does not end.
 fn end(said: &Said, level: &RiskLevelSpec) -> Option<i128> {
     let mut end = said.not_after.map(Timestamp::as_nanosecond);
     if let Some(validity) = level.validity {
@@ -158,8 +158,8 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
             for reason in all {
                 let role = subject(&reason).expect("a role").1;
                 if !left.iter().any(|other| subject(other).expect("a role").1 == role) {
-                    // If no override waives this role itself, an approver of a waived role fills it. Then the waiver is
-                    // by the override that waives any role and ends last.
+                    // If no override waives this role itself, an approver of a waived role fills this role. Of the
+                    // overrides that waive any role, the override that ends last is then the one in `Waived`.
                     let mut by = last_override(case, ("Approval", &role), now);
                     by = by.or_else(|| last_override(case, ("Approval", "*"), now));
                     let by = by.expect("an override");
@@ -188,7 +188,8 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
     (Verdict::Withheld(why), waived)
 }
 
-/// The override that waives the requirement and ends last. The name `*` stands for any requirement of the type.
+/// The override that waives the requirement `name` of type `type_` and that ends last. The name `*` stands for any
+/// requirement of the type.
 fn last_override<'c>(case: &'c Case, (type_, name): (&str, &str), now: Timestamp) -> Option<&'c Waiving> {
     let mut last: Option<&Waiving> = None;
     for waiving in &case.overrides.waiving {
@@ -337,7 +338,7 @@ fn hosted_models(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, w
     }
 }
 
-/// Adds the reasons about risks and about reviews that withhold.
+/// Adds the reasons about risks, and about overdue reviews if the level lets them withhold the version.
 fn risks(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
     if let Some(required) = &level.risks {
         if system.risks.is_empty() {
@@ -392,7 +393,8 @@ fn millionths(text: &str) -> i64 {
     format!("{whole}{fraction:0<6}").parse().expect("a small number")
 }
 
-/// The reason why `required` is not met. `None` if it is met. Sorts the signed results, and judges the last.
+/// The reason why `required` is not met. `None` if `required` is met. Sorts the signed results, and judges the last
+/// result.
 fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Option<Reason> {
     let mut signed: Vec<(i128, u8, &Assessed, &AssessmentResult, &Signed)> = Vec::new();
     let mut unsigned: Vec<(i128, &Assessed)> = Vec::new();
@@ -409,7 +411,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
             let at = floor(assessed.performed_at.as_nanosecond());
             let mut signatures: Vec<_> =
                 assessed.signatures.iter().filter(|s| s.role == required.role).collect();
-            // Sort from worst to best: signatures with a removed key, signatures of involved people, valid signatures.
+            // Sort the signatures from worst to best: with a removed key, by an involved person, valid.
             signatures.sort_by(|a, b| {
                 (rank(case, required, a), &b.approver.user).cmp(&(rank(case, required, b), &a.approver.user))
             });
@@ -427,7 +429,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
             }
         }
     }
-    // Of several results from the same second, the worst comes last and decides.
+    // Of several results from the same second, the worst result comes last and decides.
     signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
     // Of the unsigned results, a result that would fail takes precedence over a result that would meet the requirement.
     let fails = |assessed: &Assessed| {
@@ -475,7 +477,8 @@ enum Judged {
     Bad,
 }
 
-/// The rank of a signature for a requirement: 2 if it is valid, 1 if its signer is involved, 0 if its key was removed.
+/// The rank of a signature for a requirement: 2 if the signature is valid, 1 if the signer is involved, 0 if the key
+/// was removed from the role.
 fn rank(case: &Case, required: &RequiredAssessment, signed: &Signed) -> u8 {
     let said = Said {
         name: String::new(),
@@ -506,7 +509,7 @@ fn compared(required: &RequiredAssessment, result: &AssessmentResult) -> String 
     }
 }
 
-/// Judges a result that was performed at the nanosecond `at`.
+/// Judges a result at the time `now`. `at` is the nanosecond at which the assessment was performed.
 fn judged(
     case: &Case,
     required: &RequiredAssessment,
@@ -551,8 +554,8 @@ fn judged(
     if floor(at + age) <= now.as_nanosecond() { Judged::Old } else { Judged::Met }
 }
 
-/// The approvals of independent people that no later decision withdrew: first the valid approvals, then the approvals
-/// that have ended.
+/// The approvals that no later decision withdrew: first the valid approvals, then the approvals that have ended. If the
+/// level separates duties, approvals by owners and authors are left out.
 fn counted<'c>(
     case: &Case,
     level: &RiskLevelSpec,
@@ -625,14 +628,14 @@ fn approvals(
     }
 }
 
-/// The version and the approval of a decision that names another version than the judged one.
+/// The version and the approval of a decision that names another version than the judged version.
 fn elsewhere(said: &Said) -> Option<Elsewhere> {
     let (version, approval) = (said.version.clone(), said.name.clone());
     (version != VERSION).then_some(Elsewhere { version, approval })
 }
 
-/// The number of people who fill each role. Tries every assignment of people to roles. The best assignment fills as
-/// many places as possible of the first role by name, then of the second role, and so on.
+/// The number of people who fill each role. Tries every assignment of people to roles. The best assignment first fills
+/// the role with the alphabetically first name with as many people as possible, then the next role, and so on.
 pub fn assignments<'r>(
     required: &'r [RequiredApproval],
     who: &BTreeSet<(&str, &str)>,

@@ -51,8 +51,8 @@ struct Decided {
     outcome: Option<ReviewOutcome>,
 }
 
-/// All facts about the overrides of one system. Its version `v1` has the subject digest `digest(1)` and was created at
-/// the second 0.
+/// All facts about the overrides of one system. The version `v1` of the system has the subject digest `digest(1)` and
+/// was created at the second 0.
 #[derive(Clone, Debug)]
 struct Case {
     asked: Vec<Asked>,
@@ -77,8 +77,8 @@ fn review(of: &'static str, by: &'static str, at: i64) -> Decided {
     Decided { of, by, role: "risk", at, outcome: Some(ReviewOutcome::Justified) }
 }
 
-/// One override, requested at the second 1 with its end at the second 11. One person in the role `duty`
-/// grants it at the second 2.
+/// One override, requested at the second 1 with its end at the second 11. One person in the role `duty` grants the
+/// override at the second 2.
 fn granted() -> Case {
     Case {
         asked: vec![asked("a", 1)],
@@ -170,8 +170,8 @@ impl Case {
         self.decided.iter().enumerate().map(make).collect()
     }
 
-    /// Calls `read` with three arguments: all overrides, the facts about the version with this name and
-    /// content, and the effect of each granted override by name.
+    /// Calls `read` with three arguments: all overrides, the facts about the version `name` with the content `content`,
+    /// and the effect of each granted override by name.
     fn judged<T>(
         &self,
         (name, content): (&str, u8),
@@ -473,8 +473,8 @@ fn decision_about_another_content_of_the_override_does_not_count() {
     }
 }
 
-/// A second, naive implementation. It goes through the seconds, and decides about an override in the first
-/// second in which the grants suffice.
+/// A second, naive implementation. It goes through the seconds, and decides whether an override counts in the first
+/// second in which enough people granted the override.
 fn naive(case: &Case, now: i64) -> Found {
     let mut accepted: Vec<(&Asked, i64)> = Vec::new();
     let mut refused: Vec<&str> = Vec::new();

@@ -423,8 +423,8 @@ fn a_text_over_the_limit_has_its_literal_meaning() {
     assert!(arg_matches(&["name"], &long, &long));
 }
 
-/// A release must not change these expressions. Otherwise, an approved version would match pods that its approvers did
-/// not see.
+/// A later release of Assent must not change these expressions. Otherwise, an approved version would match pods that
+/// its approvers did not see.
 #[test]
 fn the_values_of_a_placeholder_never_change() {
     let args: Vec<&str> = Placeholder::ALL.iter().map(|placeholder| placeholder.text()).collect();
@@ -465,8 +465,8 @@ fn texts() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// The API server evaluates the regular expression, and the Rust code evaluates the table. Both must give the same
-    /// result.
+    /// The API server evaluates the regular expression, and the Rust code evaluates the table `forms`. Both must give
+    /// the same result.
     #[test]
     fn the_expression_for_the_api_server_is_the_same_predicate(text in texts(), pod in words(), fill in prop::bool::ANY) {
         let names: Vec<String> = Placeholder::ALL.into_iter().map(listed).collect();

@@ -31,7 +31,8 @@ fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     b.is_none_or(|b| a.is_some_and(|a| a <= b))
 }
 
-/// Checks that `after` is cleared only if `before` is cleared, and that its clearance does not end later.
+/// Checks that `after` is cleared only if `before` is cleared. Also checks that the clearance of `after` ends no later
+/// than the clearance of `before`.
 fn assert_not_less_strict(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
     if after.verdict == Verdict::Cleared {
         prop_assert_eq!(&before.verdict, &Verdict::Cleared);
@@ -245,8 +246,8 @@ proptest! {
         for said in case.said.iter().filter(|said| said.decision == Decision::Approve && owns(said)) {
             prop_assert!(!counted(&said.name));
         }
-        // An approval supersedes a rejection by the same person, even if the person is an owner. So these approvals
-        // stay.
+        // An approval supersedes a rejection by the same person, even if the person is an owner. So the approvals by
+        // people who also rejected stay.
         let rejects = |who: &str| case.said.iter().any(|s| s.decision == Decision::Reject && s.approver.user == who);
         let mut independent = case.clone();
         independent.said.retain(|s| s.decision != Decision::Approve || !owns(s) || rejects(&s.approver.user));
@@ -298,7 +299,7 @@ proptest! {
     }
 }
 
-// These properties judge each case at every half second, so they use fewer cases.
+// The following properties judge each case at every half second, so they use fewer cases.
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

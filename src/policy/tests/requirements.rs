@@ -132,7 +132,7 @@ fn expressions_see_only_signed_assessments() {
     for without in [unsigned.clone(), signed(false)] {
         assert_eq!(cause(expression, &content, &[without]), Some(UnmetCause::False));
     }
-    // A result stays visible after the removal of the key that signed it, so that a bad result does not disappear.
+    // An assessment stays visible after the removal of the key that signed it, so that a bad result does not disappear.
     let visible = "assessments.size() == 1 && assessments[0].signatures.size() == 0";
     assert_eq!(cause(visible, &content, &[signed(false)]), None);
     let by_author = Approver { user: "vera".to_owned(), ..Approver::default() };

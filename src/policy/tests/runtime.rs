@@ -189,7 +189,7 @@ pub fn full_sources() -> Vec<Volume> {
 }
 
 /// Parses JSON as a part of a runtime or of a pod. If a runtime states every field of a part, the JSON of the part is
-/// the same in both.
+/// the same for the runtime and the pod.
 pub fn json_as<T: DeserializeOwned>(part: &Value) -> T {
     serde_json::from_value(part.clone()).expect("a part of a runtime or of a pod")
 }
@@ -500,7 +500,7 @@ fn strings(texts: &[Text]) -> Vec<String> {
     texts.iter().map(Text::to_string).collect()
 }
 
-/// Omits an empty list, like the API server.
+/// Returns `None` for an empty list, because the API server leaves out empty lists.
 fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }

@@ -15,8 +15,8 @@ use crate::{
 
 const STATEMENTS: i64 = 2000;
 
-/// The limit is about thirty times the duration of a debug build, so that a busy machine does not break the test. A
-/// policy that judges again at the end of every approval exceeds the limit.
+/// The limit is about thirty times the duration of this test in a debug build, so that a busy machine does not break
+/// the test. A policy that judges again at the end of every approval exceeds the limit.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// `STATEMENTS` approvals with different ends, by `people` people in `roles` roles. Each role requires `count`

@@ -146,7 +146,7 @@ fn a_signature_to_resume_covers_the_incident_and_needs_a_listed_key() {
         change(&mut forged.spec);
         assert!(approver_of(&forged, &roles).is_err(), "change {n}");
     }
-    // Unlike a rejection, a decision to resume stops counting when the role no longer lists its key.
+    // Unlike a rejection, a decision to resume no longer counts after the role no longer lists the key.
     approval.status =
         Some(ApprovalStatus { signed_by: Some("alice".to_owned()), ..ApprovalStatus::default() });
     assert!(approver_of(&approval, &ApproverRoles::new()).is_err());
@@ -256,7 +256,7 @@ fn a_decision_that_is_applied_again_keeps_its_time() {
     };
     let again = [signed(Decision::Approve, "a", 3, 7), signed(Decision::Approve, "b", 3, 50)];
     assert_eq!(at(&again), [second(3), second(3)]);
-    // A revocation that is applied again counts from the creation time of its first object.
+    // A revocation that is applied again counts from the creation time of the first `Approval` with this revocation.
     let again = [signed(Decision::Revoke, "a", 3, 7), signed(Decision::Revoke, "b", 3, 50)];
     assert_eq!(at(&again), [second(7), second(7)]);
 }

@@ -316,7 +316,7 @@ proptest! {
         prop_assert_eq!(a.digest() == b.digest(), a.content() == b.content());
     }
 
-    /// An object that the operator reads back from the API server has the same digest.
+    /// A ModelVersion that the operator reads back from the API server has the same digest.
     #[test]
     fn serialization_keeps_the_digest(signed in any_signed()) {
         let json = serde_json::to_string_pretty(&signed.version).expect("serialises");
