@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// A kind of sign that a pod uses an accelerator. Each sign has a name that Assent searches in the pod.
+/// A kind of sign that a pod uses an accelerator. Assent compares the name of a sign with a name in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// An extended resource, such as `nvidia.com/gpu`. The name of the resource begins with the name of the sign, and
@@ -103,7 +103,7 @@ const VARIABLES: &[&str] = &[
 /// The values with which a [`Sign::Variable`] gives no device to a container.
 pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 
-/// Prefixes of annotations: of the Container Device Interface, and of KAI and Run:ai for fractions of a GPU.
+/// Prefixes of annotations of the Container Device Interface, and of KAI and Run:ai for fractions of a GPU.
 const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 
 /// The names of all signs of accelerators: the built-in names, and the names that the values of the Helm chart add. The

@@ -6,7 +6,7 @@
 //!                   and to every version with the digest of the decision, with any name
 //! ```
 //!
-//! So no user can avoid a rejection or revocation by a temporary change of the content, or by another name for the
+//! So no user can avoid a rejection or revocation by a temporary change of the content, or by another name for the same
 //! content.
 
 use std::{borrow::Cow, collections::BTreeMap};

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Finding`] contains the newest signed result, and the effect of this result at a given time. Only signed results
-//! count. The newest assessment decides, so an older good result does not hide a newer bad result. A bad result stays
-//! in effect until a person signs a newer result.
+//! count. The newest signed result decides, so an older good result does not hide a newer bad result. A bad result
+//! stays in effect until a person signs a newer result.
 
 use std::{
     cmp::Reverse,
@@ -36,9 +36,10 @@ pub struct RecordedAssessment<'a> {
     pub kind: AssessmentKind,
     /// The results, each with its metric, slice and value.
     pub results: &'a [AssessmentResult],
-    /// The relation of the assessor to the provider, if it is stated.
+    /// The relation of the assessor to the provider, if the assessment states this relation.
     pub relationship: Option<Relationship>,
-    /// The time at which the assessment was performed, or at which the API server recorded it, whichever is earlier.
+    /// The time at which the assessment was performed. If the API server recorded the assessment earlier, the time of
+    /// this record.
     pub performed_at: Timestamp,
     /// The signatures of the assessment.
     pub attestations: Vec<Attestation<'a>>,
@@ -236,7 +237,7 @@ pub enum AssessmentEffect {
     Unsigned {
         /// The required roles in which no person signed the assessment.
         roles: BTreeSet<String>,
-        /// The requirements in these roles that the assessment would not meet if a person signed it.
+        /// The requirements in these roles that the assessment would not meet if a person signed the assessment.
         failing: BTreeSet<String>,
     },
     /// Another signed result decides about each requirement that the assessment concerns.

@@ -1,8 +1,9 @@
 //! Compares the certifications of a provider with the required certifications. The same rules apply to the provider of
 //! a system and to the providers of the hosted models of this system.
 //!
-//! If the level names a role for signatures, a certification counts only if a key of this `ApproverRole` signed it. The
-//! signed text names no system and no namespace, because a certification applies to all systems of its provider.
+//! If the level names a role for signatures, a certification counts only if a key in the `ApproverRole` of this role
+//! signed the certification. The signed text names no system and no namespace, because a certification applies to all
+//! systems of its provider.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,7 @@ fn holders(system: &AISystemSpec) -> impl Iterator<Item = &Provider> {
     system.provider.iter().chain(&system.suppliers)
 }
 
-/// The certifications of a system that a person signed in the role that the level names.
+/// The certifications in the spec of a system that a person signed in the role that the level names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedCertifications(Vec<SignedCertification>);
 

@@ -5,7 +5,7 @@
 //!
 //! - `Met`: a `Report` or `Notified` note names the deadline, and is not later than the end of the deadline.
 //! - `NotApplicable`: a `Closing` note names the deadline.
-//! - `Running` until the end of the deadline, then `Missed`.
+//! - Otherwise `Running` until the end of the deadline, then `Missed`.
 //!
 //! The operator lists the deadlines of the law for every incident that states their criteria, because only people can
 //! decide whether the law requires a report.
@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{RecordedIncident, RecordedNote};
 use crate::api::{DeadlineState, HarmCriterion, NoteType, RequiredDeadline, RiskLevelSpec};
 
-/// A deadline that the law sets.
+/// A deadline that the EU AI Act sets.
 #[derive(Clone, Copy, Debug)]
 struct DeadlineRule {
     /// The name by which notes refer to the deadline.

@@ -106,7 +106,7 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
 
 /// The decisions that apply to one version, with their effects by the rules of one level.
 pub struct Record<'a> {
-    /// Each decision, its effect before the end, and its end.
+    /// Each decision, the effect of the decision before its end, and this end.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -135,8 +135,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several revocations have the same second, the last object name in alphabetical order
-    /// decides.
+    /// The last revocation. If several revocations have the same second, the revocation with the alphabetically last
+    /// object name counts as the last.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))

@@ -1,9 +1,8 @@
 //! The escalation of an incident that nobody acknowledges.
 //!
 //! The risk level lists tiers. Each tier has a role and a time after the creation of the incident. At this time, the
-//! incident reaches the tier, and people in the role must handle the incident. From this time on, a tier with the
-//! effect `Hold` also holds versions. An acknowledgement or a closing of the incident ends the escalation, and the hold
-//! of a tier.
+//! incident reaches the tier, and people in the role must handle the incident. A tier with the effect `Hold` also holds
+//! versions from this time on. An acknowledgement or a closing of the incident ends the escalation and this hold.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -42,7 +41,7 @@ impl<'a> Escalation<'a> {
         Some(Self { tiers, effect: incident.spec.effect })
     }
 
-    /// The last tier that the incident reached at `now`. `None` if it reached no tier.
+    /// The last tier that the incident reached at `now`. `None` if the incident reached no tier.
     pub fn reached(&self, now: Timestamp) -> Option<Tier<'a>> {
         self.numbered().take_while(|tier| tier.at <= now).last()
     }

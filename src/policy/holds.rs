@@ -1,8 +1,9 @@
 //! Finds the incidents that hold a version, and the notes and decisions that are missing before the version may run
 //! again.
 //!
-//! An incident with the effect `Hold` holds the version that it names, every version with the same content, or all
-//! versions of the system. People lift this hold for one content:
+//! An incident with the effect `Hold` holds the versions that it names, and every version of the system with the same
+//! content. If the incident names no version, it holds all versions of the system, except an exempt version. People
+//! lift this hold for one content:
 //!
 //! - Notes state the root cause, an action and a verification.
 //! - After these notes, people in the roles of the level decide to resume this content.
@@ -74,8 +75,8 @@ pub struct Hold {
     pub why: String,
     /// The notes or decisions that people must add before the version may run again.
     pub missing: MissingToResume,
-    /// The time from which the incident holds the version. `None` if the incident holds the version from its creation
-    /// on.
+    /// The time from which the incident holds the version. `None` if the incident holds the version from the creation
+    /// of the incident on.
     pub from: Option<Timestamp>,
 }
 

@@ -32,7 +32,7 @@ fn command(exec: Option<&core::ExecAction>) -> Vec<Text> {
     texts(exec.and_then(|exec| exec.command.as_ref()))
 }
 
-/// The command of a probe. A probe must not set a host, so that the node probes the pod itself.
+/// The command of a probe. Returns an error if the probe sets a host, so that the node probes the pod itself.
 fn probe(container: &str, probe: Option<&core::Probe>) -> Result<Vec<Text>, Unmatchable> {
     let Some(probe) = probe else { return Ok(Vec::new()) };
     let this = format_args!("a probe of container {container}");
@@ -43,7 +43,8 @@ fn probe(container: &str, probe: Option<&core::Probe>) -> Result<Vec<Text>, Unma
     Ok(command(probe.exec.as_ref()))
 }
 
-/// The HTTP request of a hook. A hook must not set a host, so that the node sends the request to the pod itself.
+/// The HTTP request of a hook. Returns an error if the hook sets a host, so that the node sends the request to the pod
+/// itself.
 fn request(container: &str, hook: Option<&core::LifecycleHandler>) -> Result<Option<HttpGet>, Unmatchable> {
     let Some(core::LifecycleHandler { http_get, tcp_socket, exec: _, sleep: _ }) = hook else {
         return Ok(None);

@@ -2,7 +2,8 @@
 //!
 //! The time until the review is due begins with the first decision to resume, or with the closing if the closing is
 //! earlier. The review is complete when enough people in the roles of the level reviewed the incident. Reviews by
-//! people who are involved do not count. If the review is overdue, the level warns, or it holds the versions again.
+//! people who are involved do not count. If the review is overdue, the level warns, or it lets the incident hold
+//! versions.
 
 use k8s_openapi::jiff::Timestamp;
 

@@ -38,7 +38,7 @@ pub struct Facts<'a> {
     /// The expressions of the level that are invalid, that fail, or that are false for the version. Time alone does not
     /// change this list.
     pub unmet: Vec<UnmetRequirement>,
-    /// The certifications of the system that a person signed.
+    /// The certifications in the spec of the system that a person signed.
     pub certified: SignedCertifications,
     /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
@@ -319,7 +319,7 @@ fn missing_approvals(
     let short = required.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
     let reason = |(short, have): (&RequiredApproval, usize)| {
         let (role, needed) = (short.role.clone(), short.count as usize);
-        // The end of an approval does not matter if the same person has another approval in the role that counts.
+        // The end of an approval does not matter if the same person has another approval that counts in the role.
         let counted = by(&role, ApprovalEffect::Counted);
         let ended = effects.iter().filter(|(s, effect)| {
             s.role == role

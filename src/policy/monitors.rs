@@ -64,8 +64,8 @@ enum Bar {
     Below(f64),
 }
 
-/// The maximum length of the time between two measurements that counts, in intervals of the monitor. In a longer time,
-/// the value can change without a measurement.
+/// The maximum length of a time between two measurements, in intervals of the monitor. A longer time does not count,
+/// because the value can change without a measurement.
 const GAP_INTERVALS: u32 = 3;
 
 impl From<&MonitorSpec> for MonitorRules {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A granted override waives requirements until its `notAfter`, its review, or the maximum duration of the level,
-//! whichever comes first. A person who did not take part must review each granted override. If nobody reviews the
+//! whichever comes first. A person who neither requested nor granted the override must review it. If nobody reviews the
 //! override in time, the level can withhold all versions of the system.
 //!
 //! Whether an override counts depends only on the decisions and overrides from before its grant. So a later review or
@@ -143,8 +143,8 @@ impl RecordedOverride<'_> {
     }
 
     /// The time at which enough people had granted the override. `None` if the requester is not known, or if too few
-    /// people granted the override. Grants by owners and authors of the system count here. Otherwise, an edit that
-    /// makes a granter an author could end the duty to review the override.
+    /// people granted the override. Grants by owners and authors of the system count here. Otherwise, a later edit of
+    /// the system could make a granter an owner or author, and so end the duty to review the override.
     fn granted_at(&self, rules: &OverrideRules) -> Option<Timestamp> {
         self.spec.requested_by.as_ref()?;
         // Only the first grant of a person in a role can change the number of granters. So the code checks only the
@@ -221,8 +221,9 @@ impl fmt::Display for NoReview {
     }
 }
 
-/// The first role of `required` in which too few people made `grants`. `None` if enough people did in each role. If
-/// `required` has no role, nobody can grant an override. With `separate`, one person counts in only one role.
+/// The first role of `required` in which too few people granted the override. `None` if enough people granted it in
+/// each role. If `required` has no role, nobody can grant an override. With `separate`, one person counts in only one
+/// role.
 fn missing_grant<'g>(
     required: &[RequiredApproval],
     grants: impl IntoIterator<Item = &'g OverrideDecision<'g>>,

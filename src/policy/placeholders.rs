@@ -36,7 +36,7 @@ const DIGITS: Run = ("0-9", 1, 20);
 const POINT: Run = (".", 1, 1);
 const E: Run = ("e", 1, 1);
 const SIGN: Run = ("-+", 0, 1);
-/// At most two digits, so that no program with 64-bit numbers reads the number as infinite.
+/// At most two digits, so that no program with 64-bit floating-point numbers reads the number as infinite.
 const EXPONENT: Run = ("0-9", 1, 2);
 const COLON: Run = (":", 1, 1);
 const PORT: Run = ("0-9", 1, 5);

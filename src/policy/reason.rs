@@ -221,7 +221,7 @@ pub enum Reason {
         /// then fills only one role, so at least one of these approvals does not count in this role.
         in_several_roles: Vec<String>,
     },
-    /// The `Clearance` has no free capacity for the version.
+    /// The version does not fit into the `Clearance`.
     CapacityExceeded(Capacity),
 }
 

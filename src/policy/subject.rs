@@ -97,8 +97,8 @@ pub struct SubjectDigests {
     /// The digest that approvers sign.
     pub signed: Digest,
     /// The digest without the required documents, as older releases of Assent computed it, which did not sign
-    /// documents. `None` if the level requires no documents. `None` also with hosted models or risks, which these
-    /// releases did not know.
+    /// documents. `None` if the level requires no documents. `None` also if the content has hosted models or risks,
+    /// which these releases did not know.
     pub without_documents: Option<Digest>,
 }
 
