@@ -22,7 +22,8 @@ pub const LONGEST: usize = 2048;
 /// has a meaning.
 pub const MOST: usize = 64;
 
-/// The prefix of the name of the volume with the service account token. A pattern of a volume never matches such a name.
+/// The prefix of the name of the volume with the service account token. A pattern for the name of a volume never
+/// matches a name with this prefix.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
 /// A run of characters: the allowed characters, the minimum length, and the maximum length. The characters are written

@@ -79,8 +79,8 @@ fn any_single_change_to_the_full_runtime_breaks_the_match() {
     assert!(changes > 250, "only {changes} changes were tried");
 }
 
-/// Checks that each single change or addition breaks the match. Only another order of containers or volumes must not
-/// break the match. Returns the number of checked changes.
+/// Checks that each single change or addition breaks the match, and that another order of containers or volumes does
+/// not. Returns the number of checked changes.
 fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;

@@ -158,13 +158,14 @@ proptest! {
     #[test]
     fn an_older_result_never_changes_the_verdict(case in cases(), more in any_assessment(), now in any_now()) {
         let older = Assessed { performed_at: half(-2), ..more };
-        // If the version has no other result, the added result decides, and can change the verdict.
         let Some(Verdict::Withheld(reasons)) = Some(case.judge(now).verdict) else {
             let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
             let has_bar = case.level.as_ref().is_some_and(|level| !level.assessments.is_empty());
             prop_assert!(!has_bar || with.is_cleared(now));
             return Ok(());
         };
+        // If a requirement has no other result, the older result decides about the requirement, and can change the
+        // verdict.
         if !reasons.iter().any(|reason| matches!(reason, Reason::AssessmentMissing { .. })) {
             let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
             prop_assert_eq!(with.judge(now).verdict, Verdict::Withheld(reasons));
