@@ -50,8 +50,8 @@ fn version() -> ModelVersionSpec {
     }
 }
 
-/// The expected digest comes from Python: `json.dumps(subject, ensure_ascii=False, sort_keys=True, separators=(",",
-/// ":"))` and `hashlib.sha256`. If all keys are ASCII, this JSON is canonical (RFC 8785).
+/// The expected digest comes from Python: `json.dumps(subject, ensure_ascii=False, sort_keys=True,
+/// separators=(",", ":"))` and `hashlib.sha256`. If all keys are ASCII, this JSON is canonical (RFC 8785).
 #[test]
 fn the_digest_equals_that_of_another_implementation() {
     let system: AISystemSpec = serde_json::from_str(
