@@ -1,34 +1,21 @@
 //! `kubectl assent`: the command line that records decisions and shows status and reasons.
 //!
-//! The module `policy` computes the verdicts, and the commands show them.
+//! The function [`run`] calls the module of the command. Most commands that need a cluster work as follows:
 //!
 //! ```text
-//!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
-//!       ├─ approve --interactive ─ interactive ── sign
-//!       ├─ every signed decision, with --ssh-key ─ offline_sign
-//!       ├─ assess ── formats
-//!       ├─ attest
-//!       ├─ certify
-//!       ├─ decommission
-//!       ├─ pause, rollback, incident, resume ─ incident
-//!       ├─ override ─ overrides
-//!       ├─ monitor
-//!       ├─ status
-//!       ├─ status --as-if-enforced ─ dry_run
-//!       ├─ inventory
-//!       ├─ explain ─ pod_group ── finding ── render
-//!       ├─ check ─── manifests ── judge
-//!       ├─ capture ─ bounds
-//!       ├─ history
-//!       ├─ show ─ subject
-//!       ├─ who-can ─ who_can
-//!       ├─ completion ─ clap, names from the cluster
-//!       └─ version
-//!             │
-//!             ├─ connect   the flags of kubectl ──► client, namespace
-//!             │            system_record: objects ──► policy ──► judgement
-//!             └─ render    page, table ── escape ──► terminal
+//!  Cli ─► module of the command ─► connect: reads objects ─► policy: judges versions ─► render: prints text
 //! ```
+//!
+//! The module of a command is in `commands`, and usually has the name of the command. The exceptions are:
+//!
+//! | command | module |
+//! |---|---|
+//! | `approve`, `renew`, `reject`, `revoke` | `sign`, or `offline_sign` with `--ssh-key` |
+//! | `approve --interactive` | `interactive` |
+//! | `pause`, `rollback`, `resume` | `incident` |
+//! | `override` | `overrides` |
+//! | `status --as-if-enforced` | `dry_run` |
+//! | `show` | `subject` |
 
 mod bounds;
 mod choice;
@@ -853,7 +840,7 @@ mod tests {
     use super::*;
     use crate::cli::fixtures::{PLACE, assert_repeated};
 
-    /// The arguments of `renew`.
+    /// The same arguments as those of the command `renew`.
     #[derive(Args)]
     struct RenewArgs {
         #[command(flatten)]
@@ -908,7 +895,8 @@ mod tests {
                 0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
                 _ => vec![part.to_owned()],
             });
-            // The shell handles a redirection or a pipe. The parser gets only the words before it.
+            // The shell handles a redirection or a pipe. So the parser of the plugin gets only the words before `>` or
+            // `|`.
             let words = words.skip(1).take_while(|word| word != ">" && word != "|").collect::<Vec<_>>();
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
         }

@@ -1,8 +1,6 @@
 //! Asks a person at the terminal to confirm an action, such as a signature, and asks for a missing reason.
 //!
-//! ```text
-//!  question ──► terminal ──► one line      no terminal: the caller proposes a command that asks nothing
-//! ```
+//! Without a terminal, most commands fail and propose a command line that asks no question.
 
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 
@@ -24,8 +22,8 @@ fn ask(question: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// Returns the given reason, or asks for a reason. Fails with `missing` if there is no terminal, or if the person types
-/// no reason.
+/// Returns the reason `given`. If `given` is `None` or blank, asks the person for a reason. Fails with `missing` if
+/// there is no terminal, or if the person types an empty answer.
 pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -> Error) -> Result<String> {
     if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
         return Ok(given.to_owned());
@@ -37,15 +35,16 @@ pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -
     if answer.is_empty() { Err(missing()) } else { Ok(answer) }
 }
 
-/// Asks for the name of the system as a confirmation. A person can type a `y` out of habit, but not the name.
+/// Asks the person to type the name of the system as a confirmation. A person can type `y` out of habit, but not a
+/// name.
 pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("Type the name of the system ({name}) to {to_do_what}: "))?;
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
-/// Asks for the name of the system or for a [`Choice`]. The name has priority: for a system named `skip`, the answer
-/// `skip` approves.
+/// Asks until the person types the name of the system or a [`Choice`]. The name means an approval. For a choice,
+/// returns [`Error::Chose`]. If the system itself has the name `skip`, the answer `skip` means an approval.
 pub fn for_name_or_choice(name: &str) -> Result<()> {
     anstream::println!();
     let question = format!("Type {name} to approve, r to reject, s (or Enter) to skip, q to quit: ");
@@ -60,7 +59,7 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for a yes as a confirmation. A stop can be urgent, and a person types `y` faster than the name of the system.
+/// Asks the person to type `y` as a confirmation. A stop of pods can be urgent, and `y` takes less time than a name.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;

@@ -1,12 +1,13 @@
 //! Completes the command line in every shell that kubectl supports.
 //!
-//! kubectl finds `kubectl_complete-assent` in `PATH` and runs it with the typed words.
+//! kubectl finds the program `kubectl_complete-assent` in `PATH` and runs the program with the typed words. The program
+//! runs `kubectl-assent __complete`.
 //!
 //! ```text
 //!  kubectl assent approve cre⇥ ─► kubectl_complete-assent approve cre ─► kubectl-assent __complete -- approve cre
-//!                                                                        ├─ commands, flags, values   clap
-//!                                                                        └─ names                     the cluster
 //! ```
+//!
+//! clap completes commands, flags and their fixed values. The names of objects come from the cluster.
 
 use std::{
     collections::BTreeSet,
@@ -45,14 +46,15 @@ exec kubectl-assent __complete -- "$@"
 /// `ShellCompDirectiveNoFileComp` of cobra, the command-line library of kubectl: offer no file names.
 const NO_FILES: &str = ":4";
 
-/// `ShellCompDirectiveNoFileComp` and `ShellCompDirectiveNoSpace` of cobra: also add no space after the completion.
+/// `ShellCompDirectiveNoFileComp` and `ShellCompDirectiveNoSpace` of cobra: offer no file names, and add no space after
+/// the completion.
 const NO_FILES_NO_SPACE: &str = ":6";
 
-/// The timeout of a completion. The timeout is short, because a person waits at the prompt.
+/// The longest time for a request of names from the cluster. This time is short, because a person waits at the prompt.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The completions of the last of `words`, one per line. The help of a completion follows after a tab. The last line is
-/// a directive for cobra.
+/// Returns the completions of the last of `words`, one per line. The help of a completion follows after a tab. The last
+/// line is a directive for cobra, such as `NO_FILES`.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
         [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();
@@ -151,7 +153,8 @@ where
     A: Future<Output = Option<Vec<String>>>,
 {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
-    // The caller runs in a thread of a tokio runtime. Such a thread cannot block on a second runtime.
+    // The caller runs in a thread of a tokio runtime. Such a thread cannot block on a second runtime, so the request
+    // gets a thread of its own.
     let asked = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };
@@ -169,7 +172,8 @@ where
     Some(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// Parses the connection flags and ignores all other words, because clap cannot parse an incomplete command line.
+/// Returns the connection flags in `words`. Ignores all other words, because clap cannot parse an incomplete command
+/// line.
 fn place(words: impl IntoIterator<Item = String>) -> Option<Connection> {
     #[derive(Parser)]
     struct Place {
