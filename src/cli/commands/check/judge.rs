@@ -2,14 +2,12 @@
 //! `explain` on the manifests.
 //!
 //! ```text
-//!  AISystem, ModelVersion, Approval ─┐ by namespace
-//!  RiskLevel, ApproverRole, … ───────┼─► Objects ── compile ──► Clearance ─┐
-//!  Namespace ── labels ──────────────┘                                     ├─► Checked
-//!  anything else ──► templates ────────────────────────────────────────────┘
+//!  objects that the compile step reads ─► Objects ─► compile ─► Clearance ─┐
+//!  all other objects ─► pod templates ─────────────────────────────────────┴─► Checked
 //! ```
 //!
-//! The check assumes that a namespace enforces if the namespace is not in the manifests. Otherwise the check could miss a
-//! pod that would be held.
+//! If a namespace is not in the manifests, the check assumes that the namespace enforces. Without this assumption, the
+//! check could miss a pod that would be held.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,15 +45,15 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// The object would run, because its version is cleared or its namespace does not hold the object.
+    /// The pods would run, because their version is cleared or their namespace does not hold such pods.
     Runs,
     /// The outcome is unknown, because a controller creates the pods and the manifest does not contain their template.
     Unforeseen,
-    /// The object would be held, and only approvals are missing.
+    /// The pods would be held, and only approvals are missing.
     AwaitsApproval,
-    /// The object would be held, and missing approvals are not the only reason.
+    /// The pods would be held, and missing approvals are not the only reason.
     Held,
-    /// The object is not valid for its kind.
+    /// The object, or a pod template in the object, is not valid.
     Invalid,
     /// The object is an approval without a valid signature.
     NotCounted,
@@ -81,20 +79,22 @@ pub struct Checked {
     pub outcome: Outcome,
     pub conclusion: String,
     pub next: Vec<String>,
-    /// Signs of hosted models that the system does not state, and requirements whose result is not known. Warnings do not
-    /// change the outcome.
+    /// Warnings about providers that the pods seem to call but the system does not name, and about requirements whose
+    /// result is not known. A warning does not change the outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Whether the check assumes that the namespace enforces, because the namespace is not in the manifests.
     pub enforcement_assumed: bool,
     pub system: Option<String>,
     pub matches: Vec<String>,
-    /// The difference from the closest version, if the pods match no version.
+    /// The difference between the pods and the closest version. `None` if the pods match a version, or if no difference
+    /// is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<String>,
 }
 
-/// Judges the manifests at `now`. An object that states no namespace belongs to `namespace`.
+/// Judges the manifests at `now`. An object that states no namespace belongs to `namespace`. Returns a result for each
+/// pod template, and for each object that is not valid, does not count or has an unknown outcome.
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
     let mut objects = Objects { namespace: namespace.to_owned(), now, ..Objects::default() };
     let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| objects.add(manifest)).collect();
@@ -194,8 +194,8 @@ impl Objects {
         }
     }
 
-    /// Adds an object that the compile step reads. Returns a result if the object is not valid. Does not add approvals:
-    /// `add_approval` adds them later.
+    /// Adds the object in a manifest if the compile step reads the kind of the object. Returns a result only if the
+    /// object is not valid. Checks an Approval but does not add it, because `add_approval` adds the Approvals later.
     fn add(&mut self, manifest: &Manifest) -> Option<Checked> {
         let namespace = self.namespace_of(manifest).to_owned();
         let place = Some(&*namespace);
@@ -237,8 +237,8 @@ impl Objects {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Adds a risk level with its compiled requirements. Fails if an expression is not valid, because the operator would
-    /// withhold every version of this level.
+    /// Adds a risk level with its compiled requirements. Fails if the CEL expression of a requirement is not valid,
+    /// because the operator would withhold every version of this level.
     fn add_level(&mut self, manifest: &Manifest) -> Result<(), String> {
         insert(&mut self.levels, manifest, None)?;
         let name = manifest.text("/metadata/name");
@@ -268,8 +268,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a note. A file does not prove when a person wrote a note. So the check treats each note as older than every
-    /// decision to resume.
+    /// Adds an `IncidentNote`. A decision to resume counts only after certain notes, but a file does not prove when a
+    /// person wrote a note. So the check treats each note as older than every decision to resume.
     fn add_note(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let notes = &mut self.of(namespace).notes;
         insert(notes, manifest, Some(namespace))?;
@@ -279,8 +279,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a monitor, with a status as if the operator had measured the monitor. Fails if a query cannot be limited to the
-    /// namespace, because the operator would refuse this query.
+    /// Adds a monitor, with a status as if the operator had queried the metric. Fails if a query cannot be limited to
+    /// the namespace, because the operator would refuse this query.
     fn add_monitor(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let monitors = &mut self.of(namespace).monitors;
         insert(monitors, manifest, Some(namespace))?;
@@ -292,8 +292,8 @@ impl Objects {
         limited.map(drop).map_err(|refused| refused.to_string())
     }
 
-    /// Adds an approval. Returns a result instead if the approval does not count. The caller must first add all approver
-    /// roles, because the roles list the keys.
+    /// Adds the Approval in a manifest. Returns a result instead if the Approval does not count. Ignores other kinds.
+    /// The caller must first add all `ApproverRole` objects, because an `ApproverRole` lists the keys of the approvers.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
             return None;
@@ -409,8 +409,8 @@ impl Objects {
     }
 }
 
-/// The reasons why a prediction is uncertain. Either the pods seem to call providers that their system does not name, or
-/// requirements read objects that are not in the manifests.
+/// The reasons why the prediction for `group` is uncertain. One reason is that the pods seem to call a provider that
+/// their system does not name. The other reason is that a requirement reads an object that is not in the manifests.
 fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
     let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {
@@ -441,7 +441,7 @@ fn cached<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, 
     (name.clone(), Arc::new(K::clone(object).into()))
 }
 
-/// Parses an approval. Sets the namespace, because a manifest can omit it.
+/// Parses an Approval. Sets the namespace, because a manifest can omit the namespace.
 fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     let mut approval: Approval =
         serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
@@ -453,7 +453,7 @@ fn read<K: DeserializeOwned>(manifest: &Manifest) -> Result<K, String> {
     serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())
 }
 
-/// Parses an object and inserts it by name. Sets the namespace, because a manifest can omit it.
+/// Parses an object and inserts the object by name. Sets the namespace, because a manifest can omit the namespace.
 fn insert<K>(
     objects: &mut BTreeMap<String, Arc<K>>,
     manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! Writes the results as `JUnit` test cases, for CI systems that show no other format.
+//! Writes the results of the check as `JUnit` test cases, for CI systems that show no other format.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::cli::error::{Error, Result};
 
-/// `JUnit` XML, with one suite for each file and one case for each result.
+/// Returns `JUnit` XML with one test case for each result. Consecutive results of the same file form a test suite.
 pub fn xml(results: &[Checked], fail_on: FailOn) -> Result<String> {
     let mut report = Report::new("kubectl assent check");
     for file in results.chunk_by(|a, b| a.path == b.path) {

@@ -1,4 +1,4 @@
-//! A YAML value, with the line number of each value in it.
+//! Parses a YAML document and keeps the line number of each value in the document.
 //!
 //! ```text
 //!  document ── serde-saphyr ──► Located ──► serde_json::Value, and the line at a JSON pointer
@@ -13,7 +13,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value with its place in the document.
+/// A value with its line number in the document.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Located(Spanned<Tree>);
@@ -67,7 +67,8 @@ impl Located {
         }
     }
 
-    /// The line of the value at a JSON pointer (RFC 6901). If there is no such value, the line of its nearest ancestor.
+    /// The line of the value at a JSON pointer (RFC 6901). If there is no such value, the line of the nearest existing
+    /// ancestor.
     pub fn line_at(&self, pointer: &str) -> u64 {
         let mut at = self;
         for part in pointer.split('/').skip(1) {

@@ -5,7 +5,7 @@
 //! duplicate key is an error.
 //!
 //! ```text
-//!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   its place and its content
+//!  -f FILE | DIR | - ──► YAML documents ──► objects, also the items of lists ──► Manifest
 //! ```
 
 use std::{
@@ -29,8 +29,8 @@ use crate::{
 /// The extensions of the files that kubectl reads.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The check refuses a directory with one of these files. Kustomize builds such a directory, so the applied manifests
-/// differ from the files.
+/// [`read`] refuses a directory with one of these files. Kustomize builds manifests from such a directory, and these
+/// manifests differ from the files.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,8 @@ pub struct Manifest {
     /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
     pub value: Value,
-    /// The object with the line number of each value. `None` in tests that create a manifest without a document.
+    /// The object with the line number of each value. `None` only in tests that create a manifest without a YAML
+    /// document.
     pub located: Option<Arc<Located>>,
 }
 
@@ -64,8 +65,9 @@ impl Manifest {
     }
 }
 
-/// Reads all manifests, in the order of the paths. The files of a directory are sorted by name. `piped` is the typed
-/// command, but it reads standard input. An error proposes `piped` with the output of Kustomize or Helm.
+/// Reads all manifests, in the order of the paths. The files of a directory are sorted by name. `piped` is the command
+/// that the user typed, but with `-f -`. For Kustomize or Helm, an error proposes to pipe the output of the tool into
+/// `piped`.
 pub fn read(paths: &[PathBuf], recursive: bool, piped: &CommandLine) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in paths {
@@ -84,7 +86,8 @@ pub fn read(paths: &[PathBuf], recursive: bool, piped: &CommandLine) -> Result<V
     Ok(manifests)
 }
 
-/// The files to read: `path` itself, or the manifest files if `path` is a directory.
+/// The files to read: `path` itself or, if `path` is a directory, the manifest files in it. With `recursive`, also the
+/// manifest files in subdirectories.
 fn files(path: &Path, recursive: bool, piped: &CommandLine) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -134,7 +137,7 @@ fn parse(path: &str, text: &str, piped: &CommandLine) -> Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// Adds an object. If the object is a list, adds its items instead.
+/// Adds `object` to `manifests`. If the object is a list such as `kind: List`, adds its items instead.
 fn flatten(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
     let is_list = object.get("kind").and_then(Located::text).is_some_and(|kind| kind.ends_with("List"));
     if is_list && object.get("items").is_some_and(Located::is_list) {

@@ -74,14 +74,14 @@ pub struct CheckRequest {
     pub recursive: bool,
     /// The namespace of the objects that state no namespace.
     pub namespace: String,
-    /// The flag `-n`, if the user typed it.
+    /// The flag `-n` with its value as the user typed it, or empty.
     pub place: String,
     pub fail_on: FailOn,
     pub format: Format,
 }
 
 impl CheckRequest {
-    /// The typed command, but it reads standard input.
+    /// The command that the user typed, but with `-f -` in place of the files and directories.
     fn piped(&self) -> CommandLine {
         let fail_on = (self.fail_on != FailOn::default()).then(|| value_name(&self.fail_on));
         let format = (self.format != Format::default()).then(|| value_name(&self.format));
@@ -107,7 +107,7 @@ struct Report {
     summary: Summary,
 }
 
-/// Checks the manifests and prints the results. Fails if an object fails the check by the rule `fail_on`.
+/// Checks the manifests and prints the results. Fails if a result has an outcome that makes the check fail.
 pub fn check(request: &CheckRequest) -> Result<()> {
     let manifests = manifests::read(&request.paths, request.recursive, &request.piped())?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());
@@ -146,7 +146,8 @@ impl Summary {
 }
 
 impl Checked {
-    /// The namespace and the object. If the pod template is at an unusual place, also the JSON pointer to the template.
+    /// The namespace and the object, such as `lending/deployment/scorer`. The JSON pointer to the pod template follows,
+    /// unless the pointer is empty or is that of a Deployment or a `CronJob`.
     fn place(&self) -> String {
         let Self { namespace, object, pointer, .. } = self;
         let known = matches!(&**pointer, "" | "/spec/template" | "/spec/jobTemplate/spec/template");

@@ -1,10 +1,12 @@
-//! Checks whether the Approvals in a file count. In a file, only a signature proves who approved.
+//! Checks whether the Approvals in a file count. In a file, only a signature proves who decided. A signature is valid
+//! only if the `ApproverRole` of the Approval lists the key.
 //!
 //! ```text
-//!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
-//!            ├─ any other decision without a valid signature ─► Unproven, with the reason
-//!            └─ Reject, Revoke without a valid signature ─────► counts, because it lets no version run
+//!  Approval ─┬─ with a valid signature ────────────────────────► counts            ├─ Reject or Revoke without a valid
+//! signature ────► counts            └─ any other decision without a valid signature ──► Unproven
 //! ```
+//!
+//! A rejection or revocation counts without a signature, because it lets no version run.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -20,11 +22,11 @@ pub struct Unproven {
     pub next: Vec<String>,
 }
 
-/// Prepares an approval from a file for the policy. Fails if the approval does not count.
+/// Sets the creation time of an Approval from a file, and returns the Approval. Fails if the Approval does not count.
 ///
-/// Any user can edit the times in a file. So an approval counts from the time in its signature, and its key must be valid
-/// at `now`. A signed rejection or revocation never counts from a time before its signature. Otherwise a user could move
-/// such a decision to the past, and so restore the approvals that the decision voided.
+/// Any user can edit the times in a file. So a signed Approval counts from the time in its signature, and its key must
+/// be valid at `now`. A signed rejection or revocation never counts from a time before its signature. Otherwise a user
+/// could move such a decision to the past, and so restore the approvals that the decision ended.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if !approval.spec.decision.withholds() {

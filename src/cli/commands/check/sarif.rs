@@ -1,10 +1,11 @@
-//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show the results beside the lines of a pull request.
+//! Writes the results of the check as a SARIF 2.1.0 log (OASIS). Code hosts show the results beside the lines of a pull
+//! request.
 
 use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The SARIF log. Omits a result if its outcome is [`Outcome::Runs`] and it has no warnings.
+/// Returns the SARIF log. Omits a result if the outcome is [`Outcome::Runs`] and the result has no warnings.
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });
@@ -61,7 +62,7 @@ fn result(checked: &Checked) -> Option<Value> {
 mod tests {
     use super::*;
 
-    // New approvals can lift a revocation, and the outcome of a revoked version is `Held`.
+    // The pods of a revoked version have the outcome `Held`, and new approvals can lift the revocation.
     #[test]
     fn rule_held_does_not_say_that_approvals_are_useless() {
         let log = log(&[]);

@@ -16,8 +16,8 @@ use crate::{api::definitions, nearest::nearest};
 
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// The schema of each kind. The program builds the schemas only once, because this takes longer than the check of a
-/// hundred objects.
+/// The schema of each kind of Assent. The program builds the schemas only once, because the build takes longer than the
+/// check of a hundred objects.
 static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let schema = |definition: CustomResourceDefinition| {
         let version = definition.spec.versions.into_iter().next()?;

@@ -1,9 +1,8 @@
-//! Finds the pod templates in an object of any kind. The search uses no list of kinds, so it also works for future kinds.
+//! Finds the pod templates in an object of any kind. The search uses no list of kinds, so it also works for future
+//! kinds.
 //!
-//! ```text
-//!  Pod ─────────────────────────────────────────────► itself
-//!  anything else ─ every `X` with X.spec.containers ──► X as a pod template
-//! ```
+//! A Pod is its own template. In any other object, each value `X` below `spec` with a list `X.spec.containers` is a pod
+//! template.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::Deserialize as _;
@@ -19,7 +18,8 @@ pub struct Template {
     pub template: Result<PodTemplateSpec, String>,
 }
 
-/// The pod templates in an object. Ignores the objects of Assent, because a `ModelVersion` describes a pod but creates none.
+/// The pod templates in an object. Empty for the objects of Assent, because a `ModelVersion` describes a pod but
+/// creates none.
 pub fn templates(manifest: &Manifest) -> Vec<Template> {
     let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ pub fn templates(manifest: &Manifest) -> Vec<Template> {
     found
 }
 
-/// Whether the label `assent.dev/system` occurs anywhere in an object, such as in a template of a custom resource.
+/// Whether the label `assent.dev/system` occurs anywhere in an object, such as in the spec of a custom resource.
 pub fn names_a_system(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {
