@@ -1,13 +1,15 @@
-//! Records the results that files contain. Reads the files, shows the results beside the requirements, and creates one
-//! Assessment for each file.
+//! Records the results in the files of evaluation tools. Reads the files, shows each result beside the requirements of
+//! the risk level, and creates one Assessment for each file.
 //!
 //! ```text
-//!  FILE ─► formats ─► Reading ─┐                ┌─► table ─► create (--dry-run stores nothing)
-//!  SystemRecord ─ digest ──────┴─► Assessment ──┴─► -o yaml│json: only the manifest
+//!  FILE ─► formats ─► Reading ────────────┐
+//!  SystemRecord ─► digest of the version ─┴─► Assessment ─► cluster
 //! ```
 //!
-//! The name of an Assessment contains a digest of its content. So a pipeline that runs again does not record the same
-//! results twice.
+//! With `--dry-run`, the cluster stores no Assessment. With `-o`, the command only prints the manifests.
+//!
+//! The name of an Assessment contains a digest of its content. If a pipeline runs again with the same results, an
+//! Assessment with this name already exists. So the command does not record the same results twice.
 
 use std::{
     collections::BTreeSet,
@@ -110,8 +112,8 @@ pub struct AssessArgs {
     pub output: Option<ManifestFormat>,
 }
 
-/// The value `given` on the command line, or else the value `stated` in the file. Fails if both exist and differ.
-/// Otherwise a user could give an old result a new date.
+/// Returns the value `given` on the command line, or else the value `stated` in the file. Fails if the two values
+/// differ, so that no user can give an old result a new date.
 fn agreed<T: PartialEq + Debug>(
     file: &str,
     option: &str,
@@ -126,7 +128,7 @@ fn agreed<T: PartialEq + Debug>(
     }
 }
 
-/// Parses a value of an API type by its name, such as `Fairness`.
+/// Parses the name of an enum value of the API, such as `Fairness`.
 fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
@@ -172,8 +174,8 @@ fn refused(refusal: &formats::Refusal) -> Error {
     Error::Results { why: format!("{refusal}{next}") }
 }
 
-/// The version that the command line names, or the only version of the system. Fails if the system has several versions
-/// and the command line names none.
+/// Returns the version that `--version` names, or else the only version of the system. Fails if there is no such
+/// version. Also fails if the system has several versions and `--version` is missing.
 fn version<'a>(record: &'a SystemRecord, args: &AssessArgs, place: &str) -> Result<&'a ModelVersion> {
     let found = match (args.version.as_deref(), &record.versions[..]) {
         (Some(name), _) => record.version(name),
@@ -217,7 +219,7 @@ impl AssessArgs {
             .with("--output", self.output.as_ref().map(value_name))
     }
 
-    /// Reads the files of `--key` and `--trusted-root`, and converts the other options of the command line.
+    /// Returns the options for the module `formats`. Reads the files that `--key` and `--trusted-root` name.
     fn options(&self, record: &SystemRecord, version: &ModelVersion) -> Result<formats::Options> {
         let read = |path: Option<&PathBuf>| {
             let Some(path) = path else { return Ok(None) };
@@ -273,7 +275,7 @@ impl AssessArgs {
                 .map(|tool| Box::new(Tool { name: tool.name.clone(), version: tool.version.clone() })),
             report: Some(Box::new(self.report_of(file, reading)?)),
             relationship: agreed(file, "--relationship", self.relationship, reading.relationship)?,
-            // The API server stores times in whole seconds.
+            // Without the fraction of a second, because the API server stores times in whole seconds.
             performed_at: Time(Timestamp::from_second(performed.as_second()).unwrap_or(performed)),
         };
         let content = spec.digest(&record.namespace);
@@ -284,8 +286,8 @@ impl AssessArgs {
         Ok(assessment)
     }
 
-    /// The digest and the address of the report that the file names. If the file names no report, the digest is that of
-    /// the file. `--report` overrides the address.
+    /// Returns the report for the Assessment. The digest is that of the report that the file names, or else that of the
+    /// file itself. The address is that of `--report`, or else that of the report that the file names.
     fn report_of(&self, file: &str, reading: &Reading) -> Result<Report> {
         let stated = reading.report.as_ref();
         let digest = stated.map_or(&reading.file_digest, |report| &report.digest);
@@ -296,8 +298,8 @@ impl AssessArgs {
     }
 }
 
-/// The digests by which a result file can name the version: the subject digest, and the digests of the images, the base
-/// model, the tests and the SBOM. Data sets are not included.
+/// The digests by which a result file can name the version: the digest that approvers sign, and the digests of the
+/// images, the base model, the tests and the SBOM. The digests of data sets are not included.
 fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
     let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));
@@ -329,8 +331,8 @@ fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> 
     })
 }
 
-/// The results of a file as text. A table shows each result beside its requirements. The metrics that the command did
-/// not take follow below the table.
+/// Describes what the command read from a file: the provenance, the time, and a table of the results beside their
+/// requirements. The last lines name the metrics that the command did not take.
 fn shown(record: &SystemRecord, file: &str, reading: &Reading, assessment: &Assessment) -> String {
     let spec = &assessment.spec;
     let mut page = Page::default();
@@ -410,7 +412,7 @@ fn print(assessments: &[Assessment], format: ManifestFormat) -> Result<()> {
     Ok(())
 }
 
-/// Fails if the cluster has other content under the name of `assessment`.
+/// Fails if the Assessment of the cluster with the same name has other content than `assessment`.
 async fn same_as_recorded(
     api: &Api<Assessment>,
     record: &SystemRecord,
@@ -428,7 +430,8 @@ async fn same_as_recorded(
     })
 }
 
-/// Creates the assessments. If an equal assessment already exists, this is not an error.
+/// Creates the assessments, and prints what was recorded and the next command. An assessment that already exists with
+/// the same content is not an error.
 async fn create(
     session: &Session,
     record: &SystemRecord,

@@ -1,13 +1,13 @@
-//! Signs recorded results, so that they count. Shows the results beside the requirements, asks for confirmation, and
-//! records an Approval.
+//! Signs the results of recorded assessments, so that the results count. Shows the results beside the requirements of
+//! the risk level, asks for confirmation, and records an Approval.
 //!
 //! ```text
-//!  read ─► choose ─────────────► show results, effect      ─► ask ─► Approval (Attest) ─► outcome
-//!          version, role,                                      └───► ssh-keygen ─► FILE
-//!          assessments to sign
+//!  choose the version, role and assessments ─► review ─► ask ─┬─► Approval in the cluster ─► outcome
+//!                                                             └─► --ssh-key: signed Approval in a file
 //! ```
 //!
-//! The Approval has the digest of each shown assessment, so it never counts for other results.
+//! The Approval contains the digest of each assessment that the command showed. So the Approval never counts for other
+//! results.
 
 use std::path::PathBuf;
 
@@ -136,7 +136,8 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The version that the command line names, or the only version with an unsigned assessment.
+/// Returns the version that `--version` names, or else the only version with an unsigned assessment. Fails if there is
+/// no such version. Also fails if several versions have unsigned assessments and `--version` is missing.
 fn version<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -177,7 +178,8 @@ fn version<'a>(
     }
 }
 
-/// The role that the command line names, or the only required role that the user holds.
+/// Returns the role that `--role` names. Without `--role`, returns the only role that the user holds of the roles that
+/// must sign results of this version.
 async fn role(
     session: &Session,
     record: &SystemRecord,
@@ -199,8 +201,8 @@ async fn role(
     resolve::held_role(session, record, &roles, (Decision::Attest, "sign results")).await
 }
 
-/// The assessments that the command line names. If it names none, the assessments of the version that await a signature
-/// in `role`. Takes at most 64 of these, because one Approval can sign at most 64 assessments.
+/// Returns the assessments that `--assessment` names. Without `--assessment`, returns the first 64 assessments of the
+/// version that await a signature in `role`, because one Approval can sign at most 64 assessments.
 fn assessments<'a>(
     record: &'a SystemRecord,
     version: &ModelVersion,
@@ -312,7 +314,8 @@ impl SigningRequest<'_> {
         }
     }
 
-    /// The record with the signature added, to predict the effect of the signature.
+    /// Returns the record as if the user had signed at `now`. From this record, the review predicts the effect of the
+    /// signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.creation_timestamp = Some(Time(now));

@@ -1,17 +1,18 @@
 //! Writes a `ModelVersion` that matches a pod, a workload or a manifest. So users need not write a runtime by hand.
 //!
 //! ```text
-//!  manifest ─ templates ─┐
-//!  pod ──────────────────┤
-//!  workload ─ template ──┴─► Runtime ── images by digest ─┬─► ModelVersion ─ yaml, json
-//!             pods ─ status.containerStatuses[].imageID ──┤        │
-//!  newest version of the system ── mayVary, provenance ───┘        └─► the difference from the newest version
-//!  images that had no digest, missing system label ──► one kubectl patch of the workload
+//!  manifest or workload ─► pod template ─┐
+//!  pod ──────────────────────────────────┴─► Runtime ─► ModelVersion ─► yaml, json
 //! ```
 //!
-//! Admission webhooks can add fields to a pod, for example to inject a sidecar. If the Clearance lists these fields as
-//! trusted, the capture leaves them out, because the comparison of a pod with a version ignores them. The template of a
-//! workload does not have these fields.
+//! For a pod or a workload, the command names each image by the digest that the nodes report. The command copies the
+//! placeholders, `mayVary` and the provenance from the newest version of the system, and prints the difference from
+//! this version. For a workload other than a Job, the command also prints a kubectl patch. The patch names the images
+//! by digest and adds a missing label `assent.dev/system`.
+//!
+//! Admission webhooks can make additions to a pod, such as a sidecar container. If the Clearance lists an addition as
+//! trusted, the capture leaves the addition out, because the comparison of a pod with a version ignores it. The pod
+//! template of a workload does not have these additions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,9 +53,11 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct CaptureRequest {
-    /// If `None`, the capture uses the system label of the pod or the workload.
+    /// The name of the `AISystem`. If `None`, the capture uses the label `assent.dev/system` of the pod or the pod
+    /// template.
     pub system: Option<String>,
-    /// If `None`, the name consists of the system and the first digits of the digest of the runtime.
+    /// The name of the new ModelVersion. If `None`, the name consists of the name of the system and the first digits of
+    /// a digest of the runtime.
     pub version: Option<String>,
     pub format: ManifestFormat,
 }
@@ -133,7 +136,8 @@ async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
         .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
 }
 
-/// Describes how `runtime` differs from the version `newest`. `runtime` already has the `mayVary` of this version.
+/// Describes how `runtime` differs from the version `newest`. The caller has already copied the placeholders and
+/// `mayVary` of `newest` into `runtime`. `what` is the captured object.
 fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
     let (mut page, name) = (Page::default(), newest.name_any());
     let difference = difference::of_pod(&newest.spec.runtime, runtime);
@@ -149,8 +153,8 @@ fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String
     page.finish()
 }
 
-/// Prints a `ModelVersion` for each pod template in a file. Does not contact a cluster. `place` is the flag `-n`, if the
-/// user typed it.
+/// Prints a `ModelVersion` for each pod template in a file. Does not contact a cluster. `place` is the flag `-n` with
+/// its value as the user typed it, or empty.
 pub fn capture_file(path: &Path, (namespace, place): (&str, &str), request: &CaptureRequest) -> Result<()> {
     let piped = request.typed_with_file(Path::new("-"), place);
     let applied = request.typed("KIND/NAME", place);
@@ -197,8 +201,9 @@ fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
     Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
 }
 
-/// Fails if the version violates the schema of its kind. For example, the image in a template can be empty, because a
-/// controller sets the image later. `applied` is the command that captures an object.
+/// Fails if `version` violates the schema of the kind ModelVersion. For example, the image in a pod template can be
+/// empty if a controller sets the image later. The error proposes the command `applied`, which captures an object of
+/// the cluster.
 fn is_accepted(version: &Value, what: &str, applied: &CommandLine) -> Result<()> {
     let schema = serde_json::to_value(ModelVersion::crd()).unwrap_or_default();
     let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -226,7 +231,7 @@ struct Found {
     annotations: Option<BTreeMap<String, String>>,
     spec: PodSpec,
     pods: Vec<Pod>,
-    /// Whether `spec` comes from a pod. Admission webhooks can change a pod, but not a pod template.
+    /// Whether `spec` comes from a pod. An admission webhook for pods can have changed this `spec`.
     mutated: bool,
 }
 
@@ -289,13 +294,14 @@ impl Found {
             return Ok(runtime);
         }
         let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
-        // The Clearance lists the trusted fields. If it is missing or not readable, the capture keeps every field.
+        // The Clearance lists the trusted additions. If the Clearance is missing or not readable, the capture keeps all
+        // additions.
         let Ok(Some(clearance)) = api.get_opt(CLEARANCE_NAME).await else { return Ok(runtime) };
         Ok(without_trusted(&Runtime::default(), &clearance.spec.trusted, &runtime).into_owned())
     }
 
-    /// The image digest that the nodes report for each container. Fails if the pods report different digests for one
-    /// container.
+    /// Returns the image digest that the nodes report for each container, by the name of the container. Reads only the
+    /// pods that run the captured images. Fails if two of these pods have different digests for one container.
     fn digests(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
         let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for status in self.pods.iter().filter(|pod| self.runs_this(pod)).flat_map(statuses) {
@@ -323,7 +329,7 @@ impl Found {
         digests.into_iter().map(one).collect()
     }
 
-    /// Whether a pod runs the captured images. A pod of an earlier revision may run other images.
+    /// Whether a pod has the same images as the captured `spec`. A pod of an earlier revision can have other images.
     fn runs_this(&self, pod: &Pod) -> bool {
         let running = pod.spec.as_ref().map(images).unwrap_or_default();
         images(&self.spec).iter().all(|(container, image)| running.get(container) == Some(image))
@@ -347,15 +353,15 @@ fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
-/// A container whose image tag `pin` replaced by a digest.
+/// A container to whose image `pin` gave a digest.
 struct Pinned {
     container: String,
     init: bool,
     image: String,
 }
 
-/// Names each image by the digest that the nodes report for its container. An image without a known digest stays as it is.
-/// Returns the changed containers.
+/// Names each image by the digest in `digests` for its container. Does not change an image that already has a digest,
+/// or whose digest is not in `digests`. Returns the changed containers.
 fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned> {
     let mut pinned = Vec::new();
     let main = runtime.containers.iter_mut().map(|container| (container, false));
@@ -394,8 +400,8 @@ fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// Prints how to change the workload so that its pods match the version. Prints to standard error, because the manifest
-/// on standard output can go to a pipe. `label` is the system, or `None` if the workload already has the label.
+/// Prints how to change the target so that its pods match the version. Prints to standard error, because the manifest
+/// on standard output can go to a pipe. `label` is the value for a missing label `assent.dev/system`.
 fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
     if !pinned.is_empty() {
@@ -420,8 +426,8 @@ fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned
                 session.namespace, session.flags
             )
         }
-        // The template of a Job is immutable, and a controller can replace a patched pod. The user must change the
-        // manifest, or the object that creates the pod.
+        // For the other targets, a patch does not help: the template of a Job is immutable, and a controller can
+        // replace a patched pod. The user changes the manifest of the Job, or of the object that creates the pod.
         _ => {
             let images = pinned.iter().map(|m| format!("{}={}", m.container, m.image));
             images.chain(label.map(|system| format!("{SYSTEM_LABEL}={system}"))).collect::<Vec<_>>().join(" ")

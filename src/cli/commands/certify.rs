@@ -1,8 +1,8 @@
 //! Signs a certification of a provider, after a person verified the certificate.
 //!
 //! ```text
-//!  AISystem ── provider or supplier, certification ─► canonical JSON ── ssh-keygen ─► signature ─┬─► AISystem
-//!                                                                                               └─► -o yaml, for Git
+//!  certification in an AISystem ─► canonical JSON ─► ssh-keygen ─► signature ─┬─► AISystem in the cluster
+//!                                                                            └─► -o yaml: text for Git
 //! ```
 
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub struct CertifyArgs {
 }
 
 struct Found<'a> {
-    /// The JSON pointer of the certification in the spec.
+    /// The JSON pointer to the certification in the spec of the `AISystem`.
     pointer: String,
     certification: &'a Certification,
 }
@@ -89,8 +89,8 @@ pub async fn certify(session: &Session, args: &CertifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// The certification that the command line names. Fails if the certification does not state the digest of the
-/// certificate.
+/// Returns the certification that the command line names. Fails if the system does not state this certification, or if
+/// the certification does not state the digest of the certificate.
 fn find<'a>(system: &'a AISystem, args: &CertifyArgs, session: &Session) -> Result<Found<'a>> {
     let of = |holder: &'a Provider, pointer: String| {
         holder.certifications.iter().enumerate().map(move |(index, certification)| {
@@ -123,7 +123,8 @@ fn find<'a>(system: &'a AISystem, args: &CertifyArgs, session: &Session) -> Resu
     Ok(found)
 }
 
-/// Adds the signature to the certification. Fails if the system changed after the command read it.
+/// Adds the signature to the certification in the cluster. Fails if the `AISystem` changed after the command read the
+/// `AISystem`.
 async fn write(session: &Session, system: &AISystem, found: &Found<'_>, signature: &Value) -> Result<()> {
     let name = system.metadata.name.as_deref().unwrap_or_default();
     let mut spec = json!({ "provider": system.spec.provider, "suppliers": system.spec.suppliers });
