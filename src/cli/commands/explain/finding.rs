@@ -1,11 +1,7 @@
-//! Computes the explanation from objects that the caller has read. Every output format prints the same result.
+//! Computes the [`Explanation`] from objects that the caller has read. Every output format prints the same explanation.
 //!
-//! ```text
-//!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
-//!                                          └─ conclusion
-//!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
-//!                └─► roles that must decide, and their holders
-//! ```
+//! An explanation has a [`PodFinding`] for each group of pods, a [`SystemFinding`] for each system, and a
+//! [`RoleFinding`] for each role that must decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,15 +66,15 @@ impl Seen<Governance> {
     }
 }
 
-/// All inputs of an explanation except the explained object.
+/// All inputs of an explanation except the explained object and its pods.
 #[derive(Clone, Debug)]
 pub struct ExplainInput {
     pub namespace: String,
-    /// The flag `-n` and the connection flags, such as `--context`, for proposed commands.
+    /// The flag `-n` and the connection flags, such as `--context`. The proposed commands end with these flags.
     pub place: String,
     pub governance: Seen<Governance>,
     pub clearance: Seen<Clearance>,
-    /// The records of the systems that the pods or the target name. The key is the name of the system.
+    /// The records of the systems that the explanation is about. The key is the name of the system.
     pub records: BTreeMap<String, SystemRecord>,
     /// The people who hold each role. The error says why the holders are not known.
     pub holders: Result<Holders, String>,
@@ -152,7 +148,7 @@ pub struct PodFinding {
 #[serde(rename_all = "camelCase")]
 pub struct Closest {
     pub version: String,
-    /// The changes that turn the version into the pod.
+    /// The changes that turn the runtime of the version into the runtime of the pods.
     pub difference: String,
 }
 
@@ -182,7 +178,8 @@ pub struct VersionFinding {
     /// The unmet requirements that an override waives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<WaivedFinding>,
-    /// Whether the Clearance agrees with the verdict of this program. `None` if the person may not read the Clearance.
+    /// Whether the Clearance lists the version exactly if this program judges the version as cleared. `None` if the
+    /// person may not read the Clearance.
     pub in_force: Option<bool>,
 }
 
@@ -273,7 +270,7 @@ fn waived(Waived { by, until, reason }: &Waived) -> WaivedFinding {
     WaivedFinding { by: by.clone(), until: *until, message: reason.to_string() }
 }
 
-/// Whether the Clearance agrees with `judgement`. `None` if the person may not read the Clearance.
+/// The value for [`VersionFinding::in_force`].
 fn in_force(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -293,7 +290,7 @@ fn in_force(
 }
 
 /// The roles that must still approve, sign results, or resume a held version. Considers only the versions of the target
-/// that the pods match. Without pods, considers every version of the target.
+/// that `pods` match. If `pods` is empty, considers every version of the target.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
@@ -361,7 +358,8 @@ fn matching<'a>(record: &'a SystemRecord, group: &PodGroup, facts: &ExplainInput
 fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Option<Closest> {
     let untrusted = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
     let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &untrusted(version));
-    // The newest version is first. `max_by` returns the last of equal items, so `rev` makes it prefer the newest version.
+    // `record.versions` begins with the newest version. If several versions are equally similar, `max_by` returns the
+    // last of them. Because of `rev`, this is the newest version.
     let version = record.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let difference = difference::of_pod(&version.spec.runtime, &untrusted(version));
     Some(Closest { version: version.name_any(), difference })
@@ -370,7 +368,8 @@ fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Op
 /// Whether the pods may run, the reason in one sentence, and the next steps.
 type Conclusion = (bool, String, Vec<String>);
 
-/// Concludes from the first check that fails, in the order of the admission policies.
+/// Checks the pods in the order of the admission policies. Returns the conclusion of the first check that decides
+/// whether the pods may run.
 fn conclude(
     group: &PodGroup,
     facts: &ExplainInput,

@@ -2,10 +2,8 @@
 //! admission policies in the order of the policies.
 //!
 //! ```text
-//!  pod/x, deployment/x … ── pod_group ──► PodGroup   label and runtime of pods or of their template
-//!  namespace, SystemRecord, Clearance ──┐ │
-//!                                       ▼ ▼
-//!                                    finding ──► Explanation ── render ──► text | json | yaml
+//!  target, such as pod/x ─► pods or pod template ─► PodGroups ─┐  Namespace, SystemRecords, Clearance
+//! ────────────────────────┴─► Explanation ─► text, json, yaml
 //! ```
 
 mod finding;
@@ -115,7 +113,7 @@ async fn clearance(session: &Session) -> Result<Seen<Clearance>> {
     seen(read, || format!("read the clearance of namespace {}", session.namespace))
 }
 
-/// Converts the result of a read. A forbidden read is not an error, but [`Seen::Hidden`].
+/// Converts the result of a read to [`Seen`]. Converts a forbidden read to [`Seen::Hidden`], and fails on other errors.
 fn seen<T>(read: kube::Result<Option<T>>, doing: impl FnOnce() -> String) -> Result<Seen<T>> {
     match read {
         Ok(Some(object)) => Ok(Seen::Found(object)),

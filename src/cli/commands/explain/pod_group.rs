@@ -2,11 +2,8 @@
 //! workload has no pods.
 //!
 //! ```text
-//!  pod ────────────────────────────────────────────────┐
-//!  image ─► pods with this image ──────────────────────┤
-//!  workload ─┬─ its selector ──► similar pods together ┼─► PodGroup   label, runtime, state
-//!            ├─ no pods, or refused ──► pod template ──┘
-//!            └─ ReplicaFailure, FailedCreate ──► refusals
+//!  pod, system or image ─► pods ──────────────────────┐
+//!  workload ─► pods, and the template if necessary ───┴─► PodGroups
 //! ```
 
 use std::collections::BTreeSet;
@@ -49,9 +46,9 @@ pub struct PodGroup {
     pub pods: Vec<String>,
     pub state: State,
     pub system: Option<String>,
-    /// The narrowest scope of a namespace that governs the pods.
+    /// The narrowest scope that includes the pods. A namespace governs the pods if it has this scope or a wider one.
     pub scope: Scope,
-    /// The runtime, or the reason why no version can describe the pod.
+    /// The runtime of the pods, or the reason why no version can describe the pods.
     pub runtime: Result<Runtime, String>,
 }
 
@@ -60,7 +57,7 @@ pub struct PodGroup {
 pub enum State {
     /// The pod has the scheduling gate of Assent.
     Held,
-    /// The pod does not have the gate of Assent, so the pod may run.
+    /// The pod does not have the gate of Assent, has not ended, and no user or controller has deleted the pod.
     Admitted,
     Stopping,
     Ended,
@@ -80,8 +77,8 @@ pub struct Refusal {
 pub struct PodGroups {
     pub groups: Vec<PodGroup>,
     pub refusals: Vec<Refusal>,
-    /// The system that the target names. For an image, the systems that have a version with this image. Such a system can
-    /// have no pods.
+    /// The systems that the explanation shows even if they have no pods. For a target that is a system or a version,
+    /// this is the system of the target. For an image, these are the systems that have a version with this image.
     pub asked: BTreeSet<String>,
 }
 
@@ -165,7 +162,7 @@ pub async fn system(session: &Session, name: &str) -> Result<PodGroups> {
     Ok(PodGroups { asked: BTreeSet::from([name.to_owned()]), ..found })
 }
 
-/// The pods that have the image `wanted`, and the systems that have a version with this image.
+/// Returns the pods that have the image `wanted`, and the systems that have a version with this image.
 pub async fn image(session: &Session, wanted: &str) -> Result<PodGroups> {
     let mut pods = list_pods(session, &ListParams::default()).await?;
     pods.retain(|pod| images(pod).any(|image| is_image(image, wanted)));
@@ -194,8 +191,8 @@ pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
-/// The pods of a workload. Includes the pod template if the workload has no pods, or if the API server refuses to create
-/// pods.
+/// Returns the pods of a workload. Adds the pod template if the workload has no pods, or if the API server refused a
+/// pod. Does not add the template if the label and the runtime of a group of pods equal those of the template.
 pub async fn workload(session: &Session, kind: &WorkloadKind, name: &str) -> Result<PodGroups> {
     let workload = read_workload(session, kind, name).await?;
     let accelerators = accelerators(session).await;
@@ -270,8 +267,8 @@ async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<Li
     Ok((!names.is_empty()).then(|| ListParams::default().labels(&selector)))
 }
 
-/// The refusals in the condition `ReplicaFailure`. Without such a condition, the refusal in the latest Event
-/// `FailedCreate`.
+/// Returns the refusals in the condition `ReplicaFailure` of a workload. If the condition is not true, returns the
+/// refusal in the latest Event `FailedCreate` about the workload.
 async fn refusals(session: &Session, object: &DynamicObject) -> Vec<Refusal> {
     let conditions = part::<Vec<Condition>>(object, "/status/conditions").unwrap_or_default();
     let failures = conditions.into_iter().filter(|c| c.type_ == "ReplicaFailure" && c.status == "True");

@@ -1,8 +1,5 @@
-//! Renders an explanation: the conclusion first, then the facts that support it.
-//!
-//! ```text
-//!  Explanation ──► conclusion, PODS, VERSIONS, MONITORS, OVERRIDES, WHO CAN ACT
-//! ```
+//! Renders an explanation as text. The order is: the mode of the namespace, refusals, the conclusions about the pods,
+//! the versions, monitors and overrides of each system, and the people who can act.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -183,8 +180,8 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
     }
 }
 
-/// Prints whether the pods match the version. Returns `true` if a pod matches. In this case, the section about the pods
-/// states the reasons, so the caller omits them.
+/// Prints whether the pods match the version. Returns `true` if a pod matches. The section about this pod already
+/// states why the version is not cleared, so the caller does not state the reasons again.
 fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
     let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
     if of_system.is_empty() {

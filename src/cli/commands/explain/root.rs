@@ -1,11 +1,5 @@
 //! Finds the pods of a workload of any kind, such as an `InferenceService`. The search follows the owner references of
 //! each pod to its root, which is the topmost controller.
-//!
-//! ```text
-//!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods
-//!                                 └─ else ──► names for the error message
-//!  "isvc" ── API resources of a root's group ──► kind
-//! ```
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,8 +13,8 @@ use crate::{
     enforce::{OwnerRef, Roots},
 };
 
-/// The pods whose root has this kind and name. Fails if there is none. As in kubectl, `kind` is a kind, a resource or a
-/// short name.
+/// Returns the pods whose root has this kind and name. Fails if there is no such pod. As in kubectl, `kind` is the name
+/// of a kind, the name of a resource or a short name, such as `isvc`.
 pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Pod>> {
     let mut pods = Vec::new();
     each_page(session, false, |page| pods.extend(page)).await?;
@@ -58,7 +52,7 @@ pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Po
 struct ResourceNames(HashMap<String, APIResourceList>);
 
 impl ResourceNames {
-    /// Whether `kind` is the kind, the resource or a short name of `root`.
+    /// Whether `kind` is the kind, the resource name or a short name of `root`.
     async fn match_root(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
         if root.kind.eq_ignore_ascii_case(kind) {
             return true;
