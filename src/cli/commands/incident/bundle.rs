@@ -1,9 +1,5 @@
-//! Collects the records of an incident in a directory or a tar file, with the digest of each file.
-//!
-//! ```text
-//!  Incident, notes, decisions, overrides, versions, assessments, ─┬─► DIRECTORY/KIND/NAME.yaml, SHA256SUMS
-//!  system, level, roles, monitors, histories, Events              └─► FILE.tar: INCIDENT/KIND/NAME.yaml, …
-//! ```
+//! Collects the records of an incident and of its system in a directory or a tar file. Each object is a file, such as
+//! `incidents/NAME.yaml`. The file `report.md` contains the report, and `SHA256SUMS` the digest of each file.
 //!
 //! Equal records give equal files and an equal tar file. The bundle contains no Secret.
 
@@ -50,7 +46,7 @@ pub struct BundleArgs {
     output: PathBuf,
 }
 
-/// The files of a bundle, and the kinds of records that the user may not list.
+/// The content of each file of a bundle by the path of the file, and the kinds that the command could not list.
 #[derive(Default)]
 struct Bundle {
     files: BTreeMap<String, String>,
@@ -123,7 +119,8 @@ impl Bundle {
         decisions.into_iter().try_for_each(|decisions| self.add_all(decisions))
     }
 
-    /// Adds the `SystemHistory`, the `DecisionSubject` objects and the Events of the system.
+    /// Adds the `SystemHistory` and the `DecisionSubject` objects of the system. Also adds the Events about the system
+    /// and the incident, and about the versions, overrides and monitors of the system.
     async fn add_of_namespace(&mut self, session: &Session, found: &IncidentRecord) -> Result<()> {
         let name = &found.record.name;
         let histories: Vec<SystemHistory> = self.read(session, "systemhistories").await?;
@@ -146,8 +143,8 @@ impl Bundle {
         self.add_all(events.iter().filter(is_about))
     }
 
-    /// The objects of a kind in the namespace. Empty if the user may not list the kind, or if the cluster does not have the
-    /// kind.
+    /// Returns the objects of a kind in the namespace. If the user may not list the kind, or if the cluster does not
+    /// have the kind, returns no objects and adds the kind to `unread`.
     async fn read<K>(&mut self, session: &Session, kind: &'static str) -> Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
@@ -189,8 +186,8 @@ impl Bundle {
         Ok(())
     }
 
-    /// Writes the files to a new tar file, below a directory with the name of the incident. Fails if the tar file exists.
-    /// No header contains a time or a user, so equal files give equal bytes.
+    /// Writes the files to a new tar file, in which they are in a directory with the name of the incident. Fails if the
+    /// tar file exists. The time and the user of each tar header are zero, so equal files give equal bytes.
     fn pack(&self, file: &Path, incident: &str) -> io::Result<()> {
         let mut tar = tar::Builder::new(fs::File::create_new(file)?);
         for (name, text) in &self.files {

@@ -1,4 +1,4 @@
-//! Reads an incident with its notes, its decisions and the record of its system.
+//! Reads an incident and the record of its system, which contains the notes and the decisions about the incident.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ObjectMeta};
@@ -28,7 +28,7 @@ pub struct IncidentRecord {
     pub record: SystemRecord,
 }
 
-/// Reads an incident without its notes and without the record of its system.
+/// Reads only the incident, without the record of its system.
 pub async fn read_incident(session: &Session, name: &str) -> Result<Incident> {
     let api = Api::<Incident>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read incident/{name} in namespace {}", session.namespace);
@@ -69,8 +69,8 @@ impl IncidentRecord {
         self.record.level.as_ref().map(|level| &level.spec)
     }
 
-    /// Calls `with` with the incident, converted to the type that the module `policy` reads. Fails if the record does not
-    /// contain the incident yet.
+    /// Converts the incident to the type that the module `policy` reads, and returns the result of `with` for it. Fails
+    /// if the record does not contain the incident yet.
     pub fn judged<T>(&self, with: impl FnOnce(&RecordedIncident<'_>) -> T) -> Result<T> {
         let (incidents, name) = (self.record.recorded_incidents(), self.name());
         let found = incidents.of(&self.record.name).iter().find(|incident| incident.name == name);
@@ -104,7 +104,8 @@ pub fn say_notes(page: &mut Page, record: &SystemRecord, incident: &Incident, no
     }
 }
 
-/// A decision about an incident and the content of one version.
+/// A decision to resume one version after an incident, or a review of an incident. Both decisions name the incident and
+/// the digest of one version.
 pub struct DecisionOnIncident<'a> {
     pub found: &'a IncidentRecord,
     pub version: &'a str,

@@ -1,4 +1,5 @@
-//! Lists incidents. Open incidents come before closed incidents, and earlier deadlines before later deadlines.
+//! Lists incidents. Open incidents come before closed incidents. In both groups, the incident with the earliest next
+//! deadline comes first.
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;

@@ -1,15 +1,13 @@
 //! The commands about incidents, and the commands that hold and resume versions.
 //!
 //! ```text
-//!  pause, rollback ─► Incident (Hold) ─► the operator withholds the versions
-//!  incident open ───► Incident (None)        │
-//!  incident note ───► IncidentNote           │   root cause, action, verification, report
-//!  incident acknowledge, close ─► IncidentNote   ends the escalation, closes the incident
-//!  incident list, show ◄─────────────────────┤   what is missing
-//!  resume ──────────► Approval (Resume) ─────┴─► the versions may run again
-//!  incident review ─► Approval (Review)
-//!  incident report, bundle ◄─ all records of the incident
+//!  pause, rollback ──────────────────► Incident that holds versions
+//!  incident open ────────────────────► Incident that holds nothing
+//!  incident note, acknowledge, close ► IncidentNote
+//!  resume, incident review ──────────► Approval
 //! ```
+//!
+//! The other commands only read these objects.
 
 mod bundle;
 mod incident_record;

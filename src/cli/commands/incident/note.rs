@@ -1,8 +1,6 @@
 //! Adds notes to incidents. An acknowledgement and a closing are notes too.
 //!
-//! ```text
-//!  note, acknowledge, close ─► IncidentNote ─► the operator updates the status of the incident
-//! ```
+//! The operator reads each `IncidentNote`, and updates the status of the incident.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;

@@ -1,7 +1,7 @@
 //! Opens incidents, with or without a hold on versions.
 //!
 //! ```text
-//!  pause, rollback ─► what stops ─► ask ─► Incident (Hold) ─► wait until the operator holds
+//!  pause, rollback ─► review ─► ask ─► create the Incident ─► wait until the operator holds the versions
 //! ```
 
 use clap::Args;
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The facts that a person knows when an incident begins.
+/// The options for the facts of an incident that the commands to open an incident share.
 #[derive(Args, Clone, Debug)]
 pub struct FactsArgs {
     /// Harm that occurred or is likely (EU AI Act article 3(49) and 3(61)); may be repeated
@@ -161,7 +161,8 @@ impl RollbackArgs {
     }
 }
 
-/// The reason on the command line, or the reason that the user types now.
+/// Returns the reason on the command line, or asks the user for the reason. If there is no terminal or the user types
+/// no reason, the error proposes the command `typed` with `--reason`.
 fn reason(given: Option<&str>, verb: &'static str, system: &str, typed: &CommandLine) -> Result<String> {
     let missing =
         || Error::NoReason { act: verb, command: typed.clone().with("--reason", ["TEXT"]).to_string() };
@@ -169,7 +170,7 @@ fn reason(given: Option<&str>, verb: &'static str, system: &str, typed: &Command
 }
 
 impl<'a> Request<'a> {
-    /// Reads the system. The new request concerns all versions and holds none.
+    /// Reads the record of the system. Returns a request for an incident that concerns all versions and holds none.
     async fn read(session: &'a Session, system: &str, reason: String, facts: &'a FactsArgs) -> Result<Self> {
         let record = SystemRecord::read(&session.client, &session.namespace, system).await?;
         record.system(&session.client).await?;
@@ -177,8 +178,8 @@ impl<'a> Request<'a> {
         Ok(Self { session, record, versions, except, effect, reason, facts })
     }
 
-    /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents, because an
-    /// incident can hold the version.
+    /// Refuses a rollback to a version that is not cleared. Also refuses if the user may not list incidents, because
+    /// then the command cannot see whether an incident holds the version.
     fn refuse_uncleared(&self, to: &str) -> Result<()> {
         self.record.refuse_without_incidents()?;
         let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
@@ -236,7 +237,7 @@ impl<'a> Request<'a> {
         };
         page.mark("✗", BAD, &held);
         page.heading("WORKLOADS OF THE SYSTEM");
-        // A user without the permission to list pods must be able to hold the system.
+        // A user who may not list pods must be able to hold the system, so an error gives an empty list.
         let stops = running(self.session, system).await.unwrap_or_default();
         for (workload, pods) in &stops {
             page.mark("-", PLAIN, &format!("{}: {}", workload.in_words(), pods_in_words(*pods)));
