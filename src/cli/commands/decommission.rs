@@ -1,13 +1,12 @@
 //! Decommissions a system. Shows the pods of the system and the systems that depend on it, asks for confirmation, and
-//! writes the date, the reason and the successor.
+//! writes the date, the reason and the successor to `spec.decommission`.
 //!
 //! ```text
-//!  AISystem ── purpose, owners ────────────┐
-//!  pods ────── number per workload ────────┼─► page ─► ask ─► patch spec.decommission ─► wait for the status
-//!  other AISystems ─ dependsOn ────────────┘   if another system depends on it: refused without --force
+//!  AISystem, its pods, systems that depend on it ─► review ─► ask ─► patch spec.decommission ─► report
 //! ```
 //!
-//! From the date on, the API server refuses to undo the decommission.
+//! Without `--force`, the command fails if another system depends on this system. From the date on, the API server
+//! refuses to undo the decommission.
 
 use std::collections::BTreeMap;
 
@@ -120,9 +119,10 @@ fn refuse_if_over(session: &Session, system: &AISystem) -> Result<()> {
 
 struct Dependents {
     of: String,
-    /// The dependents, as `NAMESPACE/NAME`.
+    /// The systems that depend on the system `of`, as `NAMESPACE/NAME`.
     systems: Vec<String>,
-    /// Whether `systems` includes every namespace. `false` if the person may not list the systems of other namespaces.
+    /// Whether the command searched every namespace for `systems`. `false` if the person may not list the systems of
+    /// other namespaces.
     all: bool,
 }
 
@@ -161,7 +161,7 @@ pub fn pods_in_words(pods: usize) -> String {
     if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
 }
 
-/// The number of pods of each workload of `system`. Pods that have ended do not count.
+/// Returns the number of pods of each workload of `system` in the namespace. Pods that have ended do not count.
 pub async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
     let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
     let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
@@ -239,7 +239,8 @@ fn review(
     page.finish()
 }
 
-/// The GitOps tool that applies the system, as the labels and annotations of the system show.
+/// The GitOps tool that applies the system, according to the labels and annotations of the system. `None` if they name
+/// neither Flux nor Argo CD.
 fn gitops_tool(system: &AISystem) -> Option<String> {
     const FLUX: [&str; 2] = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
     let flux = FLUX.iter().find_map(|label| system.labels().get(*label));
@@ -248,8 +249,8 @@ fn gitops_tool(system: &AISystem) -> Option<String> {
         .or_else(|| argo.map(|id| format!("Argo CD ({})", id.split(':').next().unwrap_or_default())))
 }
 
-/// Writes the decommission. Fails if the spec changed after the review. Retries if only the status or the metadata
-/// changed.
+/// Writes the decommission to the system. Fails if the spec of the system changed after the review. Retries if only the
+/// status or the metadata changed. `review` is the command that shows the review again.
 async fn write(session: &Session, system: &AISystem, end: &Decommission, review: String) -> Result<()> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -277,8 +278,8 @@ async fn write(session: &Session, system: &AISystem, end: &Decommission, review:
     }
 }
 
-/// Prints the effect of the decommission. If the date is not in the future, first waits until the operator has set the
-/// status.
+/// Prints the effect of the decommission. If the date is not in the future, first waits until the status says that the
+/// system is decommissioned, but at most [`STATUS_TIMEOUT`].
 async fn report(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
     let mut page = Page::default();
     if end.date.0 > now {

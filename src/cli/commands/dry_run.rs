@@ -1,9 +1,9 @@
-//! Lists the workloads that would stop if their namespaces enforced.
+//! Lists the workloads that would stop or be held if their namespaces enforced.
 //!
-//! The command uses the decision code of the operator and changes nothing.
+//! The command decides with the code of the operator and changes nothing.
 //!
 //! ```text
-//!  pods, templates, Clearances ── enforce::would_stop ──► Row: workload, reason ──► table, wide, json, yaml
+//!  pods, pod templates, Clearances ─► enforce::would_stop ─► rows ─► table, wide, json, yaml
 //! ```
 
 use std::collections::BTreeMap;
@@ -34,8 +34,8 @@ use crate::{
     watch::request,
 };
 
-/// Pods of one workload that would stop for the same reason. `pods` is empty if no pod of the workload would stop, but its
-/// new pods would be held.
+/// Pods of one workload that would stop for the same reason. `pods` is empty if no pod of the workload would stop, but
+/// new pods of the workload would be held.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -46,7 +46,8 @@ struct Row {
     why: String,
 }
 
-/// Prints the workloads that would stop or be held. `scope` replaces the scope of every namespace.
+/// Prints the workloads that would stop or be held if their namespaces enforced. `scope` replaces the scope of each
+/// namespace.
 pub async fn as_if_enforced(
     session: &Session,
     everywhere: bool,

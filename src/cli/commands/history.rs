@@ -2,17 +2,11 @@
 //! on pods.
 //!
 //! ```text
-//!  AISystem ───── described, decommissioned ─┐
-//!  ModelVersion ─ published ─────────────────┤
-//!  SystemHistory  changed, deleted, verdicts ┤
-//!  Assessment ─── recorded ──────────────────┤
-//!  Incident, IncidentNote, Override ─────────┤
-//!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
-//!  Event ──────── held, released, stopped ───┘            └─ json, yaml
+//!  SystemRecord, SystemHistory, Events ─► entries ─► sort by time ─► table, wide, json, yaml
 //! ```
 //!
-//! Decisions are permanent. A `SystemHistory` keeps its last 256 changes. The API server deletes Events after one hour,
-//! or after its `--event-ttl`.
+//! Decisions are permanent. A `SystemHistory` keeps at most 256 changes. The API server deletes an Event after the time
+//! in its option `--event-ttl`, by default after one hour.
 
 use std::collections::BTreeMap;
 
@@ -54,12 +48,13 @@ struct Entry {
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// The person, or the controller that sent the Event. For a change by an unknown person, the field manager.
+    /// The person who acted, or the controller that sent the Event. For a change by an unknown person, the field
+    /// manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The object that the entry comes from, as `KIND/NAME`, such as an approval or an Event.
+    /// The object that the entry is about, as `KIND/NAME`, such as an Approval or an Event.
     object: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -81,8 +76,8 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
         entries.extend(sources.entries(now));
     }
     entries.extend(event_entries(session, name, everywhere).await?);
-    // The API server records times in whole seconds. The sort is stable, so the entry of a version stays before the entry
-    // of a decision in the same second.
+    // The API server records most times in whole seconds. The sort is stable, so the entry for a new version stays
+    // before the entry for a decision about the version in the same second.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
@@ -112,8 +107,8 @@ fn dropped_in_words(changes: u64, system: &str) -> String {
     format!("{changes} older changes had no room in systemhistory/{system} and are not shown.")
 }
 
-/// Reads the history of one system. Fails if the system does not exist and has neither an approval nor a
-/// `SystemHistory`.
+/// Reads the objects that contain the history of one system. Fails if the system does not exist and has neither a
+/// decision about a version nor a `SystemHistory`.
 async fn sources(session: &Session, name: &str) -> Result<Sources> {
     let record = SystemRecord::read(&session.client, &session.namespace, name).await?;
     let history = system_history(session, name).await?;
@@ -123,7 +118,7 @@ async fn sources(session: &Session, name: &str) -> Result<Sources> {
     Ok(Sources { record, history })
 }
 
-/// The sources of every system that exists or has a `SystemHistory`.
+/// Returns the [`Sources`] of every system that exists or has a `SystemHistory`.
 async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>> {
     let systems = status::all(session, everywhere).await?;
     let namespace = (!everywhere).then_some(session.namespace.as_str());
@@ -186,8 +181,8 @@ impl Sources {
     }
 }
 
-/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, or if the user may not read the
-/// `SystemHistory`. Also `None` if the cluster does not have this kind, for example before an upgrade.
+/// Reads the `SystemHistory` of a system. Returns `None` if there is none, or if the user may not read it. Also returns
+/// `None` if the cluster does not have this kind, for example before an upgrade of Assent.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
@@ -239,7 +234,7 @@ fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     Some(Entry::new(at, what, object))
 }
 
-/// The entry of a decision about a version. An approval that has ended has a second entry for its end.
+/// Returns the entry for a decision about a version. For an approval that has ended, also returns an entry for the end.
 fn decision_entries(
     record: &SystemRecord,
     effects: &BTreeMap<String, ApprovalEffect>,
@@ -251,7 +246,7 @@ fn decision_entries(
         Decision::Approve => "Approved",
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
-        // `SystemRecord::approvals` has none of these decisions. Other functions make their entries.
+        // `SystemRecord::approvals` has none of these decisions. Other functions make the entries for these decisions.
         Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => return Vec::new(),
     };
     let effect = effects.get(&approval.name_any()).copied();
@@ -280,7 +275,7 @@ fn incident_entry(incident: &Incident) -> Option<Entry> {
     })
 }
 
-/// The entry of a note. `None` if the record does not contain the incident that the note names.
+/// The entry for an incident note. `None` if the record does not contain the incident that the note names.
 fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     let spec = &note.spec;
     Some(Entry {
@@ -291,7 +286,7 @@ fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     .filter(|_| record.incidents.iter().any(|incident| incident.name_any() == *spec.incident))
 }
 
-/// The entry of a decision to resume, or of a review of an incident. `None` if the approver is not verified.
+/// The entry for a decision to resume, or for a review of an incident. `None` if the approver is not verified.
 fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option<Entry> {
     let spec = &decision.spec;
     let what = if spec.decision == Decision::Resume { "Resumed" } else { "IncidentReviewed" };
@@ -306,7 +301,7 @@ fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option
     })
 }
 
-/// The entry of the request for an override. Each grant has its own entry.
+/// The entry for the request of an override. Each grant of the override has an entry of its own.
 fn override_entry(about: &Override) -> Option<Entry> {
     let spec = &about.spec;
     Some(Entry {
@@ -317,7 +312,7 @@ fn override_entry(about: &Override) -> Option<Entry> {
     })
 }
 
-/// The entry of a grant or a review of an override. `None` if the approver is not verified.
+/// The entry for a grant or a review of an override. `None` if the approver is not verified.
 fn override_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
     let spec = &approval.spec;
     let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
@@ -368,7 +363,8 @@ fn decision_note(spec: &ApprovalSpec, effect: Option<ApprovalEffect>) -> String 
     spec.reason.clone().into_iter().chain(effect).collect::<Vec<_>>().join(" ")
 }
 
-/// The entries of the Events about the system `name`, or about every system.
+/// The entries for the Events of Assent about the system `name`. If `name` is `None`, for the Events about every
+/// system.
 async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
     let (api, place) = session.reach::<Event>(everywhere);
     let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
@@ -378,7 +374,7 @@ async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) 
     let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
     let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        // An `Approval` states the same facts as these Events, so the history omits these Events.
+        // The entry of an `Approval` states the same facts as these Events, so the history omits these Events.
         let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked" | "OverrideGranted"));
         version.split('/').next() == Some(GROUP) && !announces
     };
