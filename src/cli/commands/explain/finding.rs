@@ -178,8 +178,8 @@ pub struct VersionFinding {
     /// The unmet requirements that an override waives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<WaivedFinding>,
-    /// Whether the Clearance lists the version exactly if this program judges the version as cleared. `None` if the
-    /// person may not read the Clearance.
+    /// Whether the Clearance lists the version if this program judges the version as cleared, and omits the version
+    /// otherwise. `None` if the person may not read the Clearance.
     pub in_force: Option<bool>,
 }
 

@@ -2,8 +2,8 @@
 //! admission policies in the order of the policies.
 //!
 //! ```text
-//!  target, such as pod/x ─► pods or pod template ─► PodGroups ─┐  Namespace, SystemRecords, Clearance
-//! ────────────────────────┴─► Explanation ─► text, json, yaml
+//!  target, such as pod/x ─► pods or pod template ─► PodGroups ─┐
+//!  Namespace, SystemRecords, Clearance ────────────────────────┴─► Explanation ─► text, json, yaml
 //! ```
 
 mod finding;
