@@ -82,8 +82,8 @@ pub async fn bundle(session: &Session, args: &BundleArgs) -> Result<()> {
 }
 
 impl Bundle {
-    /// Adds an object without `managedFields` and `resourceVersion`, because these fields can change while the record stays
-    /// the same.
+    /// Adds an object without `managedFields` and `resourceVersion`, because these fields can change while the other
+    /// fields stay the same.
     fn add<K: Resource<DynamicType = ()> + Serialize + Clone>(&mut self, object: &K) -> Result<()> {
         let mut object = object.clone();
         object.meta_mut().managed_fields = None;

@@ -92,7 +92,7 @@ pub async fn acknowledge(session: &Session, args: &AcknowledgeArgs) -> Result<()
     Ok(())
 }
 
-/// Closes an incident, and prints the deadlines that still run.
+/// Closes an incident, and prints the open deadlines that `--not-applicable` does not name.
 pub async fn close(session: &Session, args: &CloseArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     refuse_other_deadlines(session, &found, &args.not_applicable, false)?;

@@ -287,7 +287,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Prints the command that saves the logs of the pods, because a stop deletes the pods.
+/// Prints the command that saves the logs of the pods, because a stop deletes the pods and their logs.
 fn say_how_to_save_logs(page: &mut Page, session: &Session, system: &str, when: &str) {
     let text = format!(
         "a stop deletes the logs of the pods: save them {when} if authorities may need them (EU AI Act article 73(6))"

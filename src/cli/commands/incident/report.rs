@@ -1,10 +1,8 @@
 //! Writes a report about an incident. The fields and their order are those of the draft template of the European
 //! Commission for reports of serious incidents.
 //!
-//! ```text
-//!  Incident, IncidentNotes, Approvals, AISystem, ModelVersions ─► fields ─► Markdown | JSON
-//!                                                                   └─ no value: who must fill it
-//! ```
+//! The values of the fields come from the records of the incident and of its system. If the records have no value for a
+//! field, the report names the person who must fill in the field.
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
@@ -27,7 +25,7 @@ use crate::{
     policy::deadlines,
 };
 
-/// The people whom the report names for the fields without a value.
+/// The people who must fill in the fields for which the records have no value.
 const PROVIDER: &str = "provider of the system";
 const RISK_MANAGER: &str = "risk manager";
 const SUBMITTER: &str = "person who submits the report";
@@ -94,7 +92,7 @@ pub fn markdown(found: &IncidentRecord) -> Result<String> {
     Ok(Report::of(found)?.markdown())
 }
 
-/// A field with `values`. If `values` is empty, the report names `who` as the person who must fill in the field.
+/// Returns a field with `values`. If `values` is empty, the field names `who` as the person who must fill in the field.
 fn field(name: &'static str, values: Vec<String>, who: &'static str) -> Field {
     let missing_from = values.is_empty().then_some(who);
     Field { name, values, missing_from }
@@ -141,7 +139,8 @@ impl Report {
 }
 
 impl Field {
-    /// The values as Markdown quotes, so that no text of a user becomes a heading of the report.
+    /// The values as Markdown quotes, so that no text of a user becomes a heading of the report. Without values, the
+    /// person who must fill in the field.
     fn markdown(&self) -> String {
         if let Some(who) = self.missing_from {
             return format!("*Missing. To be filled by: {who}.*");
@@ -206,7 +205,8 @@ fn system(found: &IncidentRecord) -> Vec<Field> {
     ]
 }
 
-/// The versions that the incident names, with their digests and images. If it names none, all versions.
+/// The versions that the incident names, with their digests and images. A deleted version has no images. If the
+/// incident names no version, all versions.
 fn versions(found: &IncidentRecord) -> Vec<String> {
     let named = &found.incident.spec.model_versions;
     let is_named = |name: &str| named.is_empty() || named.iter().any(|version| *version.name == *name);
@@ -240,7 +240,8 @@ fn event(found: &IncidentRecord) -> Vec<Field> {
     ]
 }
 
-/// The monitor that opened the incident, with its current metric and query. `None` if no monitor opened the incident.
+/// Names the monitor that opened the incident. If the monitor exists and the user may read it, also states its current
+/// metric and query. `None` if no monitor opened the incident.
 fn monitor(found: &IncidentRecord) -> Option<String> {
     let name = found.incident.spec.monitor.as_ref()?;
     let Some(monitors) = &found.record.monitors else {
@@ -253,7 +254,7 @@ fn monitor(found: &IncidentRecord) -> Option<String> {
     Some(format!("Opened by monitor/{name} with the metric {} and the query {query}.", monitor.spec.metric))
 }
 
-/// The time from which the incident held versions, and the decisions to resume these versions.
+/// The time from which the incident held versions, and the decisions to resume versions after the incident.
 fn stops(found: &IncidentRecord) -> Vec<String> {
     let opened = recorded_at(&found.incident)
         .filter(|_| found.incident.spec.effect == crate::api::IncidentEffect::Hold);

@@ -2,11 +2,12 @@
 //! Approval.
 //!
 //! ```text
-//!  read ─► choose ───────────────► show incident, notes, effect ─► ask ─► Approval (Resume) ─► outcome
-//!          incident, version, role                                  └───► ssh-keygen ─► FILE
+//!  choose the incident, version and role ─► review ─► ask ─┬─► Approval in the cluster ─► outcome
+//!                                                          └─► --ssh-key: signed Approval in a file
 //! ```
 //!
-//! The Approval has the digest of the shown incident and of the shown content. So the Approval lifts no other hold.
+//! The Approval contains the digest of the incident and the digest of the version that the command showed. So the
+//! Approval lifts no other hold.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -133,7 +134,8 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The only hold that matches the command line, with the held version. Fails if no hold or more than one hold matches.
+/// Returns the only hold that has begun and matches `--version` and `--incident`, with the held version. Fails if there
+/// is no such hold or more than one.
 fn held<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -168,8 +170,8 @@ fn held<'a>(
     Err(Error::Choose { question, next: next.collect() })
 }
 
-/// Fails if a decision to resume would not count now. Either required notes are missing, or only another step, such as a
-/// review, can lift the hold.
+/// Fails if a decision to resume would not count now. One possible reason is that required notes are missing. The other
+/// is that a decision to resume cannot lift this hold, for example because the hold ends with a review.
 fn refuse_other_steps(session: &Session, hold: &Hold, version: &ModelVersion) -> Result<()> {
     let types = match &hold.missing {
         MissingToResume::Notes(types) => types,
@@ -210,7 +212,7 @@ fn refuse_other_digest(record: &SystemRecord, incident: &Incident) -> Result<()>
     Ok(())
 }
 
-/// The role that the command line names, or the only required role that the user holds.
+/// Returns the role that `--role` names, or else the only one of `roles` that the user holds.
 async fn role(session: &Session, record: &SystemRecord, roles: &[&str], args: &ResumeArgs) -> Result<String> {
     if let Some(role) = &args.role {
         return Ok(role.clone());
@@ -231,8 +233,8 @@ impl Request<'_> {
         })
     }
 
-    /// Waits until `clock` shows a later second than that of the last note. A decision in the same second as a note does not
-    /// count.
+    /// Waits until `clock` shows a later second than that of the last note about the incident. A decision to resume in
+    /// the same second as a note does not count.
     async fn wait_for_next_second(&self, clock: &impl AsyncFn() -> Result<Timestamp>) -> Result<()> {
         let last = self.found.notes().filter_map(recorded_at).map(Timestamp::as_second).max();
         let Some(last) = last else { return Ok(()) };
@@ -282,7 +284,8 @@ impl Request<'_> {
         anstream::print!("{}", page.finish());
     }
 
-    /// The record with the signature added, to predict the effect of the signature.
+    /// Returns the record as if the user had signed at `now`. From this record, the review predicts the effect of the
+    /// signature.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.name = Some("new".to_owned());

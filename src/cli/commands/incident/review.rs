@@ -1,8 +1,8 @@
 //! Records the review that is due after an incident.
 //!
 //! ```text
-//!  read ─► incident, notes, decisions ─► ask ─┬─► Approval (Review)
-//!                                              └─► ssh-keygen ─► FILE
+//!  show the incident, notes and decisions ─► ask ─┬─► Approval in the cluster
+//!                                                 └─► --ssh-key: signed Approval in a file
 //! ```
 
 use std::path::PathBuf;
@@ -137,8 +137,9 @@ fn too_early(session: &Session, found: &IncidentRecord) -> Error {
     }
 }
 
-/// The version that the review names, and its digest. This is the version of the first decision to resume. Without such a
-/// decision, the first version that the incident names. If the incident names none, the newest version.
+/// Returns the version for the Approval of the review, and the digest of the version. This is the version of the first
+/// decision to resume. Without such a decision, it is the first version that the incident names. If the incident names
+/// no version, it is the newest version of the system.
 fn subject(found: &IncidentRecord) -> Result<(String, Digest)> {
     let resumed = found.decisions().into_iter().find(|decision| decision.spec.decision == Decision::Resume);
     let resumed =

@@ -1,4 +1,4 @@
-//! Shows an incident with its notes, its legal deadlines and the next step.
+//! Shows an incident with its notes, decisions, legal deadlines and state.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -27,7 +27,7 @@ use crate::{
 struct Shown<'a> {
     incident: &'a Incident,
     notes: Vec<&'a IncidentNote>,
-    /// The decisions to resume and the reviews.
+    /// The decisions to resume after the incident, and the reviews of the incident.
     decisions: Vec<&'a Approval>,
     deadlines: Vec<Deadline<'a>>,
     #[serde(skip)]

@@ -1,8 +1,8 @@
 //! Grants and reviews overrides.
 //!
 //! ```text
-//!  Override ─► show ─► ask ─┬─► Approval (Override or Review) ─► outcome
-//!                           └─► ssh-keygen ─► FILE
+//!  show the override and the effect ─► ask ─┬─► Approval in the cluster ─► outcome
+//!                                           └─► --ssh-key: signed Approval in a file
 //! ```
 
 use std::{path::PathBuf, time::Duration};
@@ -98,7 +98,7 @@ impl Found {
         Ok(Self { about, record })
     }
 
-    /// The state of the override as `rules` judge it. `None` if the record does not contain the override.
+    /// The state of the override according to `rules`. `None` if the record does not contain the override.
     pub fn state(&self, rules: &OverrideRules) -> Option<OverrideState> {
         let recorded = self.record.recorded_overrides();
         let judged = SystemOverrides::new(recorded.of(&self.record.name), rules);
@@ -147,7 +147,7 @@ pub async fn grant(session: &Session, args: &GrantArgs) -> Result<()> {
     request.finish("grant it").await
 }
 
-/// The reason why people can no longer grant the override. `None` if they can.
+/// The reason why people can no longer grant the override. `None` if people can still grant the override.
 fn why_not_granted(state: &OverrideState) -> Option<String> {
     match &state.grant {
         GrantState::TooLate => Some("it has ended".to_owned()),
@@ -238,8 +238,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Waits until the API server would record the review in a later second than the last grant. A grant counts only if it
-    /// is earlier than the review.
+    /// Waits until the API server would record the review in a later second than the last grant of the override. A
+    /// grant counts only if the grant is earlier than the review.
     async fn wait_for_next_second(&self, review: &Approval) -> Result<()> {
         let of_override = |grant: &&Approval| grant.spec.override_ == review.spec.override_;
         let grants = self.found.record.grants.iter().filter(of_override);

@@ -1,4 +1,4 @@
-//! The `Approval` that grants or reviews an override, and the rules of the risk level for overrides.
+//! Makes the `Approval` that grants or reviews an override, and finds the rules of the risk level for overrides.
 
 use clap::ValueEnum;
 use kube::{ResourceExt, api::ObjectMeta};
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The content of a decision about an override, besides the override itself.
+/// The fields of an Approval about an override that do not follow from the override.
 pub struct Decided<'a> {
     pub role: &'a str,
     pub reason: Option<String>,

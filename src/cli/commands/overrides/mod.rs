@@ -1,11 +1,7 @@
 //! Requests, grants, reviews and shows overrides.
 //!
-//! ```text
-//!  override SYSTEM ──► show the effect ─► ask ─► Override ─┐
-//!  override grant ───► show the effect ─► ask ─► Approval (Override) ─► the version may run
-//!  override review ──► show the effect ─► ask ─► Approval (Review) ───► the override ends
-//!  override show, override list
-//! ```
+//! `override SYSTEM` creates an Override. If the person may grant overrides, this command also creates an Approval that
+//! grants the override. `override grant` and `override review` create an Approval. The other commands only read.
 
 mod decide;
 mod decision;
@@ -25,7 +21,7 @@ pub struct OverrideArgs {
     request: Option<request::RequestArgs>,
 }
 
-/// The commands about existing overrides. `override SYSTEM` requests a new one.
+/// The commands about existing overrides. `override SYSTEM` requests a new override.
 #[derive(Subcommand, Clone, Debug)]
 pub enum OverrideCommand {
     /// Grant an override in a role of the risk level

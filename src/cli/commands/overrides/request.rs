@@ -2,10 +2,11 @@
 //! override.
 //!
 //! ```text
-//!  read ─► judge with the override ─┬─ refused by the level: stop
-//!                                   └─ show ─► --dry-run: stop
-//!                                          └─► ask ─► Override ─► Approval (Override) ─► outcome
+//!  predict the effect ─► show ─► ask ─► create the Override ─► create the Approval that grants it ─► outcome
 //! ```
+//!
+//! If the risk level does not allow the override, the command fails before it shows the effect. With `--dry-run`, the
+//! command only shows the effect.
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
@@ -41,7 +42,7 @@ use crate::{
     policy::{GrantState, SystemOverrides, waiver_of},
 };
 
-/// The name of the requested override in the prediction of its effect.
+/// The name of the requested override in the record with which the command predicts the effect.
 const NEW: &str = "new";
 
 #[derive(Args, Clone, Debug)]
@@ -138,7 +139,8 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The version that the command line names, or the only withheld version of the system.
+/// Returns the version that `--version` names, or else the only withheld version of the system. Fails if there is no
+/// such version, or if several versions are withheld and `--version` is missing.
 fn version<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -176,7 +178,8 @@ impl RequestArgs {
             .with_switch("--dry-run", self.dry_run)
     }
 
-    /// The request that the command shows. It names the version, the end, the reason and the role.
+    /// Returns the arguments with the version, the end, the reason and the role that the command showed. The proposed
+    /// command contains these arguments.
     fn shown(&self, version: String, now: Timestamp, reason: String, role: Option<&str>) -> Result<Self> {
         let end = self.end(now)?;
         Ok(Self {
@@ -188,7 +191,7 @@ impl RequestArgs {
         })
     }
 
-    /// The end of the override. Fails if [`Until::instant`] cannot compute it.
+    /// The end of the override. Fails if this end is after the year 9999.
     fn end(&self, now: Timestamp) -> Result<Timestamp> {
         let (text, until) = &self.until;
         until.instant(now).ok_or_else(|| Error::Flag {
@@ -216,8 +219,8 @@ impl Request<'_> {
         })
     }
 
-    /// The record with this override and with all grants that the risk level requires. From this record, the command
-    /// predicts the effect of the override.
+    /// Returns the record with this override and with all grants that the risk level requires. From this record, the
+    /// command predicts the effect of the override.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -293,8 +296,8 @@ impl Request<'_> {
         }
     }
 
-    /// The role in which the person grants the override: `--role`, or the only role of the person that may grant overrides.
-    /// `None` if the person holds no such role. Fails if the person holds several.
+    /// Returns the role in which the person grants the override: `--role`, or else the only role of the person that may
+    /// grant overrides. Returns `None` if the person holds no such role. Fails if the person holds several such roles.
     async fn role(&self) -> Result<Option<String>> {
         if let Some(role) = &self.args.role {
             return Ok(Some(role.clone()));
@@ -406,7 +409,7 @@ impl Request<'_> {
     }
 }
 
-/// A duration of a risk level in its two largest units.
+/// Writes a duration of a risk level in the two largest units of the duration.
 fn in_two_units(duration: kube::core::Duration) -> String {
     let duration = SignedDuration::try_from(std::time::Duration::from(duration));
     two_units(duration.unwrap_or(SignedDuration::MAX))
