@@ -1,12 +1,9 @@
 //! Shows every version that waits for an approval by the person who runs the command. The person approves, rejects or
 //! skips each version.
 //!
-//! ```text
-//!  every AISystem ── SystemRecord ─┐
-//!  roles that I hold ──────────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  judged at: now, or the end ──────┘   judged by the module `policy`
-//!  of the clearance
-//! ```
+//! A version waits for the person if an approval by this person would count. The command asks the module `policy`
+//! whether the approval would count. For a cleared version, the question is whether the approval counts when the
+//! clearance ends.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -42,20 +39,20 @@ use crate::{
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
-    /// The time by which the command sorts the versions. For a cleared version, the end of its clearance. For another
-    /// version, the latest expiry of an approval. If no approval expired, the creation time of the version.
+    /// The time by which the command sorts the items. For a cleared version, this is the end of the clearance. For a
+    /// withheld version, this is the time at which the last approval expired, or the creation time if no approval
+    /// expired.
     due: Timestamp,
     namespace: String,
     system: String,
     version: String,
     role: String,
     renewal: bool,
-    /// The other roles of this person that still need approvals. Empty if one person may fill several roles.
+    /// The other roles of this person in which the version needs approvals. Empty if one person may fill several roles.
     other_roles: Vec<String>,
 }
 
-/// The options of the command line. The options apply to every version that the command shows. A rejection ignores
-/// `until`.
+/// The options of the command line that apply to every version that the command shows. A rejection ignores `until`.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The end of the approvals, as typed and as parsed.
@@ -155,16 +152,19 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// The value for `Item::due`, and the time at which to judge whether an approval would count. For a cleared version, the
-/// second time is the end of the clearance. For another version, it is `now`. `None` if the version needs no approval
-/// soon, or if another reason than missing approvals withholds it, such as a revocation.
+/// Returns the value for [`Item::due`], and the time at which to judge whether an approval would count. For a cleared
+/// version, the second time is the end of the clearance. For a withheld version, it is `now`.
+///
+/// Returns `None` for a cleared version that needs no approval soon. Also returns `None` if another reason than missing
+/// approvals withholds the version, such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     if judgement.is_cleared() {
-        // A cleared version needs an approval only after the first expiry notice, 30 days before the end.
+        // The operator sends the first notice 30 days before the clearance ends. Before this notice, the command does
+        // not offer a renewal.
         let end = judgement.not_after.filter(|end| Notice::of(*end, now).is_some())?;
         return Some((end, end));
     }
@@ -191,7 +191,8 @@ fn missing_approvals(judgement: &OwnedJudgement) -> usize {
 }
 
 impl Item {
-    /// Asks for a decision on this version, and records the decision. Returns the choice if the person skips or quits.
+    /// Asks for a decision on this version, and records the decision in the cluster and in `tally`. Returns the choice
+    /// if the person skips the version or quits.
     async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
         let act = if self.renewal { Act::Renew } else { Act::Approve };
         let (decided, rejects) = match sign::sign(session, self.request(act, given)).await {

@@ -3,8 +3,7 @@
 //! The owner of the key is the approver. Any user who may create Approvals may apply the file.
 //!
 //! ```text
-//!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
-//!           version, and the role that lists the key
+//!  choose the version and role ─► review ─► ask ─► ssh-keygen -Y sign ─► check the signature ─► FILE
 //! ```
 
 use std::{
@@ -95,8 +94,9 @@ impl SshKey {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role in which this key signs, and the entry of the key in this role. The role is `wanted`, or the only role of
-    /// `required` that lists the key as valid at `now`. Fails if no role or more than one role lists the key.
+    /// Returns the role in which this key signs, and the entry of the key in the `ApproverRole`. The role is `wanted`,
+    /// or else the only one of `required` that lists the key as valid at `now`. Fails if `wanted` does not list the
+    /// key, or if none or several of `required` list it.
     pub fn role(
         &self,
         keys: &ApproverRoles,
@@ -130,7 +130,8 @@ impl SshKey {
         })
     }
 
-    /// Signs `text` with `ssh-keygen`. If the key needs a passphrase or a touch, `ssh-keygen` asks the user for it.
+    /// Signs `text` with `ssh-keygen`, and returns the signature. If the key needs a passphrase or a touch,
+    /// `ssh-keygen` asks the user for the passphrase or the touch.
     pub fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh-keygen");
         command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.0);
@@ -149,8 +150,8 @@ impl SshKey {
 }
 
 impl Detached {
-    /// The typed command with `--ssh-key` and `--to`. Without these flags, the command would record the decision in the
-    /// cluster.
+    /// The command that the user typed, with `--ssh-key` and `--to`. Without these flags, a proposed command would
+    /// record the decision in the cluster.
     pub fn typed(&self, request: &DecisionRequest, place: &str) -> CommandLine {
         request.typed(place).with_paths("--ssh-key", [&self.key.0]).with_paths("--to", [&self.to])
     }
@@ -163,7 +164,7 @@ impl Detached {
         Ok(())
     }
 
-    /// Signs `approval`. Fails if the operator would not accept the signature now.
+    /// Returns `approval` with a name and a signature. Fails if the operator would not accept the signature at `now`.
     fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
         approval.metadata.namespace = Some(record.namespace.clone());
         approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });

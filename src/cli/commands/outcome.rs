@@ -1,9 +1,7 @@
 //! Prints the effect of a decision: the end of the clearance, or the reasons why the version is not cleared.
 //!
-//! ```text
-//!  Approval ─┬─ policy: judgement of the record ───────────┐
-//!            └─ watch ModelVersion until its status agrees ┴─► "cleared until …" | "still awaiting …"
-//! ```
+//! The module `policy` computes this effect. The command then waits a few seconds for the operator to come to the same
+//! result.
 
 use std::time::Duration;
 
@@ -24,10 +22,12 @@ use crate::{
     },
 };
 
-/// The maximum wait for the operator to update a status. The operator normally needs less than a second.
+/// The longest time that a command waits until the operator updates a status. The operator normally needs less than a
+/// second.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until the operator has read `approval`, and prints the effect of `approval`.
+/// Judges the version as if the record `before` contained `approval`, and prints the result. First waits until the
+/// operator has come to the same result, but at most [`STATUS_TIMEOUT`].
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
     record.add_decision(approval.clone());

@@ -1,12 +1,7 @@
 //! Finds the version and the role of a decision if the command line does not name them.
 //!
-//! If several versions or roles are possible, the command fails, and the error proposes one command for each. There is
-//! no default, because a person could then sign the wrong version.
-//!
-//! ```text
-//!  SystemRecord ──► candidate versions ─┬─ exactly one ──► that one
-//!  roles needed ∩ roles held ───────────┴─ else ─────────► Error::Choose, a command for each
-//! ```
+//! If several versions or several roles are possible, the command fails, and the error lists these versions or roles.
+//! There is no default, because a person could then sign the wrong version or in the wrong role.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -80,7 +75,8 @@ impl Act {
     }
 }
 
-/// The version that the command line names, or the only candidate. Fails if there is no candidate or more than one.
+/// Returns the version `wanted`, or else the only version to which `act` can apply. Fails if there is no such version.
+/// Also fails if `wanted` is `None` and `act` can apply to several versions.
 pub fn version<'a>(
     record: &'a SystemRecord,
     act: Act,
@@ -127,8 +123,8 @@ fn state(version: &ModelVersion, judgement: &OwnedJudgement) -> String {
     format!("{}, {state}", version.name_any())
 }
 
-/// The role that the command line names, or the only required role that the person holds. Fails if the person holds no
-/// required role or more than one.
+/// Returns the role `wanted`, or else the only role that the risk level requires and the person holds. Fails if
+/// `wanted` is `None` and the person holds no required role or more than one.
 pub async fn role(
     session: &Session,
     record: &SystemRecord,
@@ -168,8 +164,8 @@ pub async fn role(
     }
 }
 
-/// The only one of `roles` that the user holds. Fails if the user holds none or more than one. `to_do` names the act
-/// that the roles allow, such as `resume a version`.
+/// Returns the only one of `roles` that the user holds. Fails if the user holds none or more than one of these roles.
+/// `to_do` names the act that the roles allow, such as `resume a version`.
 pub async fn held_role(
     session: &Session,
     record: &SystemRecord,

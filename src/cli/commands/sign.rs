@@ -1,14 +1,12 @@
-//! Records a decision: shows the content, asks for confirmation, and signs exactly the shown content.
+//! Records a decision about a version: shows the content of the version, asks for confirmation, and signs exactly the
+//! shown content.
 //!
 //! ```text
-//!  read ─► choose ─► preflight ─► Review ─► ask ─► read again ─► wait ─► create ─► outcome
-//!          version,  dry run:               name   same record?  out of            watch until the
-//!          role      allowed? who? when?    or y                 the second of     operator agrees
-//!                                                                a revocation
+//!  choose the version and role ─► preflight ─► review ─► ask ─► read again ─► wait ─► create ─► outcome
 //! ```
 //!
-//! An approval has the digest of the shown content. If the content changes, even before the signature, the approval
-//! does not count. A rejection or a revocation also applies to changed content of the same version.
+//! An approval contains the digest of the shown content. If the content changes, even before the signature, the
+//! approval does not count. A rejection or a revocation also applies to changed content of the same version.
 
 use std::{
     collections::BTreeSet,
@@ -41,14 +39,14 @@ use crate::{
     policy::ApprovalEffect,
 };
 
-/// The field manager of the plugin. The name must not begin with `kubectl`, because Flux reverts the fields of managers
-/// with such a name.
+/// The field manager of the plugin. The name must not begin with `kubectl`, because Flux reverts fields that a field
+/// manager with such a name wrote.
 pub const MANAGER: &str = "assent-cli";
 
 /// The resolution of the creation time that the API server sets on a decision.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The maximum wait until the operator has read a change that was just applied.
+/// The longest time that a command waits until the operator has read the latest change of the content.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A decision, as the user requests it on the command line.
@@ -74,14 +72,14 @@ pub struct DecisionRequest {
 pub struct ResolvedDecision<'a> {
     pub session: &'a Session,
     pub request: &'a DecisionRequest,
-    /// The typed command, with the version and the role of the decision.
+    /// The command that the user typed, with the reason, the version and the role of the decision.
     pub typed: CommandLine,
     pub version: String,
     pub role: String,
     pub digest: Digest,
     pub until: Option<Timestamp>,
-    /// The approver that this program writes if the API server only checks the field. `None` if a
-    /// `MutatingAdmissionPolicy` sets the field, or if an SSH key signs the decision.
+    /// The approver that this program writes to the Approval. `None` if a `MutatingAdmissionPolicy` writes the
+    /// approver, or if an SSH key signs the decision.
     pub signer: Option<Approver>,
 }
 
@@ -110,8 +108,8 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         signer,
     };
     let (clock, approver) = decision.preflight().await?;
-    // From here on, `now` is the time at which the API server would record the decision. An approval must be recorded at
-    // least one second after the last decision that voids approvals.
+    // From here on, `now` is the time for which the command predicts the effect of the decision. This time is at least
+    // one second after the last decision that would void an approval, because an approval waits for this second.
     let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decision.refuse_shorter(&record, version, &approver, now)?;
     decision.review(&record, system, version, &approver, now)?;
@@ -120,7 +118,8 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The user that this program must write as the approver. `None` if a `MutatingAdmissionPolicy` writes the approver.
+/// Returns the user that this program must write as the approver. Returns `None` if a `MutatingAdmissionPolicy` writes
+/// the approver.
 pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     let hold_method = HoldMethod::of(&session.client)
         .await
@@ -131,8 +130,8 @@ pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     rbac::myself(&session.client).await.map(Some)
 }
 
-/// Returns the reason for the record. A rejection or a revocation must have a reason. If such a decision has no reason,
-/// asks the user for one.
+/// Returns the reason of the request. A rejection or a revocation must have a reason. If the request has no reason for
+/// such a decision, asks the user for the reason.
 pub fn reason(request: &DecisionRequest, typed: &CommandLine) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
@@ -166,8 +165,8 @@ impl DecisionRequest {
             .with_switch("--full", self.full)
     }
 
-    /// Reads the record of the system. For an approval, waits up to `READ_TIMEOUT` until the operator has read the latest
-    /// change. So a person can approve directly after `kubectl apply`.
+    /// Reads the record of the system. For an approval, waits up to `READ_TIMEOUT` until the operator has read the
+    /// latest content of the version. So a person can approve directly after `kubectl apply`.
     pub async fn record(&self, session: &Session) -> Result<SystemRecord> {
         let begin = Instant::now();
         let mut announced = false;
@@ -187,8 +186,8 @@ impl DecisionRequest {
         }
     }
 
-    /// Computes the digest of the content. Fails if `--digest` states another digest. An approval also fails if the
-    /// operator computed another digest.
+    /// Computes the digest of the content of `version`. Fails if `--digest` states another digest. An approval also
+    /// fails if the operator computed another digest.
     pub fn digest_of(
         &self,
         record: &SystemRecord,
@@ -295,7 +294,8 @@ impl ResolvedDecision<'_> {
         })
     }
 
-    /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record.
+    /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record. Fails if
+    /// the API server would record no approver.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
         if self.signer.is_some() {
             // The admission policies refuse an Approval without an approver. If the API server accepts such an
@@ -371,7 +371,8 @@ impl ResolvedDecision<'_> {
         self.confirm()
     }
 
-    /// Asks for the name of the system before an approval, and for a yes before any other decision.
+    /// Asks the person to type the name of the system before an approval, or `y` before any other decision. With
+    /// `--yes`, asks nothing.
     fn confirm(&self) -> Result<()> {
         if self.request.yes {
             return Ok(());
@@ -387,8 +388,8 @@ impl ResolvedDecision<'_> {
         }
     }
 
-    /// Reads the record again. Fails if the content changed. An approval also fails if the risk level changed, or if
-    /// the record has a new rejection or revocation.
+    /// Reads the record of the system again. Fails if the content of the version changed after the review. An approval
+    /// also fails if the risk level changed, or if the version has a new rejection or revocation.
     async fn read_again(&self, before: &SystemRecord) -> Result<SystemRecord> {
         let after =
             SystemRecord::read(&self.session.client, &self.session.namespace, &self.request.system).await?;
@@ -448,7 +449,7 @@ impl ResolvedDecision<'_> {
     }
 
     /// Waits until the API server would record a time later than `barrier`. The API server records times in whole
-    /// seconds.
+    /// seconds, so an approval in the same second as the barrier would have the same time.
     async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
         let Some(barrier) = barrier else { return Ok(()) };
         let mut announced = false;
