@@ -674,7 +674,7 @@ struct End {
     until: Option<(String, Until)>,
 }
 
-/// The options that approve, renew, reject and revoke share.
+/// The options that the commands `approve`, `renew`, `reject` and `revoke` share.
 #[derive(Args, Clone, Debug)]
 struct How {
     /// Model version (default: the only one that the command can apply to)

@@ -1,11 +1,8 @@
 //! Lists the AI workloads of a namespace or of the cluster, and marks those without an `AISystem` as shadow AI.
 //!
-//! ```text
-//!  pods, templates ─┬─ label of an existing AISystem ─────────────────► its system
-//!                   └─ accelerator, or image that matches a pattern ──► shadow AI
-//!                                                        ▲
-//!                               --image-pattern, or the ConfigMap of the chart
-//! ```
+//! A workload belongs to a system if the label `assent.dev/system` of its pods names an existing `AISystem`. Another
+//! workload is shadow AI if it uses an accelerator, or if one of its images matches a pattern. The patterns come from
+//! `--image-pattern`, or else from the `ConfigMap` of the chart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +32,8 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// A workload and the number of its pods. If the pods differ in another field, such as `images`, the workload has several
-/// rows. `pods` is 0 for a workload without pods.
+/// A workload and the number of its pods. If the pods of a workload differ in a field of the row, such as `images`, the
+/// workload has several rows. `pods` is 0 for a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -55,7 +52,8 @@ struct Row {
 pub struct Images {
     /// The values of `--image-pattern`.
     pub patterns: Vec<String>,
-    /// The namespace of the chart's `ConfigMap`. Its patterns apply if `--image-pattern` is not set.
+    /// The namespace of the chart's `ConfigMap`. The patterns in this `ConfigMap` apply if `--image-pattern` is not
+    /// set.
     pub namespace: String,
 }
 
@@ -168,7 +166,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     for pod in pods {
         let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
         let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
-        // `None` sorts first, so the shadow AI of a namespace comes before the systems.
+        // A `system` of `None` sorts first, so the shadow AI of a namespace comes before the workloads of systems.
         *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;
     }
     let row = |((namespace, system, workload, accelerators, images, found_by), pods)| Row {
@@ -183,7 +181,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     rows.into_iter().map(row).collect()
 }
 
-/// The AI workloads without pods.
+/// Returns the AI workloads that are not in `rows`, because they have no pods.
 async fn idle(
     session: &Session,
     everywhere: bool,

@@ -1,9 +1,9 @@
 //! Checks monitors in files, without a cluster. Shows the queries that the operator would send, or the reason why the
-//! operator would refuse them. Does not check the other rules of the kind, such as the limits of a duration. The API server
-//! checks these rules.
+//! operator would refuse these queries. Does not check the other rules for a Monitor, such as the limits of a duration.
+//! Only the API server checks these rules.
 //!
 //! ```text
-//!  FILE ─► manifests ─► kind Monitor ─► fields ─► promql: the matcher for the namespace ─► CheckedMonitor
+//!  FILE ─► manifests ─► Monitor ─► queries, limited to the namespace ─► CheckedMonitor
 //! ```
 
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub struct CheckArgs {
 }
 
 impl CheckArgs {
-    /// The typed command, but it reads standard input.
+    /// The command that the user typed, but with `-` in place of the files and directories.
     fn piped(&self, place: &str) -> CommandLine {
         let label = (self.namespace_label != NAMESPACE_LABEL).then_some(&self.namespace_label);
         let format = (self.output != Prose::default()).then(|| value_name(&self.output));
@@ -72,21 +72,23 @@ struct CheckedMonitor {
     /// The number of the first line of the object. The file begins at line 1.
     line: u64,
     namespace: String,
-    /// `KIND/NAME`.
+    /// The monitor, as `KIND/NAME`.
     object: String,
-    /// The query for the value, as the operator sends it.
+    /// The query for the value of the metric, as the operator sends it. `None` if there is an `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
-    /// The query for the number of samples, as the operator sends it.
+    /// The query for the number of samples, as the operator sends it. `None` if the monitor does not have such a query,
+    /// or if there is an `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<String>,
-    /// The reason why the operator would send no query.
+    /// The reason why the monitor is not valid, or why the operator would refuse a query of the monitor.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Checks the monitors in files and prints the results. A monitor without a namespace belongs to `namespace`. Fails if the
-/// operator would refuse a query. `place` is the flag `-n`, if the user typed it.
+/// Checks the monitors in files and prints the results. A monitor without a namespace belongs to `namespace`. Fails if
+/// a monitor is not valid, or if the operator would refuse a query. `place` is the flag `-n` with its value as the user
+/// typed it, or empty.
 pub fn check(args: &CheckArgs, namespace: &str, place: &str) -> Result<()> {
     let manifests = manifests::read(&args.paths, args.recursive, &args.piped(place))?;
     let is_monitor = |manifest: &&Manifest| manifest.is_of_assent() && manifest.text("/kind") == "Monitor";

@@ -1,5 +1,5 @@
-//! The monitors and the overrides of a system for `status` and `explain`. Both commands show the statuses that the
-//! operator wrote.
+//! Describes the monitors and the overrides of a system for `status` and `explain`. The description comes from the
+//! statuses that the operator wrote.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The monitors of a system, and its overrides that are in effect or wait for people.
+/// The monitors of a system, and the overrides of the system that are in effect or wait for people.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Safeguards {
     /// `None` if the person may not list monitors.
@@ -32,12 +32,12 @@ pub struct MonitorLine {
     pub metric: String,
     /// `None` if the operator has not written a status yet.
     pub state: Option<MonitorState>,
-    /// The last measured value.
+    /// The last measured value of the metric.
     pub value: Option<String>,
     pub on_breach: OnBreach,
     /// The incident that the current breach opened.
     pub incident: Option<String>,
-    /// The reason for the state, in words.
+    /// The message of the condition `WithinLimits`, which states the reason for the state.
     pub message: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct OverrideLine {
     /// the condition `Reviewed`, such as `ReviewOverdue`.
     pub state: String,
     pub until: Timestamp,
-    /// The state in words, with the next command.
+    /// The message of the condition that `state` comes from.
     pub message: String,
 }
 
@@ -64,7 +64,8 @@ impl Safeguards {
         }
     }
 
-    /// The number of monitors in each state, such as `2 within, 1 breached`. Empty without monitors.
+    /// The number of monitors in each state, such as `1 breached, 2 within`. Empty without monitors. If the person may not
+    /// list monitors, the text is `not readable`.
     pub fn monitors_in_short(&self) -> Cell {
         let Some(monitors) = &self.monitors else { return Cell::new(FAINT, "not readable") };
         let count = |state| monitors.iter().filter(|monitor| monitor.state == state).count();
@@ -147,7 +148,8 @@ impl MonitorLine {
 }
 
 impl OverrideLine {
-    /// `None` unless the override is in effect, waits for a grant before its end, or waits for its review.
+    /// Describes an override that is in effect, waits for its review, or waits for a grant before its end. Returns
+    /// `None` for any other override.
     fn of(about: &Override, now: Timestamp) -> Option<Self> {
         let end = about.status.as_ref().and_then(|status| status.not_after.as_ref());
         let until = end.unwrap_or(&about.spec.not_after).0;

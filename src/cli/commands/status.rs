@@ -1,12 +1,8 @@
 //! Prints one line for each system: its cleared versions, the end of its clearance, its pods, monitors and overrides, and
 //! what its other versions wait for.
 //!
-//! ```text
-//!  AISystem.status ───────────────────┐
-//!  SystemRecord ── missing approvals ─┴─► Row ─┬─ table, wide   with the versions, if the command names a system
-//!                                              ├─ json, yaml
-//!                                              └─ watch         again, when the row changes
-//! ```
+//! The data comes from each `AISystem` and its status. The monitors, the overrides and the missing approvals come from
+//! the [`SystemRecord`].
 
 use std::{collections::BTreeMap, io::Write, ops::ControlFlow};
 
@@ -55,7 +51,8 @@ struct Row {
     /// Set only if the mode of the namespace is `warn` or `audit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_would_stop: Option<u32>,
-    /// The versions for which a person must act.
+    /// The names of the versions that are not cleared. If the system has a cleared version, only the names of the
+    /// versions that wait for an approval or an assessment.
     waiting_for: Vec<String>,
     #[serde(flatten)]
     safeguards: Safeguards,
@@ -71,8 +68,9 @@ struct Version {
     cleared: bool,
     reason: String,
     until: Option<Timestamp>,
-    /// The missing approvals, or the other reasons why the version is not cleared. Empty if the person may not read the
-    /// objects behind the reasons. Also empty if the only reason is that the Clearance is full.
+    /// The missing approvals, and the other reasons why the version is not cleared. Empty if the version is cleared, or
+    /// if the person may not read the record of the system. Also empty if the only reason is that the Clearance is
+    /// full.
     missing: Vec<String>,
 }
 
@@ -189,7 +187,8 @@ impl Which {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),
         };
-        // A user can lack the permission to read these records. The rows then have only the data of the status.
+        // A user can lack the permission to read these records. The rows then have only the data of the `AISystem`
+        // status.
         let records = SystemRecord::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
         let record = |i: usize| records.as_ref().and_then(|records| records.get(i));
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
@@ -212,7 +211,8 @@ impl Which {
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
-        // If the time in `--expiring` is beyond the range of `Timestamp`, every system with an end stays in the list.
+        // If the time in `--expiring` is after the last possible `Timestamp`, every system whose clearance has an end
+        // stays in the list.
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
@@ -365,8 +365,8 @@ fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
 
-/// The names of the versions that are not cleared. If another version is cleared, only those that wait for an approval or
-/// an assessment.
+/// The names of the versions that are not cleared. If the system has a cleared version, only the names of the versions
+/// that wait for an approval or an assessment.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     let undecided = |reason: &str| {
         matches!(reason, "AwaitingApproval" | "ApprovalExpired" | "AssessmentMissing" | "AssessmentExpired")
@@ -422,7 +422,7 @@ fn header(shown: Shown) -> Vec<Head> {
     header.push(("WAITING FOR", 0));
     if shown.wide {
         header.extend([("OWNERS", 0), ("MESSAGE", 0)]);
-        // A wide table never drops a column.
+        // A column with rank 0 stays in the table even on a narrow terminal.
         for (_, rank) in &mut header {
             *rank = 0;
         }

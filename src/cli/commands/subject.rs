@@ -1,10 +1,5 @@
-//! Shows the content that people decided about, by its digest, and the decisions on this content. The content stays
-//! available after a user deletes the version or the system.
-//!
-//! ```text
-//!  digest, or its first digits ──► DecisionSubject ──┐
-//!                                  Approvals on it ──┴─► YAML or JSON, and whether the content has the digest
-//! ```
+//! Shows the content with a given digest that people decided about, and the decisions on this content. The content
+//! comes from a `DecisionSubject`, so it stays available after a user deletes the version or the system.
 
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
@@ -27,7 +22,8 @@ use crate::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
-    /// Whether the stated digest equals the digest that this program computes from the content.
+    /// Whether the digest that the `DecisionSubject` states equals the digest that this program computes from the
+    /// content.
     verified: bool,
     #[serde(flatten)]
     content: &'a DecisionSubjectSpec,
@@ -91,8 +87,8 @@ fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
 }
 
-/// The `DecisionSubject` whose digest begins with `prefix`, with or without `sha256:`. Fails if no object or
-/// more than one object matches.
+/// Returns the `DecisionSubject` whose digest begins with `prefix`. `prefix` can begin with `sha256:` or not. Fails if
+/// no `DecisionSubject` or more than one matches.
 fn found<'a>(
     subjects: &'a [DecisionSubject],
     prefix: &str,

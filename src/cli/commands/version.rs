@@ -1,10 +1,7 @@
 //! Prints the versions of the plugin, of Kubernetes and of the Assent API.
 //!
-//! The versions can differ, because users upgrade the plugin and the cluster independently.
-//!
-//! ```text
-//!  plugin: CARGO_PKG_VERSION     API server: /version, /apis/assent.dev
-//! ```
+//! The versions of the plugin and of the Assent API can differ, because users upgrade the plugin and the cluster
+//! independently.
 
 use crate::{
     api::GROUP,

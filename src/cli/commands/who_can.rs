@@ -1,13 +1,8 @@
 //! Lists the people who may decide about a system, so that a person who waits for an approval knows whom to ask. The
 //! list has only the roles that the risk level requires. A revocation also counts in other roles.
 //!
-//! ```text
-//!  RiskLevel ────── roles, how many people ─┐
-//!  RBAC ─────────── people with a role ─────┤
-//!  ApproverRole ─── keys with a role ───────┼─► Row ─┬─ table, wide
-//!  AISystem ─────── owners, author ─────────┘        └─ json, yaml
-//!                   do not count if duties are separated
-//! ```
+//! The people who hold a role come from RBAC and from the keys in the `ApproverRole`. The list marks the owners and the
+//! author of the system if their decision does not count because the risk level separates duties.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +111,7 @@ impl Requirements {
         }
     }
 
-    /// The notes after the table. `not_read` says why the holders are not known.
+    /// The notes after the table. `not_read` says why the holders of the roles are not known. `None` if they are known.
     fn notes(&self, roles: usize, decision: Decision, not_read: Option<&str>) -> Vec<String> {
         let separates = roles > 1 && self.system.is_some() && self.separates_duties(decision);
         let one_role = "One person fills one role: each role needs a different person.";
@@ -125,27 +120,28 @@ impl Requirements {
         one_role.into_iter().chain(unknown).collect()
     }
 
-    /// Whether a risk level excludes the owners and the author of the system from this kind of decision.
+    /// Whether a risk level excludes the owners and the author of the system from this decision, such as an approval.
     fn separates_duties(&self, decision: Decision) -> bool {
         decision.permits() && self.levels.values().any(|level| level.separation_of_duties)
     }
 
-    /// The owners whose decision does not count. Empty if the risk level lets owners decide.
+    /// The owners of the system whose decision does not count. Empty if owners may make this decision.
     fn owners(&self, decision: Decision) -> BTreeSet<String> {
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
         let owners = owners.filter(|_| self.separates_duties(decision));
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 
-    /// The author whose decision does not count. `None` if the risk level lets the author decide, or if the author is not
-    /// known.
+    /// The author of the system, if the decision of the author does not count. `None` if the author may make this
+    /// decision, or if the author is not known.
     fn author(&self, decision: Decision) -> Option<String> {
         let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
         self.separates_duties(decision).then(|| format!("User {author}"))
     }
 }
 
-/// The rows, and the reason why the holders are not known.
+/// Returns a row for each role, and the reason why the holders of the roles are not known. The reason is `None` if they
+/// are known.
 async fn rows(
     session: &Session,
     decision: Decision,

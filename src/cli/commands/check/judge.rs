@@ -47,7 +47,7 @@ use crate::{
 pub enum Outcome {
     /// The pods would run, because their version is cleared or their namespace does not hold such pods.
     Runs,
-    /// The outcome is unknown, because a controller creates the pods and the manifest does not contain their template.
+    /// The outcome is unknown, because a controller creates the pods and the manifest does not contain a pod template.
     Unforeseen,
     /// The pods would be held, and only approvals are missing.
     AwaitsApproval,
@@ -55,7 +55,7 @@ pub enum Outcome {
     Held,
     /// The object, or a pod template in the object, is not valid.
     Invalid,
-    /// The object is an approval without a valid signature.
+    /// The object is an Approval that does not count, because a valid signature is missing.
     NotCounted,
 }
 

@@ -2,9 +2,7 @@
 //! the operator and needs no cluster.
 //!
 //! ```text
-//!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
-//!                                   ├─ junit    one test case for each result
-//!                                   └─ sarif    one result for each object that does not run or has warnings
+//!  manifests ─► judge ─► Checked, one for each result ─► text, json, yaml, junit, sarif
 //! ```
 
 mod judge;
