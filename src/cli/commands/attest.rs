@@ -178,8 +178,8 @@ fn version<'a>(
     }
 }
 
-/// Returns the role that `--role` names. Without `--role`, returns the only role that the user holds of the roles that
-/// must sign results of this version.
+/// Returns the role that `--role` names. Without `--role`, considers the roles that must sign results of this version,
+/// and returns the only one that the user holds.
 async fn role(
     session: &Session,
     record: &SystemRecord,

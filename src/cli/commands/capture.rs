@@ -5,8 +5,8 @@
 //!  pod ──────────────────────────────────┴─► Runtime ─► ModelVersion ─► yaml, json
 //! ```
 //!
-//! For a pod or a workload, the command names each image by the digest that the nodes report. The command copies the
-//! placeholders, `mayVary` and the provenance from the newest version of the system, and prints the difference from
+//! For a pod or a workload, the command names an image by its digest if the nodes report the digest. The command copies
+//! the placeholders, `mayVary` and the provenance from the newest version of the system, and prints the difference from
 //! this version. For a workload other than a Job, the command also prints a kubectl patch. The patch names the images
 //! by digest and adds a missing label `assent.dev/system`.
 //!
@@ -353,7 +353,7 @@ fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
-/// A container to whose image `pin` gave a digest.
+/// A container in which `pin` replaced the image by an image with a digest.
 struct Pinned {
     container: String,
     init: bool,
@@ -401,7 +401,8 @@ fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
 }
 
 /// Prints how to change the target so that its pods match the version. Prints to standard error, because the manifest
-/// on standard output can go to a pipe. `label` is the value for a missing label `assent.dev/system`.
+/// on standard output can go to a pipe. `label` is the name of the system if the target must get the label
+/// `assent.dev/system` with this name.
 fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
     if !pinned.is_empty() {

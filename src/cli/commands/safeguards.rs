@@ -64,8 +64,8 @@ impl Safeguards {
         }
     }
 
-    /// The number of monitors in each state, such as `1 breached, 2 within`. Empty without monitors. If the person may not
-    /// list monitors, the text is `not readable`.
+    /// The number of monitors in each state, such as `1 breached, 2 within`. Empty without monitors. If the person may
+    /// not list monitors, the text is `not readable`.
     pub fn monitors_in_short(&self) -> Cell {
         let Some(monitors) = &self.monitors else { return Cell::new(FAINT, "not readable") };
         let count = |state| monitors.iter().filter(|monitor| monitor.state == state).count();
