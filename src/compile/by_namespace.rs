@@ -1,4 +1,4 @@
-//! A map from namespaces to state that one step of a compile keeps for the next compile.
+//! A map that keeps state of each namespace from one compile to the next.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use crate::lock::lock;
 
-/// The state by namespace. The queue runs at most one task for a namespace. So a task can take the state out, change it
-/// without a lock, and put it back.
+/// The state by namespace. The queue runs at most one compile of a namespace at a time. So a compile can take the state
+/// out, change it without a lock, and put it back.
 #[derive(Debug)]
 pub struct ByNamespace<T>(Mutex<HashMap<String, T>>);
 

@@ -38,20 +38,21 @@ pub struct Compiled {
     /// `None` if the namespace has no mode label, no system, no version, and no deleted system in its grace period.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
-    /// The next time at which the result can change although no object changes, such as the end of an approval.
+    /// The next time at which the Clearance or a status can change although no object changes, such as the end of an
+    /// approval.
     pub revisit: Option<Timestamp>,
 }
 
-/// The `notAfter` of a version whose clearance has no end. The field always has a value, because the admission policies
-/// compare it with the current time.
+/// The `notAfter` in the Clearance of a version whose clearance has no end. The admission policies compare `notAfter`
+/// with the current time, so the field must have a value.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
     compile_within(Room::Everything, namespace, governance, facts, now)
 }
 
-/// Compiles only the part of the Clearance that `room` allows. The caller reduces `room` after the API server refused a
-/// larger Clearance.
+/// Compiles only the part of the Clearance that `room` allows. The caller selects a smaller `room` after the API server
+/// refused a larger Clearance.
 pub fn compile_within(
     room: Room,
     namespace: &str,
@@ -62,8 +63,8 @@ pub fn compile_within(
     let overrides = overrides::overrides(facts);
     let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
-    // All versions share one budget for expressions. The versions in the current Clearance are judged first, so that a
-    // flood of new versions cannot use up the budget and withhold running versions.
+    // All versions share one budget for expressions. The versions in the current Clearance come first. So a flood of
+    // new versions cannot use up the budget, and the running versions stay cleared.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
     let mut judge = |version| judge_version(namespace, facts, (&records, &mut budget), version, now);
@@ -106,8 +107,8 @@ fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
-/// The next time at which a system is decommissioned, or a review of its risks or documents becomes overdue. Each event
-/// changes the status of the system even if the system has no version.
+/// The next time at which a system is decommissioned, or a review of its risks or documents becomes overdue. Both
+/// change the status of the system, even if the system has no version.
 fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
     let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
     let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
@@ -115,8 +116,8 @@ fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> 
     due.chain(ends).filter(|time| *time > now).min()
 }
 
-/// The time at which the namespace got its current mode and scope. Has whole seconds, like the `creationTimestamp` of a
-/// pod, because `enforce` compares the two times.
+/// The time at which the namespace got its current mode and scope. The time has whole seconds, like the
+/// `creationTimestamp` of a pod, because `enforce` compares both times.
 fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
@@ -326,8 +327,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Adds an entry for each existing system in `allotment`: its cleared versions, newest first, and its `onLoss`. Returns
-/// the next time at which the `onLoss` of a system can change.
+/// Adds an entry to `systems` for each existing system in `allotment`. The entry has the cleared versions of the
+/// system, newest first, and its `onLoss`. Returns the next time at which the `onLoss` of a system can change.
 fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,
@@ -381,8 +382,9 @@ fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
 }
 
-/// Records `now` as the time of loss for each system that lost a cleared version. The grace period of its pods starts at
-/// this time. A deleted system keeps its entry until its grace period ends. Returns the earliest of these ends.
+/// Sets the time at which each system last lost a cleared version. This time is `now` if the system loses a version in
+/// this compile. The grace period of the system's pods starts at this time. A system that left the Clearance, such as a
+/// deleted system, keeps an entry until its grace period ends. Returns the earliest end of these grace periods.
 fn remember_losses(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,

@@ -1,15 +1,15 @@
 //! Estimates the CEL cost of comparing a pod with the cleared versions of its system.
 //!
-//! ```text
-//!  a pod ──► version 1 ──► version 2 ──► … ──► the version that it runs      cost: the sum
-//!            worst case: almost equal, so every field of each is compared
-//! ```
+//! The policy compares the pod with one version after the other, until it finds the version that the pod runs. In the
+//! worst case, the pod is almost equal to each earlier version, so the policy compares every field. The cost is the sum
+//! over all versions.
 //!
-//! The API server refuses a request if a CEL expression costs more than 1,000,000. So it could refuse a cleared pod whose
-//! system has too many or too large versions. [`bound`] is an upper bound of the cost.
+//! The API server refuses a request if a CEL expression costs more than 1,000,000. So the API server could refuse a
+//! cleared pod whose system has too many or too large versions. [`bound`] is an upper bound of the cost.
 //!
-//! The constants come from measurements of the expression in `admission/cel/matches.cel`, increased by at least half. The
-//! end-to-end test `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks them on a real API server.
+//! The constants come from measurements of the expression in `admission/cel/matches.cel`, increased by at least half.
+//! The end-to-end test `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the bound on a real API
+//! server.
 
 use crate::{
     api::{Container, Patterns, Runtime, Trusted, TrustedContainer, Volume},
@@ -19,10 +19,10 @@ use crate::{
 /// The maximum cost of one expression in the API server.
 pub const LIMIT: u64 = 1_000_000;
 
-/// The cost of comparing a version, apart from its containers and volumes.
+/// The cost of comparing a pod with a version, apart from the containers and volumes.
 const PER_VERSION: u64 = 340;
 
-/// The cost of comparing a container, apart from its lists.
+/// The cost of comparing a container, apart from the items of its lists.
 const PER_CONTAINER: u64 = 640;
 
 /// The cost of a search by name in a list, for each item of the list.
@@ -46,7 +46,7 @@ const PER_PATTERN_ITEM: u64 = 64;
 /// The maximum length of the name of a volume claim, in characters.
 const LONGEST_NAME: u64 = 253;
 
-/// The assumed number of variables with a prefix in `envPrefixes`, in one trusted container of a pod.
+/// The assumed number of variables in one trusted container of a pod whose names have a prefix from `envPrefixes`.
 const PREFIXED: u64 = 32;
 
 /// The sizes of a container that determine the cost of its comparison.
@@ -56,7 +56,7 @@ struct Counts {
     varying: u64,
     prefixes: u64,
     mounts: u64,
-    /// The total number of items of the lists that the expression compares as a whole, such as the arguments.
+    /// The total number of items in the lists that the expression compares as a whole, such as the list of arguments.
     items: u64,
 }
 
@@ -155,8 +155,8 @@ impl PatternCosts {
     }
 }
 
-/// The cost of matching a text of `length` characters with a pattern. As in cel-go, it is the product of both lengths,
-/// each with a factor: `StringTraversalCostFactor` (0.1) and `RegexStringLengthCostFactor` (0.25).
+/// The cost of matching a text of `length` characters with a pattern. As in cel-go, the cost is the product of both
+/// lengths, each with a factor: `StringTraversalCostFactor` (0.1) and `RegexStringLengthCostFactor` (0.25).
 fn pattern_cost(length: u64, pattern: &str) -> u64 {
     (length / 10 + 1) * (pattern.len() as u64 / 4 + 1) + 16
 }
@@ -267,10 +267,11 @@ fn added_cost(volumes: u64, added: &Added) -> u64 {
     added.containers.iter().chain(&added.init_containers).map(one).sum()
 }
 
-/// The cost of comparing the approved container `c` with a container of the pod that has `env` variables and `mounts`
-/// mounts. `volumes` is the number of volumes of the version.
+/// The cost of comparing the approved or trusted container `c` with a container of the pod. The pod's container has
+/// `env` variables and `mounts` mounts. `volumes` is the number of volumes of the version.
 fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
-    // The expression iterates over the variables once. If any additions are trusted, it iterates a second time.
+    // The expression iterates over the variables once. If any additions are trusted, the expression iterates a second
+    // time.
     let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
     let times = if added.any { 2 } else { 1 };
     let mut cost = PER_CONTAINER + c.items + c.env + times * (env * per_variable + 20 * mounts);

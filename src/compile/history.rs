@@ -1,12 +1,11 @@
-//! Records the history of each system: changes that alter a verdict, with their authors, and deletions.
+//! Records the history of each system: changed verdicts, the changes of objects that come with them, and deletions.
 //!
 //! ```text
-//!  NamespaceFacts, statuses ──► Snapshot ─┬─ as last written ──► nothing
-//!                                         └─ differs ──► SystemHistory: read, compare, append, replace
+//!  NamespaceFacts, statuses ──► Snapshot ──► differs from the last written state? ──► append to the SystemHistory
 //! ```
 //!
-//! A `SystemHistory` also stores the state at its last write. So after an outage, the operator records the changes that it
-//! missed.
+//! A `SystemHistory` stores its entries and the state of the system at the last write. So after an outage, the operator
+//! records the changes that happened during the outage.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,23 +34,24 @@ use crate::{
     watch::request,
 };
 
-/// The maximum lengths of lists and of a note in bytes, according to the schema of `SystemHistory`.
+/// The maximum number of entries, versions and sources, and the maximum length of a note in bytes. The schema of
+/// `SystemHistory` sets these limits.
 const ENTRIES: usize = 256;
 const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// The page size with which the operator lists all histories at its start. Pages are small, because a history can be
+/// The page size with which the operator lists all histories after its start. Pages are small, because a history can be
 /// large.
 const PAGE: u32 = 100;
 
-/// The maximum number of histories that the operator writes after one compile.
+/// The maximum number of histories of a namespace that the operator writes after one compile.
 const AT_ONCE: usize = 32;
 
 /// The kind in the history entry of an `ApproverRole`, such as `approverrole/risk-officer`.
 const ROLE: &str = "approverrole";
 
-/// The reason of the condition `Cleared` if a version may run without an override.
+/// The reason of the condition `Cleared` of a version that may run without an override.
 const CLEARED: &str = "Cleared";
 
 fn is_cleared(verdict: &str) -> bool {
@@ -64,7 +64,7 @@ pub struct Snapshot {
     observed: Observed,
     /// The author of each object on which the verdicts depend, by kind and name, such as `aisystem/scorer`.
     writers: BTreeMap<String, Attribution>,
-    /// The message of the verdict on each version, by version.
+    /// The message of the verdict on each version, by the name of the version.
     messages: BTreeMap<String, Text>,
     /// The UIDs of all versions of the system, by name. In contrast, `observed` has at most [`VERSIONS`] versions.
     uids: BTreeMap<String, Option<String>>,
@@ -72,7 +72,7 @@ pub struct Snapshot {
     roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
-/// The snapshots by system. A system that does not exist has a snapshot if a version names it.
+/// The snapshots by the name of the system. A system that does not exist has a snapshot if a version names it.
 pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
@@ -123,7 +123,8 @@ fn verdict(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == "Cleared")
 }
 
-/// Cuts the lists to their maximum lengths. Keeps cleared versions first, then the newest versions.
+/// Cuts the lists of versions and sources to their maximum lengths. Of the versions, keeps the cleared ones first, and
+/// then the newest ones.
 fn bound(observed: &mut Observed) {
     observed.versions.sort_by_key(|version| !is_cleared(&version.verdict));
     observed.versions.truncate(VERSIONS);
@@ -144,7 +145,8 @@ impl Snapshot {
         self.observed.sources.push(ObservedSource { object, uid, generation });
     }
 
-    /// The changes since `before`: first the changed objects, then the changed verdicts.
+    /// The history entries for the changes since `before`: deletions, then changed objects, then changed verdicts.
+    /// Changed objects get an entry only if a verdict changed.
     fn since(&self, before: &Observed, at: Timestamp) -> Vec<HistoryEntry> {
         let verdicts: Vec<_> = self.verdicts(before).collect();
         let altered = !verdicts.is_empty();
@@ -164,7 +166,7 @@ impl Snapshot {
         entries
     }
 
-    /// The versions whose verdict changed. A new version that is not cleared does not count as a change.
+    /// The versions whose verdict changed since `before`. A new version that is not cleared does not count.
     fn verdicts<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedVersion> {
         let known: BTreeMap<_, _> = before.versions.iter().map(|v| (&v.name, &v.verdict)).collect();
         self.observed.versions.iter().filter(move |version| match known.get(&version.name) {
@@ -173,8 +175,9 @@ impl Snapshot {
         })
     }
 
-    /// The deletions of the system and its versions. Deletions of the level and of roles count only if a verdict changed
-    /// (`altered`). A recreated object counts as deleted.
+    /// The history entries for deleted objects. A deleted system or version always gets an entry. A deleted level or
+    /// role gets an entry only if a verdict changed (`altered`). An object that was deleted and created again counts as
+    /// deleted.
     fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
         let is_same =
             |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
@@ -188,19 +191,19 @@ impl Snapshot {
         gone.map(|object| entry(Change::Deleted, object, at)).collect()
     }
 
-    /// Whether a level or role that is missing in this snapshot was deleted. If not, the system or the level no longer
-    /// names it.
+    /// Whether the level or role `source` of the snapshot `before` was deleted. If not, only the reference is gone: the
+    /// system no longer names the level, or the level no longer names the role.
     fn is_deleted(&self, source: &ObservedSource, before: &Observed) -> bool {
         if is_role(source) {
             return self.roles.get(&source.object) != Some(&source.uid);
         }
-        // If the system is gone too, the snapshot does not show whether its level still exists.
+        // Without the system, the snapshot does not show whether the level still exists.
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
     /// The sources (system, level and roles) that are new or changed since `before`. A new source does not count in the
-    /// first snapshot, or if the system changed. A new role does not count if the level changed. In these cases, the
-    /// source can be older than the reference to it.
+    /// first snapshot, or if the system changed. A new role does not count if the level changed. In these cases, a new
+    /// source can be an old object to which only the reference is new.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);
@@ -261,7 +264,7 @@ fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
 }
 
-/// The fingerprint of the last written state of each system, by system.
+/// The fingerprint of the last written state, by the name of the system.
 type Written = BTreeMap<String, u64>;
 
 /// The fingerprints of all histories that this operator read or wrote, by namespace.
@@ -272,8 +275,9 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Records the changes in `namespace` since the previous call. Returns whether more histories are due. Writes at
-    /// most [`AT_ONCE`] histories, so that a user with many systems does not delay the next compile of the namespace.
+    /// Records the changes in `namespace` since the previous call. Writes at most [`AT_ONCE`] histories, so that a user
+    /// with many systems does not delay the next compile of the namespace. Returns whether some histories are not
+    /// written yet.
     pub async fn record(
         &self,
         client: &Client,
@@ -284,7 +288,7 @@ impl Histories {
         self.listed.get_or_try_init(|| self.list(client)).await?;
         let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
         let mut written = self.written.take(namespace);
-        // A deleted system has a history but no snapshot. An empty snapshot records its deletion.
+        // A deleted system has a history but no snapshot. With an empty snapshot, the deletion is recorded.
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
         }
@@ -307,7 +311,7 @@ impl Histories {
         outcome
     }
 
-    /// Caches the fingerprints of the histories that earlier operators wrote.
+    /// Lists the histories of all namespaces, and caches their fingerprints.
     async fn list(&self, client: &Client) -> Result<(), Error> {
         let api: Api<SystemHistory> = Api::all(client.clone());
         let mut params = ListParams::default().limit(PAGE);
@@ -332,13 +336,13 @@ impl Histories {
     }
 }
 
-/// Whether the system already has a history, or needs one because it has a version.
+/// Whether the system `name` already has a history, or needs a history because a version names the system.
 fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
     written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }
 
-/// Adds the changes to the history. The write names the resource version of the read, so a former leader cannot overwrite
-/// newer entries.
+/// Appends the changes of the system `name` to its history. The write states the resource version that this function
+/// read. So a former leader gets a conflict and cannot overwrite newer entries.
 async fn append(
     api: &Api<SystemHistory>,
     name: &str,

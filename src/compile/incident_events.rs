@@ -1,10 +1,9 @@
-//! Computes the Events and gauges about incidents.
+//! Computes the Events and gauges about incidents. An Event reports a change from the stored status to the new status:
 //!
-//! ```text
-//!  stored status ─┐                                     ┌─► Paused, IncidentOpened
-//!  new status ────┴─► new, next tier, missed deadline ──┼─► IncidentEscalated
-//!                     or missed review                  └─► DeadlineMissed, ReviewMissed
-//! ```
+//! - a new incident: `Paused` with the effect `Hold`, or else `IncidentOpened`
+//! - the next tier of its escalation: `IncidentEscalated`
+//! - a missed deadline: `DeadlineMissed`
+//! - a missed review: `ReviewMissed`
 
 use kube::runtime::events::{Event, EventType};
 
@@ -20,14 +19,14 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of Events about incidents in one compile. Any user who may deploy can also open incidents, and
-/// without this limit could cause a flood of Events.
+/// The maximum number of Events about incidents in one compile. Any user who may deploy can also open incidents.
+/// Without this limit, such a user could cause a flood of Events.
 const AT_ONCE: usize = 16;
 
-/// The maximum number of series of one gauge for the incidents of one namespace.
+/// The maximum number of series of each gauge about the incidents of one namespace.
 const GAUGES: usize = 64;
 
-/// The warning in the Event about a hold. A hold stops pods, and the logs of a stopped pod are lost.
+/// The warning in the Event about a hold. A hold stops pods, and the logs of a stopped pod can be lost.
 const SAVE_LOGS: &str =
     "save the logs before the pods end, because authorities may need them (EU AI Act article 73(6))";
 
@@ -43,7 +42,7 @@ pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Ve
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))
         .collect();
-    // Incidents with a hold come first, so that a flood of harmless incidents does not hide them.
+    // Incidents with a hold come first. So a flood of other incidents cannot push their Events over the limit.
     events.sort_by_key(|(rank, ..)| *rank);
     events.truncate(AT_ONCE);
     let announcement = |(_, (reason, action, text), incident): (_, (&str, &str, String), &CachedIncident)| {
@@ -63,8 +62,7 @@ pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Ve
     events.into_iter().filter_map(announcement).collect()
 }
 
-/// The gauges of escalations, open deadlines, open reviews and open incidents. Each gauge has at most [`GAUGES`]
-/// series.
+/// The gauges of escalations, open deadlines, due reviews and open incidents. Each gauge has at most [`GAUGES`] series.
 pub fn gauges(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> IncidentGauges {
     let mut gauges = IncidentGauges::default();
     let mut told: Vec<_> = told(namespace, facts, statuses).collect();
@@ -133,7 +131,7 @@ impl<'a> Told<'a> {
         format!("; see: kubectl assent incident show {} -n {}", self.incident.name, self.namespace)
     }
 
-    /// Sorts incidents with the effect `Hold` first, and then the highest tier of escalation first.
+    /// The sort key: incidents with the effect `Hold` come first. Among equal effects, the highest tier comes first.
     fn rank(&self) -> (bool, std::cmp::Reverse<u32>) {
         (self.incident.spec.effect == IncidentEffect::None, std::cmp::Reverse(self.status.tier()))
     }

@@ -1,11 +1,12 @@
-//! Computes the status of an incident, and the time at which the status changes.
+//! Computes the status of an incident, and the next time at which the status of an incident can change.
 //!
-//! ```text
-//!  Holding   whether the incident holds versions, and what is missing to resume them
-//!  Handled   whether people acknowledged or closed it, or else the tier of its escalation
-//!  Closed    whether a person other than the opener closed it
-//!  Reviewed  whether its review is complete; only if the level requires a review
-//! ```
+//! An incident has these conditions:
+//!
+//! - `Holding`: whether the incident holds versions, and what people must do before these versions may run again.
+//! - `Handled`: whether people acknowledged or closed the incident. Until they do, the incident escalates to further
+//!   roles.
+//! - `Closed`: whether a person other than the opener closed the incident.
+//! - `Reviewed`: whether the review of the incident is complete. Exists only if the risk level requires a review.
 
 use std::collections::BTreeMap;
 
@@ -30,10 +31,10 @@ use crate::{
 /// The maximum number of held versions that a message lists.
 const SHOWN_VERSIONS: usize = 16;
 
-/// The reason of the condition `Reviewed` if no review was complete in time.
+/// The reason of the condition `Reviewed` if the review was due and is not complete.
 pub const REVIEW_MISSED: &str = "ReviewMissed";
 
-/// The reason of the condition `Handled` if nobody handled the incident, and its escalation reached a tier.
+/// The reason of the condition `Handled` if nobody handled the incident in time, and a further role must act.
 const ESCALATED: &str = "Escalated";
 
 /// The content of a condition: type, status, reason and message.
@@ -76,7 +77,7 @@ pub fn of_incident(
     }
 }
 
-/// The next time after `now` at which the status of an incident can change.
+/// The next time after `now` at which the status of any incident in `incidents` can change.
 pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -> Option<Timestamp> {
     let times = incidents.all().flat_map(|incident| {
         let level = level(facts, incident);
@@ -89,8 +90,8 @@ pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -
     times.filter(|time| *time > now).min()
 }
 
-/// The incident that the decision names, if it has the digest and the system in the decision. Otherwise, the reason and
-/// message of the condition `Counted` of the decision.
+/// Finds the incident that the decision names. The incident must have the digest and the system that the decision
+/// states. Otherwise, returns the reason and message of the decision's condition `Counted`.
 pub fn named_incident<'a>(
     approval: &Cached<Approval>,
     facts: &'a NamespaceFacts,
@@ -107,7 +108,7 @@ pub fn named_incident<'a>(
     })
 }
 
-/// The reason and message of the condition `Counted` of a review of an incident.
+/// The reason and message of the condition `Counted` of a decision that reviews an incident.
 pub fn review(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,

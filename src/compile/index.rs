@@ -1,12 +1,13 @@
-//! Caches the watched objects by namespace. So the work after a change depends on the size of one namespace, not on the
-//! size of the cluster.
+//! Caches the watched objects by namespace, and says what to compile again after a change.
 //!
 //! ```text
-//!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
-//!        │
-//!        └──► Keys to compile again: the namespace of the object, or all namespaces that a cluster-wide object can
-//!             affect; also the risk levels or the sidecars whose status can change
+//!  watch of a kind ──► Cache of this kind: namespace ─► name ─► object
+//!       └──► keys to compile again
 //! ```
+//!
+//! The keys of a change are the namespace of the changed object, or all namespaces that a cluster-scoped object can
+//! affect. The keys also include the risk levels or trusted sidecars whose status can change. With the cache, a compile
+//! of one namespace does not search the objects of other namespaces.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -133,7 +134,7 @@ impl ApprovalObject for Cached<Approval> {
     }
 }
 
-/// An `Assessment` with only the fields that the operator uses, and the digest of all its fields.
+/// An `Assessment` with only the fields that the operator uses. `digest` covers all fields of the original spec.
 #[derive(Debug)]
 pub struct CachedAssessment {
     pub generation: Option<i64>,
@@ -157,7 +158,7 @@ impl From<Assessment> for CachedAssessment {
     }
 }
 
-/// The maximum size of a cached description or reason, in bytes.
+/// The maximum size in bytes of the cached description of an incident, and of the cached reason of an override.
 const KEPT_DESCRIPTION: usize = 512;
 
 /// Drops the groups and the UID of a person, to save memory.
@@ -165,7 +166,7 @@ fn only_user(person: Approver) -> Approver {
     Approver { user: person.user, ..Approver::default() }
 }
 
-/// An `Incident` with only the fields that the operator uses, and the digest of all its fields.
+/// An `Incident` with only the fields that the operator uses. `digest` covers all fields of the original spec.
 #[derive(Debug)]
 pub struct CachedIncident {
     pub name: String,
@@ -199,7 +200,7 @@ impl CachedIncident {
     }
 }
 
-/// An `Override` with only the fields that the operator uses, and the digest of all its fields.
+/// An `Override` with only the fields that the operator uses. `digest` covers all fields of the original spec.
 #[derive(Debug)]
 pub struct CachedOverride {
     pub name: String,
@@ -233,7 +234,7 @@ impl CachedOverride {
     }
 }
 
-/// An `IncidentNote` without its text and report.
+/// An `IncidentNote` without its text and its report.
 #[derive(Debug)]
 pub struct CachedNote {
     pub created: Option<Timestamp>,
@@ -252,7 +253,7 @@ impl From<IncidentNote> for CachedNote {
 pub struct CachedMonitor {
     pub generation: Option<i64>,
     pub spec: MonitorSpec,
-    /// The digest of the query or alert, the samples and the source that gave the last value.
+    /// The digest of the query or alert, the samples and the source with which the operator got the last value.
     pub measured: Option<Digest>,
 }
 
@@ -262,8 +263,8 @@ impl From<Monitor> for CachedMonitor {
     }
 }
 
-/// The rules for monitors. A monitor starts a compile only if its spec or its `measured` changes. Most new values change
-/// neither.
+/// How the index reads monitors. A monitor starts a compile only if its spec or its `measured` changes. Most new values
+/// of the metric change neither of them.
 fn measured_or_changed() -> Reading<Monitor, CachedMonitor> {
     let version = |monitor: &CachedMonitor| {
         let digest = fingerprint(&(monitor.generation, &monitor.measured));
@@ -278,8 +279,8 @@ struct Cache<V> {
     objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
-/// Drops unused metadata, such as the annotation in which `kubectl apply` stores the whole manifest. The clone frees the
-/// spare capacity of the deserialised vectors.
+/// Converts a watched object to its cached form. Drops unused metadata, such as the annotation in which `kubectl apply`
+/// stores the whole manifest. The `clone` frees the spare capacity of the deserialised vectors.
 fn trimmed<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
     let is_attributed = ["AISystem", "ModelVersion", "RiskLevel", "ApproverRole"].contains(&&*K::kind(&()));
@@ -335,8 +336,8 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Applies a change. Returns the namespaces to compile again. After a list, these are all namespaces that have or
-    /// had an object of this kind.
+    /// Applies a change to the cache. Returns the namespaces to compile again. While a list is in progress, returns no
+    /// namespace. At the end of the list, returns every namespace that has or had an object of this kind.
     fn apply<K>(&mut self, change: Change<Place, Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
@@ -396,14 +397,14 @@ impl<V> Cache<V> {
 /// The namespace and name of an object.
 type Place = (String, String);
 
-/// The namespace under which a [`Cache`] stores an object. A `Namespace` is stored under its own name, and any other
-/// cluster-scoped object under an empty name.
+/// The namespace under which a [`Cache`] stores an object. A `Namespace` is stored under its own name. Any other
+/// cluster-scoped object is stored under an empty name.
 fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
     let is_namespace = K::kind(&()) == "Namespace";
     object.namespace().unwrap_or_else(|| if is_namespace { object.name_any() } else { String::new() })
 }
 
-/// Reads a rejection or revocation without its `notAfter`, because an unreadable `notAfter` must not disable it.
+/// Reads a rejection or revocation without its `notAfter`. An unreadable `notAfter` must not disable the decision.
 fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     let mut approval: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = approval.get_mut("spec")?.as_object_mut()?;
@@ -412,9 +413,9 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     approval.spec.decision.withholds().then_some(approval)
 }
 
-/// Reads an incident with only the fields that decide which versions it holds, because an unreadable field must not end a
-/// hold. If the list of versions is unreadable, the incident concerns every version of its system. An unknown effect then
-/// counts as `Hold`.
+/// Reads an incident without the fields that do not matter for its hold, because an unreadable field must not end the
+/// hold. If a field such as the list of versions is unreadable, the incident concerns every version of its system. In
+/// this case, any effect other than `None` counts as `Hold`.
 fn without_details(unreadable: &Unreadable) -> Option<Incident> {
     let mut incident: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = incident.get_mut("spec")?.as_object_mut()?;
@@ -453,13 +454,14 @@ fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// How the index reads a kind if only a change of the spec starts a compile. An unreadable object counts as missing. The
-/// operator itself writes statuses of cluster-scoped objects. Such a write must not start a compile of all namespaces.
+/// How the index reads a kind if only a change of the spec starts a compile. The operator itself writes the statuses of
+/// such kinds, and these writes must not start a compile. An unreadable object counts as missing.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
 
-/// An empty replacement for an unreadable Clearance. Without it, the operator would try to create the existing object.
+/// An empty replacement for an unreadable Clearance. Without the replacement, the operator would try to create the
+/// Clearance, although it exists.
 fn empty_clearance(unreadable: &Unreadable) -> Clearance {
     let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
     clearance.metadata = unreadable.metadata.clone();
@@ -479,7 +481,7 @@ pub struct NamespaceFacts {
     pub monitors: BTreeMap<String, Arc<CachedMonitor>>,
     pub clearance: Option<Arc<Clearance>>,
     pub roles: ApproverRoles,
-    /// The existing levels that the systems name.
+    /// The existing risk levels that the systems name, by the name of the level.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
     pub requirements: BTreeMap<String, Arc<Requirements>>,
     /// The labels of the namespace. `None` if they are not known.
@@ -518,8 +520,8 @@ struct Caches {
 }
 
 impl Caches {
-    /// The compiled expressions of `level`. While a list of levels is in progress, the cache can lack them. In this case,
-    /// this function compiles them.
+    /// The compiled expressions of `level`. While a list of levels is in progress, `self.requirements` can lack these
+    /// expressions. In this case, this function compiles them.
     fn requirements(&self, level: &Arc<RiskLevel>) -> Arc<Requirements> {
         let known = self.requirements.get(&level.name_any()).filter(|(of, _)| Arc::ptr_eq(of, level));
         let compile = || Arc::new(Requirements::compile_with(&self.enabled, &level.spec.requirements));
@@ -585,8 +587,8 @@ impl Index {
         let _ = self.unlisted.subscribe().wait_for(|unlisted| unlisted.iter().all(is_optional)).await;
     }
 
-    /// Whether the first list is complete for each kind that an expression about the namespace reads. So if the operator
-    /// may not list such a kind, only the namespaces with such an expression wait.
+    /// Whether the first list is complete for each kind that an expression of the levels in `facts` reads. So if the
+    /// operator may not list such a kind, only the namespaces with such an expression wait.
     pub fn is_complete(&self, facts: &NamespaceFacts) -> bool {
         let unlisted = self.unlisted.borrow();
         let variables = facts.requirements.values().flat_map(|level| level.cluster_variables());
@@ -638,14 +640,14 @@ impl Index {
         caches.sidecars.objects.get("")?.get(name).cloned()
     }
 
-    /// The number of systems that name `level`, and the number of their running pods that would stop without a
-    /// clearance.
+    /// The number of systems that name `level`, and the number of running pods of these systems that would stop without
+    /// a clearance.
     pub fn use_of_level(&self, level: &str) -> (u32, u32) {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let systems = caches.systems.all().filter(|system| system.spec.risk_level == level);
         systems.fold((0, 0), |(systems, running): (u32, u32), system| {
             let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
-            // The operator sets `would_stop` only in namespaces that warn or audit. It stops no pod there.
+            // The operator sets `would_stop` only in namespaces that warn or audit, where it stops no pod.
             let stops = if pods.would_stop.is_none() { pods.running } else { 0 };
             (systems.saturating_add(1), running.saturating_add(stops))
         })
@@ -746,7 +748,7 @@ const fn kinds_of(variable: ClusterVariable) -> &'static [&'static str] {
 
 type CacheOf<V> = fn(&mut Caches) -> &mut Cache<V>;
 
-/// Updates the [`Index`] from the watches. The stream yields the keys to compile again.
+/// Updates the [`Index`] from the watches. Returns a stream of the keys to compile again.
 pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Key> + Send + use<> + 'static {
     let mut changes = futures::stream::select_all([
         watch::<NamespaceMeta, _>(index, watches, |c| &mut c.namespaces, every_change(), "Namespace"),
@@ -827,7 +829,8 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
     }
 }
 
-/// Applies the changes of one kind to its cache, and yields the changed namespaces.
+/// Watches one kind, and applies the changes to `cache`. The stream yields the kind and the namespaces to compile
+/// again.
 fn watch<K, V>(
     index: &Arc<Index>,
     watches: &Arc<Watches>,

@@ -11,15 +11,15 @@ use crate::{
     truncate::{plain, shorten},
 };
 
-/// The end of a clearance within the next 30 days.
+/// The end of a clearance that ends within 30 days.
 #[derive(Clone, Debug)]
 pub struct UpcomingEnd {
     pub notice: Notice,
-    /// The verdict at the end. Its reasons say what people must renew.
+    /// The verdict at the end of the clearance. The reasons of this verdict say what people must renew.
     pub then: Verdict,
 }
 
-/// The judgement of a version. Contains all data for its status and its Clearance entry.
+/// The judgement of a version, with the results that the statuses and the Clearance entry of the version need.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub system: String,
@@ -40,7 +40,8 @@ pub struct Judged {
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
     pub waived: Vec<Waived>,
-    /// By the name of each granted override of the version: its end, or the reason why it has no effect.
+    /// The granted overrides of the version, by name. The value is the end of the override, or why the override has no
+    /// effect.
     pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
     /// The name of the first open incident about the version. An incident that only its opener closed is open.
     pub open_incident: Option<String>,
@@ -53,7 +54,8 @@ impl Judged {
         self.verdict.reasons().first().map_or(cleared, Reason::code)
     }
 
-    /// The message of the `Cleared` condition: the end of the clearance, or all reasons with their remedies.
+    /// The message of the `Cleared` condition. It states the end of the clearance, or the reasons why the version is
+    /// withheld, each with its remedy.
     pub fn message(&self, namespace: &str, name: &str) -> String {
         match (&self.verdict, self.not_after) {
             (Verdict::Cleared, Some(end)) => format!("may run until {end}{}", self.waivers()),
@@ -62,7 +64,8 @@ impl Judged {
         }
     }
 
-    /// The end of the message: each override with the requirement that it waives. Empty without overrides.
+    /// The last part of the message about a cleared version: each override, with the requirement that the override
+    /// waives. Empty without overrides.
     fn waivers(&self) -> String {
         let waived =
             self.waived.iter().map(|waived| format!("override/{} waives: {}", waived.by, waived.reason));
@@ -76,7 +79,8 @@ impl Judged {
         shorten(plain(&reasons.iter().map(text).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
     }
 
-    /// The reason and message of the `ClearanceExpiring` condition, or `None` if the clearance does not end soon.
+    /// The reason and message of the `ClearanceExpiring` condition. `None` if the clearance does not end within 30
+    /// days.
     pub fn expiring(&self, namespace: &str, name: &str) -> Option<(&'static str, String)> {
         let (ending, end) = (self.ending.as_ref()?, self.not_after?);
         let then = self.remedies(ending.then.reasons(), namespace, name);

@@ -1,18 +1,17 @@
 //! Compiles the decisions of people into one [`Clearance`](crate::api::Clearance) for each namespace, and writes the
-//! statuses with the reasons.
+//! verdicts into the statuses of the objects.
 //!
 //! ```text
-//!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known resource version,
-//!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
-//!  ModelVersion namespace     │                               ├► statuses (server-side apply)
-//!  Approval, Assessment       │
-//!  Incident, IncidentNote     │
-//!  Override, Monitor      the time of the next expiry
-//!  RiskLevel, ApproverRole
-//!  TrustedSidecar
-//!  Namespace, Clearance
-//!  NetworkPolicy, claims (if expressions may read them)
+//!  watches ──► Index: objects by namespace ──► Queue of namespaces ──► compile ──┬─► Clearance
+//!                                                      ▲                         ├─► statuses
+//!                                                      └──── next expiry ────────┘
 //! ```
+//!
+//! The watches deliver all objects that people write, such as AISystems, Approvals and Incidents. They also deliver
+//! Namespaces and Clearances. If expressions may read network policies or claims, the watches deliver these too.
+//!
+//! A write of a Clearance states the resource version that the operator read. So an operator with old data gets a
+//! conflict.
 //!
 //! A compile waits for the first list of every kind that it reads. With an incomplete cache, the Clearance would lack
 //! approved versions, and the operator would stop their pods.
@@ -76,18 +75,18 @@ use crate::{
     watch::{Outcome, Queue, Watches, report},
 };
 
-/// The error for a namespace, risk level or trusted sidecar that could not be compiled.
+/// The error if the operator cannot compile a namespace, or cannot write the status of a risk level or trusted sidecar.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request to read or write an object failed.
     #[error("{what}: {source}")]
     Write {
-        /// The object, with its kind and name.
+        /// What the request reads or writes, such as the kind and name of the object.
         what: String,
         /// The error of the request.
         source: kube::Error,
     },
-    /// The compile panicked.
+    /// The compile of a namespace panicked.
     #[error(
         "the facts of namespace {namespace} cannot be compiled: this is a bug in Assent, please report it"
     )]
@@ -100,21 +99,21 @@ pub enum Error {
 /// The maximum number of namespaces whose objects the operator writes at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The maximum delay of a scheduled compile, because a timer of tokio cannot wait for years.
+/// The maximum delay until the next compile of a namespace, because a timer of tokio cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The minimum pause after a compile, as a multiple of its duration. So a large namespace that changes all the time
-/// usually uses at most a third of one processor. The queue limits the pause to one second.
+/// The minimum pause after a compile, as a multiple of the duration of the compile. So a large namespace that changes
+/// all the time usually uses at most a third of one processor. The queue cuts the pause to one second.
 const REST: u32 = 2;
 
-/// The delay before the next attempt, if the operator has not yet listed a kind that a requirement's expression reads.
+/// The delay before the next attempt to compile, if the operator has not yet listed a kind that an expression reads.
 const LISTS: Duration = Duration::from_secs(1);
 
-/// The maximum number of Events about failing results in one compile. Any user who may deploy can also record results,
-/// and without this limit could cause a flood of Events.
+/// The maximum number of Events about failing results of tests in one compile. Any user who may deploy can also record
+/// results. Without this limit, such a user could cause a flood of Events.
 const FAILING_AT_ONCE: usize = 16;
 
-/// The minimum interval between two counts of the systems that use a risk level.
+/// The minimum time between two counts of the systems that use a risk level. The count is part of the level's status.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 struct Context {
@@ -126,8 +125,9 @@ struct Context {
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Limits how many namespaces the operator writes at the same time. The semaphore serves waiting tasks in their
-    /// order. So if approvals end in many namespaces at once, all Clearances are written before the statuses.
+    /// Limits how many namespaces the operator writes at the same time. The semaphore serves tasks in the order of
+    /// their calls. So if approvals end in many namespaces at once, the operator writes all Clearances before the
+    /// statuses.
     turns: Semaphore,
 }
 
@@ -136,7 +136,7 @@ impl Context {
         Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
     }
 
-    /// Reports that another user changed or deleted a Clearance. The admission policies normally refuse this.
+    /// Reports that another user changed or deleted a Clearance. The admission policies normally refuse such a change.
     async fn report_restored(&self, namespace: &str) {
         let note = "another user changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
                     that were created in the meantime";
@@ -147,7 +147,7 @@ impl Context {
 
     /// Reports that the API server refused the full Clearance, and stored only a smaller one.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // The prefix names the admission policy. An Event has no space for both the prefix and the message.
+        // Drop the prefix, which names the admission policy. An Event has no space for both the prefix and the message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
@@ -272,7 +272,7 @@ pub(crate) async fn run(
 }
 
 impl Context {
-    /// Logs a failure and returns `None` for it, so that the queue retries.
+    /// Handles one key of the queue. After a failure, logs the error and returns `None`, so that the queue retries.
     async fn work(&self, key: Key) -> Option<Outcome> {
         self.index.synced().await;
         let done = match &key {

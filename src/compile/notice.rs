@@ -1,10 +1,7 @@
 //! The four steps of the warning before a clearance ends: 30, 14, 7 and 1 days before the end.
 //!
-//! ```text
-//!  now ──────────┬──────────────┬─────────┬────────┬──► the end
-//!                30 days        14        7        1        each step: another reason of the condition
-//!                                                           ClearanceExpiring, an Event, a count in the metrics
-//! ```
+//! When a step begins, the condition `ClearanceExpiring` of the version gets the reason of this step. The operator then
+//! sends an Event. The metrics count the versions at each step.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -20,7 +17,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// The step begins this number of days before the end of the clearance.
+    /// The number of days between the begin of the step and the end of the clearance.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,
@@ -39,12 +36,12 @@ impl Notice {
         }
     }
 
-    /// The last step that has begun, if any.
+    /// The last step that has begun at `now`, if the clearance ends at `end`. `None` before the first step.
     pub fn of(end: Timestamp, now: Timestamp) -> Option<Self> {
         Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
     }
 
-    /// The time at which the next step begins.
+    /// The time at which the next step begins. `None` after the last step has begun.
     pub fn next(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Self::ALL.into_iter().map(|notice| notice.begins(end)).filter(|begins| *begins > now).min()
     }

@@ -1,13 +1,8 @@
-//! Announces a rejection or revocation when it begins to count: an Event on each version and on the system.
+//! Announces a rejection or revocation when it begins to count. Each version to which the decision applies gets an
+//! Event, and the system gets an Event too.
 //!
-//! ```text
-//!  status of the previous compile ─┐
-//!  status of this compile ─────────┴─► a Reject or Revoke begins to count ──► Event ─┬─ ModelVersion
-//!                                                                                    └─ AISystem
-//! ```
-//!
-//! Once the stored status says that the decision counts, no compile announces the decision again. Until the watch
-//! delivers this status, [`Objections`] remembers the announcement.
+//! A decision begins to count if its new status says so, and its stored status does not. Until the watch delivers the
+//! new status, [`Objections`] remembers the announcement, so that no later compile announces the decision again.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +20,15 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of decisions that one compile announces. Further decisions usually get no Event, because the same
-/// compile writes into their statuses that they count.
+/// The maximum number of decisions that one compile announces. A further decision usually gets no Event. The same
+/// compile writes its status, so the next compile finds that the decision counted before.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of versions with the same content that get an Event for one decision.
 const VERSIONS: usize = 8;
 
-/// The names of announced decisions whose cached status does not say yet that they count, by namespace.
+/// The names of announced decisions, by namespace. A name stays until the cached status of the decision says that it
+/// counts.
 #[derive(Debug, Default)]
 pub struct Objections(ByNamespace<BTreeSet<String>>);
 
@@ -115,7 +111,8 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Cached<Approval>) -
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
-        // Without the related object, the recorder would merge the Events of two decisions with equal notes.
+        // `secondary` makes the Events of two decisions different. Otherwise, the recorder would merge two Events with
+        // equal notes.
         secondary: Some(approval.reference(namespace)),
     }
 }

@@ -1,8 +1,8 @@
 //! Computes the `onLoss` of a system after the system changed its risk level.
 //!
-//! A tenant who may use two levels could move a system to the milder level, and so keep pods that lose their clearance.
-//! So for each field, the stricter value of both levels applies until no pod of the system runs or terminates. An edit of
-//! the level itself applies at once, because only governance can edit a level.
+//! A user who may use two levels could move a system to the milder level, and so keep pods that lose their clearance.
+//! To prevent this, the stricter value of both levels applies for each field, until no pod of the system runs or
+//! terminates. An edit of the level itself applies at once, because only governance can edit a level.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -11,22 +11,22 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// For this time after a change of the level, the operator ignores a pod count of zero. The count can lack a pod that
-/// started just before the change.
+/// For this time after a system changed its level, the operator ignores a pod count of zero. The count can lack a pod
+/// that started just before the change.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
-/// The `onLoss` in the Clearance entry of a system.
+/// The `onLoss` in the Clearance entry of a system, and the times that decide how long this `onLoss` applies.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     pub on_loss: OnLoss,
     /// The time at which the system changed its level. `None` if `on_loss` equals the `onLoss` of the current level.
     pub switched_at: Option<Time>,
-    /// The time at which the operator must compute the terms again, even if no object changes.
+    /// The time at which the operator must compute the `onLoss` again, even if no object changes.
     pub revisit: Option<Timestamp>,
 }
 
-/// Computes the terms of a system that names the level `name`. `level` is the `onLoss` of this level. `before` is the
-/// current Clearance entry of the system.
+/// Computes the `onLoss` of a system. The system names the risk level `name`, and `level` is the `onLoss` of this
+/// level. `before` is the current Clearance entry of the system.
 pub fn terms(
     before: Option<&SystemClearance>,
     (name, level): (&str, OnLoss),

@@ -1,9 +1,7 @@
 //! Computes the Events and counts about overrides.
 //!
-//! ```text
-//!  stored status ─┐
-//!  new status ────┴─► granted, review due or missed ──► OverrideGranted, OverrideReviewDue, OverrideReviewMissed
-//! ```
+//! An Event reports a condition that the new status of an override has and the stored status lacks: people granted the
+//! override, its review is due, or people missed the review.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,8 +19,8 @@ use crate::{
 /// The maximum number of Events about overrides in one compile.
 const AT_ONCE: usize = 16;
 
-/// The conditions that cause an Event. Each row has the type and reason of the condition, and the reason and action of the
-/// Event.
+/// The conditions that cause an Event. Each row has the type and reason of the condition, and then the reason and
+/// action of the Event.
 const ANNOUNCED: [(&str, &str, &str, &str); 3] = [
     ("Granted", "Granted", "OverrideGranted", "Grant"),
     ("Reviewed", "Due", "OverrideReviewDue", "Review"),
@@ -68,8 +66,8 @@ pub fn announcements<'a>(
     facts.overrides.iter().flat_map(of_override).take(AT_ONCE).collect()
 }
 
-/// The first value has the number of overrides in effect, for each system that has an override. The second value has the
-/// number of due reviews, and the number of overdue reviews.
+/// Returns the number of overrides in effect, for each system that has an override. Then returns the number of due
+/// reviews and the number of overdue reviews.
 pub fn counts<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> (BTreeMap<&'a str, usize>, [usize; 2]) {
     let is = |name: &String, type_: &str, reason: &str| {
         let conditions = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions);

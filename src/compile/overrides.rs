@@ -1,11 +1,11 @@
 //! Computes the statuses of overrides.
 //!
 //! ```text
-//!                 Granted                 Active               Reviewed
-//!  requested      False AwaitingGrant …   False AwaitingGrant  -
-//!  in effect      True                    True  InEffect       False NotDue
-//!  ended          True                    False Expired …      False Due, Overdue
-//!  reviewed       True                    False Reviewed …     True  Justified, NotJustified
+//!  state of the override   condition Granted      condition Active      condition Reviewed
+//!  requested               False AwaitingGrant …  False AwaitingGrant   absent
+//!  in effect               True  Granted          True  InEffect        False NotDue
+//!  ended                   True  Granted          False Expired …       False Due or Overdue
+//!  reviewed                True  Granted          False Reviewed …      True  Justified or NotJustified
 //! ```
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub fn judged<'a>(facts: &NamespaceFacts, overrides: &'a Overrides<'a>) -> Judge
     overrides.systems().filter_map(judge).collect()
 }
 
-/// The next time at which the status of an override can change although no object changes.
+/// The next time at which the status of any override in `overrides` can change although no object changes.
 pub fn next(
     overrides: &JudgedOverrides<'_>,
     judged: &BTreeMap<&str, Judged>,
@@ -87,7 +87,7 @@ type Content = (bool, &'static str, String);
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
-    /// `None` if the level has no rules for overrides.
+    /// `None` if the risk level of the system has no rules for overrides.
     state: Option<&'a OverrideState>,
     rules: Option<&'a OverrideRules>,
     /// The judgement of the version that the override names, if this version exists.
@@ -117,14 +117,15 @@ impl Shown<'_> {
         }
     }
 
-    /// The end of the override's effect on the version. Without an effect, the planned end of the override.
+    /// The end of the override's effect on the version. Without an effect, the planned end of the override. `None` if
+    /// the risk level has no rules for overrides.
     fn end(&self) -> Option<Timestamp> {
         let of_version = self.effect().and_then(|effect| effect.as_ref().ok()).copied();
         of_version.or_else(|| self.state.map(|state| state.planned_end))
     }
 
-    /// The end of the override's effect on the version, or the reason why it has no effect. `None` if the version does
-    /// not exist or people did not grant the override.
+    /// The end of the override's effect on the version, or the reason why the override has no effect. `None` if the
+    /// version does not exist, or people did not grant the override.
     fn effect(&self) -> Option<&Result<Timestamp, NoEffect>> {
         self.judged?.overrides.get(&self.cached.name)
     }
@@ -213,7 +214,7 @@ impl Shown<'_> {
         (true, "InEffect", message)
     }
 
-    /// `None` if the override needs no review.
+    /// `None` if people did not grant the override, or the risk level has no rules for overrides.
     fn reviewed(&self) -> Option<Content> {
         let (state, rules) = self.state.zip(self.rules)?;
         let due = state.review_due?;
@@ -245,8 +246,9 @@ impl Shown<'_> {
     }
 }
 
-/// Finds the override with the name and content in the decision. Otherwise, returns the reason and message of the
-/// decision's condition `Counted`. `act` is the subcommand of `kubectl assent override` that signs the decision.
+/// Finds the override that the decision names. The override must have the name and the content that the decision
+/// states. Otherwise, returns the reason and message of the decision's condition `Counted`. `act` is the subcommand of
+/// `kubectl assent override` that signs the decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,

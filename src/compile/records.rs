@@ -1,10 +1,7 @@
-//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them, and the
-//! monitors with the requirements of the risk levels.
+//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them. Also
+//! joins the monitors with the requirements of the risk levels.
 //!
-//! ```text
-//!  Assessment, AISystem, Incident, IncidentNote, Override ─┐
-//!  Approvals ── verified once for the namespace ───────────┴─► Records ──► the verdict of each version, statuses
-//! ```
+//! The verdict of each version and the statuses use these records.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +18,7 @@ use crate::{
 };
 
 /// The maximum number of unsigned assessments that count for one subject digest. Any user who may deploy can record
-/// assessments. Unsigned assessments never decide a verdict, so the newest are enough.
+/// assessments. Unsigned assessments never decide a verdict, so the newest of them are enough.
 pub const UNSIGNED: usize = 64;
 
 /// The assessments of a namespace by subject digest, each with the decisions that sign it.
@@ -54,7 +51,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The signed certifications, by system.
+/// The signed certifications, by the name of the system.
 pub type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
 
 /// Verifies each certification only once, although a system can have many versions.
@@ -66,7 +63,7 @@ fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
 }
 
-/// The required monitors that are missing, by system.
+/// The monitors that a risk level requires and that are missing, by the name of the system.
 pub type Unmonitored<'a> = BTreeMap<&'a str, Vec<MissingMonitor>>;
 
 fn unmonitored(facts: &NamespaceFacts) -> Unmonitored<'_> {

@@ -1,9 +1,9 @@
-//! Remembers which objects the API server refused because of their content. The operator does not send them again for ten
-//! minutes.
+//! Remembers which objects the API server refused because of their content. For ten minutes, the operator does not send
+//! the same content again.
 //!
 //! ```text
-//!  write ──► content refused ──► smaller object ──► after ten minutes: the whole object again
-//!        └─► other failure   ──► retry with back-off
+//!  write ──► content refused ──► smaller object at once ──► ten minutes later: the whole object again
+//!       └──► other failure   ──► retry with back-off
 //! ```
 
 use std::{
@@ -58,7 +58,7 @@ impl Refused {
     }
 }
 
-/// Whether the API server refused the content of the object, so that a retry would fail too. If an object is too large for
+/// Whether the API server refused the content of the object. A retry would then fail too. If an object is too large for
 /// etcd, the API server answers with an internal error, and only the message shows the cause.
 pub fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(answer) = error else { return false };

@@ -1,15 +1,20 @@
 //! Selects the systems and versions of a namespace that fit into its Clearance.
 //!
-//! ```text
-//!  systems   1. in the current Clearance, and with pods, a cleared version or a grace period: all of them fit
-//!            2. newly cleared    3. in the current Clearance, and not in group 1    4. others
-//!  versions  1. in the Clearance now: their pods can be running
-//!            2. newly cleared: the first version of each system, then the second of each …
-//!  messages  share the remaining bytes
-//! ```
+//! Systems come in this order:
 //!
-//! In each group, the oldest systems and versions come first. New versions come after the versions that can be running.
-//! So a user cannot displace the running versions of other users.
+//! 1. Systems in the current Clearance with pods, a cleared version or a grace period. All of these systems fit.
+//! 2. Systems with a newly cleared version.
+//! 3. Other systems in the current Clearance.
+//! 4. All other systems.
+//!
+//! Versions come in this order:
+//!
+//! 1. Versions in the current Clearance, because their pods can be running.
+//! 2. Newly cleared versions: the first version of each system, then the second version of each system, and so on.
+//!
+//! Messages about withheld versions share the remaining bytes. In each group, the oldest systems and versions come
+//! first. New versions come after the versions in the current Clearance. So a user cannot displace the running versions
+//! of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,16 +26,17 @@ use super::{
 };
 use crate::{api::ClearedVersion, policy::Capacity};
 
-/// The part of the Clearance that the operator writes. If the API server refuses a Clearance although it is within the
-/// limits, the operator tries the next smaller part.
+/// The part of the Clearance that the operator writes. The API server can refuse a Clearance that is within the limits
+/// of this module. In this case, the operator tries the next smaller part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
-    /// Everything that fits into the limits.
+    /// Everything that fits into the limits of this module.
     #[default]
     Everything,
     /// Everything except the messages about withheld versions.
     WithoutMessages,
-    /// Only the cleared versions that the current Clearance has, and the times at which systems lost a clearance.
+    /// Only versions that are in the current Clearance and still cleared, and the times at which systems lost a
+    /// clearance.
     WhatIsCleared,
     /// Only the times at which systems lost a clearance.
     Losses,
@@ -50,7 +56,7 @@ impl Room {
 /// The maximum number of systems in a Clearance, according to its schema.
 pub const SYSTEMS: usize = 256;
 
-/// The maximum number of cleared versions of one system, according to the schema.
+/// The maximum number of cleared versions of one system, according to the schema of the Clearance.
 pub const VERSIONS: usize = 32;
 
 /// A version in the current Clearance stays only if the new Clearance does not exceed this size in bytes. etcd refuses more
@@ -63,11 +69,11 @@ pub const NEW_BYTES: usize = 1024 * 1024;
 /// A message about a withheld version fits only if the Clearance does not exceed this size in bytes.
 pub const MESSAGE_BYTES: usize = NEW_BYTES + 128 * 1024;
 
-/// A newly cleared version fits only if the versions of its system do not exceed this size in bytes.
+/// A newly cleared version fits only if the cleared versions of its system do not exceed this size in bytes.
 const SYSTEM_BYTES: usize = NEW_BYTES / 2;
 
-/// A newly cleared version fits only if the versions of its system do not exceed this CEL cost. The rest of the API
-/// server's limit is for trusted sidecars that governance adds later.
+/// A newly cleared version fits only if the cleared versions of its system do not exceed this CEL cost. The rest of the
+/// API server's limit is for trusted sidecars that governance adds later.
 const NEW_COST: u64 = cost::LIMIT / 5 * 4;
 
 /// The maximum size in bytes of a system's entry, without its versions, its name and the name of its level.
@@ -76,7 +82,7 @@ const ENTRY: usize = 320;
 /// The maximum size in bytes of the metadata that the API server adds.
 pub const METADATA: usize = 2048;
 
-/// The number of systems that a message about a full Clearance names: the largest ones.
+/// The maximum number of systems that a message about a full Clearance names. The message names the largest systems.
 const NAMED: usize = 3;
 
 /// The priority of a system for an entry in the Clearance. The first variant has the highest priority.
@@ -113,14 +119,14 @@ pub struct Allotment<'a> {
     pub systems: BTreeSet<&'a str>,
     /// The selected versions, by system.
     pub cleared: BTreeMap<&'a str, Vec<ClearedVersion>>,
-    /// The limit that each other version would exceed, by the name of the version.
+    /// Why each other candidate does not fit, by the name of the version.
     pub refused: BTreeMap<String, Capacity>,
     /// An upper bound of the stored size of the Clearance, in bytes.
     pub bytes: usize,
 }
 
-/// Selects the systems and versions for the Clearance, within the limits above. `room` says which part of the Clearance the
-/// operator writes. `bytes` is the size of the Clearance without systems.
+/// Selects the systems and versions for the Clearance, within the limits of this module. `room` says which part of the
+/// Clearance the operator writes. `bytes` is the size of the Clearance without systems.
 pub fn allot<'a>(
     room: Room,
     bytes: usize,
@@ -145,8 +151,8 @@ pub fn allot<'a>(
     allocator.allotment
 }
 
-/// The maximum size in bytes of a system's entry without its versions. An object name has no character that JSON escapes,
-/// so its size is its length.
+/// The maximum size in bytes of a system's entry without its versions. The name of a system or level has no character
+/// that JSON escapes, so its stored size is its length.
 fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
@@ -203,7 +209,7 @@ impl<'a> Allocator<'a, '_> {
         }
     }
 
-    /// Returns the size of the version in bytes and its shape, or the limit that the version would exceed.
+    /// Returns the size of the version in bytes and its shape, or the reason why the version does not fit.
     fn room_for(&self, system: &str, entry: &ClearedVersion, kept: bool) -> Result<(usize, Shape), Capacity> {
         if self.room == Room::Losses || (self.room == Room::WhatIsCleared && !kept) {
             return Err(Capacity::Refused);

@@ -1,11 +1,11 @@
 //! Computes the statuses of systems, versions, approvals, assessments, levels and trusted sidecars.
 //!
 //! ```text
-//!                 Cleared                    Ready             Stalled          kstatus
-//!  cleared        True  Cleared              True              -                Current
-//!  waiting        False AwaitingApproval …   False             -                InProgress
-//!  decided        False Rejected, Revoked …  False             True             Failed
-//!  decommissioned False Decommissioned       True (intended)   -                Current
+//!  system or version  condition Cleared          condition Ready  condition Stalled  kstatus
+//!  cleared            True  Cleared              True             absent             Current
+//!  waiting            False AwaitingApproval …   False            absent             InProgress
+//!  decided            False Rejected, Revoked …  False            True               Failed
+//!  decommissioned     False Decommissioned       True             absent             Current
 //! ```
 
 use std::{
@@ -108,8 +108,7 @@ impl Statuses {
 }
 
 impl Statuses {
-    /// For each step of the warning before an end: its number of days, and the number of versions whose clearance ends
-    /// within these days.
+    /// For each [`Notice`]: its number of days, and the number of versions whose clearance ends within these days.
     pub fn expiring(&self) -> [(u32, usize); 4] {
         let conditions = self.versions.values().flat_map(|status| &status.conditions);
         let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
@@ -128,7 +127,7 @@ struct ConditionContent<'a> {
     decommissioned: bool,
     reason: &'a str,
     message: String,
-    /// The reason and message of a defect of the object itself, which does not depend on the verdict.
+    /// The reason and message of a defect of the object itself. With a defect, even a cleared object has `Ready` False.
     defect: Option<(&'static str, String)>,
 }
 
@@ -198,7 +197,8 @@ fn expiring(
     Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, generation, now))
 }
 
-/// The `IncidentOpen` condition. An admission policy refuses the deletion of an object with this condition.
+/// The `IncidentOpen` condition, if `incident` names an incident. An admission policy refuses the deletion of an object
+/// with this condition.
 fn incident_open(
     namespace: &str,
     incident: Option<&str>,
@@ -213,8 +213,8 @@ fn incident_open(
     Some(condition(before, (INCIDENT_OPEN, true), "IncidentOpen", message, generation, now))
 }
 
-/// The `ClearanceExpiring` condition of `status`, if it needs an Event. It needs one if the stored conditions `before` show
-/// that the version was cleared, and do not have the reason of this condition.
+/// The `ClearanceExpiring` condition of `status`, if it needs an Event. The stored conditions `before` decide this: the
+/// version must be cleared there, and `ClearanceExpiring` must be absent there or have another reason.
 pub fn next_notice<'a>(
     before: Option<&[ConditionState]>,
     status: &'a ModelVersionStatus,
@@ -238,7 +238,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval: its `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
+/// The end of an approval. This is its `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -297,7 +297,7 @@ fn of_system(
     }
 }
 
-/// The `ReviewsOverdue` condition, if a review is overdue for which the level only warns.
+/// The `ReviewsOverdue` condition, if a review is overdue and the level only warns about this review.
 fn reviews_overdue(
     namespace: &str,
     facts: &NamespaceFacts,
@@ -331,8 +331,8 @@ fn summary(name: &str, judged: &Judged) -> VersionSummary {
     }
 }
 
-/// The content of the conditions of a system. A system is cleared if one of its versions is cleared. Otherwise the
-/// newest version gives the reason.
+/// The content of the conditions of a system. A decommissioned system is not cleared. Any other system is cleared if
+/// one of its versions is cleared. Otherwise, the newest version gives the reason.
 fn system_content<'a>(
     namespace: &str,
     system: &Cached<AISystem>,
@@ -515,7 +515,7 @@ fn resume(
         Err(missing) => return missing,
     };
     let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
-    // The decision counts if it counts for at least one version. `Counted` is the smallest value of the enum.
+    // The decision counts if it counts for at least one version. `Counted` is the smallest [`ResumeEffect`].
     let Some(effect) = effects.min() else {
         return (
             "SubjectNotFound",
@@ -539,14 +539,15 @@ fn resume(
     (effect.code(), message)
 }
 
-/// Whether the assessment waits for a signature, and has a result that would not meet a requirement.
+/// Whether the assessment waits for a signature, and has a result that does not meet a requirement.
 fn fails_unsigned(assessment: &str, judged: &BTreeMap<&str, Judged>) -> bool {
     let effects = judged.values().filter_map(|judged| judged.assessments.get(assessment));
     let fails = |effect: &AssessmentEffect| matches!(effect, AssessmentEffect::Unsigned { failing, .. } if !failing.is_empty());
     effects.max().is_some_and(fails)
 }
 
-/// The status of an assessment. If its effects on several versions differ, the greatest effect counts.
+/// The status of an assessment. If the assessment has different effects on several versions, the greatest
+/// [`AssessmentEffect`] counts.
 fn of_assessment(
     (namespace, name): (&str, &str),
     assessment: &CachedAssessment,
@@ -597,8 +598,8 @@ fn of_assessment(
     }
 }
 
-/// The reason and message of the `Counted` condition of a decision that counts only for other versions with the same
-/// content. `None` if it counts for the version that it names, or for no version.
+/// The reason and message of the `Counted` condition, if the decision counts only for other versions with the same
+/// content. `None` if the decision counts for the version that it names, or for no version.
 fn effect_elsewhere(
     approval: &Cached<Approval>,
     judged: &BTreeMap<&str, Judged>,
@@ -619,7 +620,8 @@ fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
     condition_states(conditions.map_or(&[], Vec::as_slice))
 }
 
-/// The status of a level that `systems` systems name. `running_pods` of their pods would stop without a clearance.
+/// The status of a level. `systems` is the number of systems that name the level. `running_pods` is the number of their
+/// running pods that would stop without a clearance.
 pub fn of_level(
     (level, requirements): (&RiskLevel, &Requirements),
     (systems, running_pods): (u32, u32),

@@ -1,8 +1,8 @@
 //! Computes the size of an object in etcd.
 //!
 //! The API server stores custom resources as JSON, and writes this JSON with Go. Go escapes more characters than
-//! `serde_json`: `&`, `<`, `>`, U+2028 and U+2029 take six bytes each. So a text of 300 KB can take 1.8 MB, and etcd
-//! refuses more than 1.5 MiB.
+//! `serde_json`: `&`, `<`, `>`, U+2028 and U+2029 take six bytes each. So a text of 300 KB can take 1.8 MB. etcd
+//! refuses an object of more than 1.5 MiB.
 
 use std::io::{self, Write};
 
@@ -11,14 +11,14 @@ use serde::Serialize;
 /// The length in bytes of an escape such as `\u0026`.
 const ESCAPED: usize = 6;
 
-/// The size of `value` in bytes, as the API server stores it. The result can be too large, but not too small.
+/// The size of `value` in bytes, as the API server stores it. The computed size can be too large, but not too small.
 pub fn stored_size<T: Serialize>(value: &T) -> usize {
     let mut counter = Counter(0);
     // The serialisation fails only for a map whose keys are not strings. No custom resource has such a map.
     serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 
-/// Counts the written bytes. `serde_json` never splits a character between two writes.
+/// Counts the written bytes. `serde_json` passes each character and each escape to one call of `write`, never to two.
 struct Counter(usize);
 
 impl Write for Counter {

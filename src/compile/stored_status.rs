@@ -1,12 +1,8 @@
-//! Caches only a part of a stored status: the fields that the next compile reads, and a fingerprint of the fields that a
-//! compile writes.
+//! Caches only two parts of a stored status. The next compile reads the kept fields, such as the states of the
+//! conditions. The fingerprint covers the fields that a compile writes. If the new status has the same fingerprint, the
+//! operator does not write the new status.
 //!
-//! ```text
-//!  stored status ─┬─ states of conditions, counts of pods ─► the next compile
-//!                 └─ fingerprint ── equal to the fingerprint of the wanted status? ─► no write
-//! ```
-//!
-//! The texts of all statuses would need much more memory.
+//! Whole statuses with their texts would need much more memory.
 
 use std::{fmt::Debug, ops::Deref};
 
@@ -22,7 +18,7 @@ use crate::{
     truncate::plain,
 };
 
-/// The cached part of a stored status: the fields `T` and a fingerprint.
+/// The cached part of a stored status: the kept fields `T` and a fingerprint.
 #[derive(Debug)]
 pub struct StoredStatus<T> {
     kept: T,
@@ -51,7 +47,7 @@ impl<T> Deref for StoredStatus<T> {
 
 /// A status of which the operator caches only a part.
 pub trait Slim {
-    /// The fields that the next compile reads.
+    /// The fields of the status that the next compile reads.
     type Kept: Debug;
 
     fn slim(self) -> Self::Kept;
@@ -109,7 +105,7 @@ impl Slim for AssessmentStatus {
 #[derive(Debug)]
 pub struct KeptOfIncident {
     pub conditions: Box<[ConditionState]>,
-    /// The number of the tier that the escalation of the incident reached.
+    /// The number of the tier that the escalation of the incident reached, or 0.
     pub tier: u32,
     /// The number of missed deadlines for which people have not written a note.
     pub missed: usize,

@@ -1,13 +1,12 @@
-//! Records the content of each decision: one [`DecisionSubject`] for each digest that a decision names.
+//! Records the content on which people decided: one [`DecisionSubject`] for each digest that a decision names.
 //!
 //! ```text
-//!  Approval ── by a known person ──► digest ─┐
-//!  AISystem, ModelVersion ── digest, now or  ├─► not recorded yet: create DecisionSubject sha256-…
-//!                    in the previous compile ┘
+//!  digest of a decision by a known person ───┐
+//!  AISystem and ModelVersion of this digest ─┴─► not recorded yet: create the DecisionSubject sha256-…
 //! ```
 //!
-//! The content of the previous compile stays in memory. So the operator can record the content even if one user deletes a
-//! version while another user decides on it.
+//! The operator keeps the content of the previous compile in memory. So the operator can record the content even if one
+//! user deletes a version while another user decides on the version.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,10 +41,10 @@ struct Content {
 
 #[derive(Default)]
 struct Known {
-    /// The names of the recorded subjects, or `None` before the first list.
+    /// The names of the recorded `DecisionSubject`s. `None` until the operator lists them for the first time.
     recorded: Option<BTreeSet<String>>,
-    /// The content of each digest in the previous compile. After a failed write, also the older content that is not
-    /// recorded yet.
+    /// The content of each digest in the previous compile. After a failed write, also the older content that the
+    /// operator could not record.
     seen: BTreeMap<Digest, Content>,
 }
 
@@ -53,7 +52,7 @@ struct Known {
 pub struct Subjects(ByNamespace<Known>);
 
 impl Subjects {
-    /// Creates the missing `DecisionSubject` of each decision in `namespace`.
+    /// Creates the missing `DecisionSubject` of each decision in `namespace`, if the operator knows the content.
     pub async fn record(
         &self,
         client: &Client,
@@ -84,7 +83,7 @@ impl Subjects {
     }
 }
 
-/// The digests on which a known person decided. A decision with an invalid signature has no known person.
+/// The digests on which a known person decided. If the signature of a decision is not valid, the person is not known.
 fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
     let by_known_person = facts.approvals.iter().filter(|(name, approval)| {
         approval.spec.signature.is_none() && approval.spec.approver.is_some()
@@ -93,7 +92,7 @@ fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a D
     by_known_person.map(|(_, approval)| &approval.spec.subject_digest).collect()
 }
 
-/// The content of each version whose system exists, by digest.
+/// The content of each version whose system exists, by the digest of this content.
 fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Content> {
     let content = |version: &Arc<Cached<ModelVersion>>| {
         let digest = statuses.versions.get(&version.name)?.subject_digest.clone()?;
@@ -105,7 +104,7 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     facts.versions.values().filter_map(content).collect()
 }
 
-/// Creates the `pending` subjects. A conflict is not an error: the operator recorded this subject before.
+/// Creates the `pending` subjects. The answer 409 is not an error: the operator recorded this subject before.
 async fn write(
     client: &Client,
     namespace: &str,

@@ -1,11 +1,7 @@
 //! Merges all [`TrustedSidecar`]s into one [`Trusted`], which each Clearance contains.
 //!
-//! ```text
-//!  TrustedSidecar istio, linkerd, vault …  ──► Trusted, in the order of their names
-//!                                          └─► the names of the sidecars that do not fit
-//! ```
-//!
-//! The trusted additions raise the CEL cost of the admission of every pod, so their size is limited.
+//! A sidecar that does not fit into the limits is left out. The trusted additions raise the CEL cost of the admission
+//! of every pod, so the size of the additions is limited.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +14,7 @@ use super::{
 };
 use crate::api::{Trusted, TrustedSidecar};
 
-/// The maximum lengths of the lists of trusted additions, according to the schema of the Clearance.
+/// The maximum number of trusted containers, volumes and variables. The schema of the Clearance sets these limits.
 const CONTAINERS: usize = 16;
 const VOLUMES: usize = 32;
 const ENV: usize = 64;
@@ -26,10 +22,11 @@ const ENV: usize = 64;
 /// The maximum size of the trusted additions in a `Clearance`, in bytes.
 const BYTES: usize = 64 * 1024;
 
-/// The maximum CEL cost that the trusted additions may add to the comparison of a pod with one version.
+/// The maximum CEL cost of comparing a pod that has all trusted additions with one empty version.
 const COST: u64 = cost::LIMIT / 5;
 
-/// Returns the merged additions, and the names of the sidecars that do not fit.
+/// Merges the additions of `sidecars` in the order of their names. Returns the merged additions, and the names of the
+/// sidecars that do not fit.
 pub fn trust(sidecars: &BTreeMap<String, Arc<TrustedSidecar>>) -> (Trusted, BTreeSet<String>) {
     let (mut all, mut left_out) = (Trusted::default(), BTreeSet::new());
     for (name, sidecar) in sidecars {

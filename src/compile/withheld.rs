@@ -1,4 +1,5 @@
-//! Adds messages about withheld versions to a Clearance, if they fit. The Events about held pods quote these messages.
+//! Adds withheld versions with their messages to a Clearance, if they fit. The Events about held pods quote the
+//! messages.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +12,12 @@ use crate::{
 /// The maximum number of withheld versions in the entry of one system.
 pub const VERSIONS: usize = 16;
 
-/// The maximum lengths of a message in bytes. The operator tries each length in turn until all messages fit.
+/// The maximum length of a message in bytes. The operator tries one length after the other, until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
-/// Adds the `withheld` versions, newest first, to the entries of their systems. If not all versions fit, the newest version
-/// of each system precedes the second version of any system. `bytes` is the size of the Clearance without them.
+/// Adds the `withheld` versions, newest first, to the entries of their systems. If not all versions fit, the newest
+/// version of each system precedes the second version of any system. `bytes` is the size of the Clearance without
+/// withheld versions.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
     withheld: BTreeMap<&str, Vec<WithheldVersion>>,

@@ -1,4 +1,5 @@
-//! Writes a Clearance if it differs from the stored one. If the API server refuses it, writes a smaller one.
+//! Writes a Clearance if it differs from the stored Clearance. If the API server refuses the content, writes a smaller
+//! Clearance.
 
 use std::{
     sync::Arc,
@@ -28,18 +29,18 @@ use crate::{
 pub(super) const MANAGER: &str = "assent";
 
 pub struct Written {
-    /// The field `clearance` is `None`, because the write took the value.
+    /// The result of the compile. Its field `clearance` is `None`, because the write took the value of this field.
     pub compiled: Compiled,
     /// Whether another user had changed or deleted the Clearance, and this write restored it.
     pub modified_externally: bool,
-    /// The error message of the API server, if it refused a larger Clearance.
+    /// The error message of the API server, if the API server refused a larger Clearance.
     pub refusal: Option<String>,
-    /// The duration of the compiles, without the writes.
+    /// The total duration of all compiles in this call, without the writes.
     pub took: Duration,
 }
 
-/// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, the operator writes a smaller
-/// Clearance at once, so that the loss of a clearance always takes effect.
+/// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, the operator writes a
+/// smaller Clearance at once. So withheld versions leave the Clearance even if the new entries are too large.
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
@@ -71,8 +72,8 @@ pub async fn compiled_clearance(
     }
 }
 
-/// Compiles on a blocking thread, so that a large namespace does not delay enforcement in other namespaces, and a panic
-/// does not end the operator.
+/// Compiles on a blocking thread. So a large namespace does not delay enforcement in other namespaces, and a panic does
+/// not end the operator.
 async fn in_background(
     room: Room,
     (namespace, governance): (&str, Governance),
@@ -85,9 +86,9 @@ async fn in_background(
     compiled.map_err(|_| Error::Compile { namespace: namespace.to_owned() })
 }
 
-/// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with a stale cache
-/// gets a conflict and retries. If `wanted` is `None`, deletes the Clearance at any resource version. Returns whether the
-/// write replaced a change by another user.
+/// Writes `wanted` as the Clearance of `namespace`. A replacement states the resource version of the Clearance in
+/// `facts`, so an operator with a stale cache gets a conflict and retries. If `wanted` is `None`, deletes the Clearance
+/// at any resource version. Returns whether the write replaced a change by another user.
 async fn clearance(
     client: &Client,
     index: &Index,

@@ -1,11 +1,8 @@
-//! Writes the statuses that changed. A failed write does not stop the other writes. The operator does not send a refused
-//! status again for ten minutes.
+//! Writes the statuses that changed. A failed write does not stop the other writes.
 //!
-//! ```text
-//!  wanted ──► plain text ──► differs from the stored status? ──► written
-//!                                                            └─► refused: only its conditions, with short messages
-//!                                                                └─► refused too: logged, the status stays out of date
-//! ```
+//! If the API server refuses a status, the operator writes only its conditions, with short messages. If the API server
+//! refuses these too, the operator logs the error, and the stored status stays out of date. The operator does not send
+//! a refused status again for ten minutes.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -83,7 +80,7 @@ impl Writer<'_> {
         systems.and(versions).and(approvals).and(assessments).and(incidents).and(overrides)
     }
 
-    /// Writes the statuses that differ from the stored ones. Returns a failure if a write failed.
+    /// Writes the statuses in `wanted` that differ from the stored statuses. Returns an error if a write failed.
     async fn changed<K, V, S>(
         self,
         namespace: &str,
@@ -155,18 +152,18 @@ impl Writer<'_> {
     }
 }
 
-/// The fingerprint of a status of which the operator caches only a part.
+/// The fingerprint of a stored status of which the operator caches only a part.
 fn of<S>(stored: Option<&StoredStatus<S>>) -> Option<u64> {
     stored.map(StoredStatus::fingerprint)
 }
 
-/// The fingerprint of a status that the operator caches as a whole.
+/// The fingerprint of a stored status that the operator caches as a whole.
 fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
     status.map(|status| fingerprint(&owned_fields(status)))
 }
 
-/// The status without the times of its conditions. The operator recognises a refused status by this value, because each
-/// compile sets new times as long as the status is not stored.
+/// The status without the times of its conditions. Until a status is stored, each compile gives it new times. Without
+/// the times, the operator recognises the refused status.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
@@ -186,7 +183,7 @@ fn in_short(status: &Value) -> Value {
     json!({ "observedGeneration": status["observedGeneration"], "conditions": conditions })
 }
 
-/// Applies a status. Returns the error message if the API server refused its content.
+/// Applies a status. Returns the error message if the API server refused the content of the status, or else `None`.
 async fn apply<K>(api: &Api<K>, name: &str, status: &Value) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

@@ -37,7 +37,7 @@ fn one<K, V: From<K>>(name: &str, object: K) -> BTreeMap<String, Arc<V>> {
     BTreeMap::from([(name.to_owned(), Arc::new(object.into()))])
 }
 
-/// A version that nobody approved, with an override that Alice granted. The override ends at the second 100.
+/// A version that nobody approved, with an override that Alice granted. The override ends at `at(100)`.
 fn facts() -> NamespaceFacts {
     let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "duty" }], "waivable": ["Approval"],
         "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "60s", "roles": ["risk"] } });
