@@ -1,13 +1,12 @@
 //! Limits the number of concurrent requests by additive increase and multiplicative decrease (RFC 5681).
 //!
-//! ```text
-//!  INITIAL ──answered──► +1 … MAX ──overloaded──► half at once, then a pause ──nothing left to do──► INITIAL
-//!                                                   └─ overloaded again ──► half, a longer pause … limit 1, MAX_PAUSE
-//! ```
+//! - Each response without an overload increases the limit by one.
+//! - An overload halves the limit and starts a pause. No request starts during the pause.
+//! - If the API server is still overloaded after the pause, the next pause is twice as long. The first response without
+//!   an overload resets the pause.
+//! - When no request waits or runs, the limit starts again at [`INITIAL`].
 //!
-//! The limit starts low, so that the first of many requests gets its response as fast as a single request. No request
-//! starts during a pause. If the API server is still overloaded after a pause, the next pause is twice as long. The first
-//! response without an overload resets the pause.
+//! The limit starts low, so that the first of many requests gets its response as fast as a single request.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ const INITIAL: usize = 8;
 
 const MAX: usize = 64;
 
-/// The first pause after an overload. Each further pause is twice as long.
+/// The first pause after an overload. While the overload lasts, each further pause is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The maximum pause. An overloaded API server asks for this pause with `Retry-After: 1`.
@@ -54,8 +53,8 @@ impl ConcurrencyLimit {
         self.pause = Duration::ZERO;
     }
 
-    /// Records a timeout, or another error of an unavailable or overloaded API server. During a pause, such an error has
-    /// no effect, because its request started before the pause.
+    /// Records a timeout, or another error of an unavailable or overloaded API server. An error during a pause has no
+    /// effect, because its request started before the pause.
     pub(super) fn overloaded(&mut self, now: Instant) {
         if self.opens_at.is_none_or(|opens_at| opens_at <= now) {
             self.size = (self.size / 2).max(1);

@@ -1,11 +1,7 @@
 //! Deserialises an object that may be unreadable. The deserialisation of [`Lenient`] succeeds with any valid JSON.
 //!
-//! ```text
-//!  raw text ─► K ───────────────────────────────► Ok
-//!      └─ fails ─► without managedFields ───────────► Ok
-//!                    └─ fails ─► without status ────► Ok
-//!                                  └─ fails ─► Unreadable: its name, and the path of the error
-//! ```
+//! [`Lenient`] first reads the whole object. If this fails, it reads the object without `managedFields`, and then also
+//! without the status. If all attempts fail, the result is [`Unreadable`], with the name of the object.
 //!
 //! The parser of a list skips the text of each object without recursion. So a deeply nested object does not make the
 //! whole list unreadable.
@@ -18,7 +14,7 @@ use serde_json::{error::Category, value::RawValue};
 
 use crate::truncate::shorten;
 
-/// The maximum size of the field path in an error, in bytes.
+/// The maximum size of the field path in an error text, in bytes.
 const PATH_BYTES: usize = 200;
 
 #[derive(Clone, Debug)]
@@ -26,9 +22,10 @@ pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
 
 #[derive(Clone)]
 pub(crate) struct Unreadable {
-    /// Only the name, namespace, labels, UID, generation and resource version.
+    /// Only the name, namespace, labels, UID, generation and resource version of the object.
     pub(crate) metadata: ObjectMeta,
-    /// The path and the kind of the error. The text quotes no value of the object, because a value can be secret.
+    /// The path of the field that cannot be read, and the kind of the error. The text quotes no value of the object,
+    /// because a value can be secret.
     pub(crate) why: String,
     /// The object without its `managedFields` and its status. The operator never logs this text.
     pub(crate) text: Box<str>,
@@ -130,7 +127,7 @@ fn without_managed_fields(text: &str) -> String {
     part.map_or_else(|_| text.to_owned(), |part| without(text, part))
 }
 
-/// Replaces the status by null. An invalid status must not hide the spec.
+/// Replaces the status by null, because an invalid status must not make the spec unreadable.
 fn without_status(text: &str) -> String {
     #[derive(Deserialize)]
     struct Part<'a> {
@@ -165,7 +162,7 @@ fn identity(text: &str) -> ObjectMeta {
     ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
 }
 
-/// The path and the kind of a parse error, without the values of the object that the parser's own error quotes.
+/// The path and the kind of a parse error. The error text of the parser quotes values of the object, so it is left out.
 fn describe(path: &str, error: &serde_json::Error) -> String {
     let path = path.chars().filter(char::is_ascii_graphic).collect();
     let cause = match error.classify() {

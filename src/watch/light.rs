@@ -9,8 +9,8 @@ use k8s_openapi::{
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-/// The metadata without `managedFields`, which are half of the bytes that the API server sends. A user who may patch an
-/// object may write any text into its `managedFields`, and so could make the object unreadable.
+/// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends. A user
+/// who may patch an object may write any text into its `managedFields`, and so could make the object unreadable.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 pub(crate) struct Metadata {

@@ -1,22 +1,22 @@
-//! Watches objects, reports unreadable objects, and provides a work queue and a pool of requests. An unreadable object
-//! never hides the other objects of its kind.
+//! Watches objects, reports unreadable objects, and provides a work queue and a pool of requests.
 //!
 //! ```text
-//!  API server ─► Watches: list, watch ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue, Pool
-//!      ▲         back-off, up or broken     │                                                       retry, limit
-//!      │                                    └─ unreadable: counts as missing ─┐
-//!      └── Event, condition Ready=False ◄── report ◄── metric, log ◄─────────┘
+//!  API server ─► Watches ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue or Pool
 //! ```
+//!
+//! A watch that fails restarts after a back-off. An unreadable object never hides the other objects of its kind. It
+//! usually counts as missing, and the operator reports it with an Event and the condition `Ready`.
 //!
 //! The API server stores objects that the operator cannot parse, for example with the time `9999-12-31T23:59:59Z` in
 //! `managedFields`. A user who may write one object must not be able to hide all objects of its kind.
 //!
 //! Some unreadable objects do not count as missing. An unreadable pod exists, but is never cleared. If a `Clearance`
-//! becomes unreadable, `enforce` keeps the last readable one. `guard` restores an unreadable admission policy. `compile`
-//! applies an unreadable rejection, revocation or incident if it can read the fields that decide about versions.
+//! becomes unreadable, `enforce` keeps the last readable `Clearance`. `guard` restores an unreadable admission policy.
+//! `compile` applies an unreadable rejection, revocation or incident if it can read the fields that decide about
+//! versions.
 //!
-//! This module replaces the `Controller` and `reflector` of kube-runtime. They keep whole objects, drop a list with an
-//! unreadable object, and have no concurrency limit that adapts to the load of the API server.
+//! This module replaces the `Controller` and the `reflector` of kube-runtime. Both keep whole objects, drop a list with
+//! an unreadable object, and have no concurrency limit that adapts to the load of the API server.
 
 mod concurrency;
 mod lenient;

@@ -5,8 +5,8 @@
 //!  add ─► waiting ─► take, if the limit allows it ─► start ─► under way ─► finished
 //! ```
 //!
-//! In contrast, a [`Queue`](super::Queue) runs the same function for every key. The owner of a pool takes each key itself,
-//! and can decide again before it sends the request.
+//! A [`Queue`](super::Queue) calls the same function for every key. In contrast, the owner of a pool takes each key
+//! itself, and can still decide to send no request for the key.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         }
     }
 
-    /// Takes the next key, if the limit allows another request. The key stays busy.
+    /// Takes the next waiting key, if the limit allows another request. The key stays in `busy`.
     pub(crate) fn take(&mut self) -> Option<K> {
         let has_room = self.limit.has_room(self.under_way.len(), Instant::now());
         if has_room { self.waiting.pop_front() } else { None }
@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.under_way.push(async move { (key, work.await) }.boxed());
     }
 
-    /// Releases a key that [`Self::take`] returned, if the owner sends no request for it.
+    /// Removes a key that [`Self::take`] returned from `busy`, if the owner sends no request for the key.
     pub(crate) fn give_up(&mut self, key: &K) {
         self.busy.remove(key);
     }
@@ -80,7 +80,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.limit.overloaded(Instant::now());
     }
 
-    /// The end of the pause after an overload of the API server.
+    /// The end of the pause after an overload of the API server. `None` without a pause.
     pub(crate) const fn opens_at(&self) -> Option<Instant> {
         self.limit.opens_at()
     }

@@ -1,10 +1,8 @@
-//! A work queue. It runs one function for each key: after a change, after a requested delay, and after a failure.
+//! A work queue. It runs one function for each key.
 //!
-//! ```text
-//!  changed key ─► due now, or after its rest ─► run ─┬─ done ──────────────► its rest begins
-//!       ▲                                            ├─ again after a delay ─► due then
-//!       └── changed during the run: due once more    └─ failed ────────────► due after a back-off
-//! ```
+//! - A changed key runs at once. If the key rests, it runs after the rest.
+//! - If a key changes during its run, the key runs once more.
+//! - A run can request the next run after a delay. After a failure, the key runs again after a back-off.
 //!
 //! A key has at most one run at a time. After each run, the key rests for the time that the run requests, up to
 //! [`MAX_REST`]. All changes during the rest cause one run. So a key that changes often does not run all the time.
@@ -26,7 +24,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4
 
 const MAX_REST: Duration = Duration::from_secs(1);
 
-/// If the queue stores at least this number of rests, it removes the expired ones.
+/// If the queue stores at least this number of rests, it removes the rests that are over.
 const CLEANUP_AT: usize = 1024;
 
 /// The result of a successful run.
@@ -41,7 +39,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
-    /// The same entries as in `due`, by key.
+    /// The same entries as in `due`, but by key.
     due_at: HashMap<K, Instant>,
     /// The keys that run. The value is the time of the next run, if the key changed during this run.
     running: HashMap<K, Option<Instant>>,
@@ -125,7 +123,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 delays.without_max_times().with_jitter().build()
             };
             let delay = self.backoffs.entry(key.clone()).or_insert_with(backoff).next().unwrap_or(max);
-            // The key rests during the back-off, up to `MAX_REST`, so that a change causes no earlier retry.
+            // The key rests during the back-off, up to `MAX_REST`. So a change in this time causes no earlier retry.
             (Some(delay), delay)
         };
         if self.rests_until.len() >= CLEANUP_AT {

@@ -1,9 +1,7 @@
 //! Converts the events of a kube watcher to changes of a cache, so that every cache handles a new list in the same way.
 //!
-//! ```text
-//!  Init ─► InitApply … ─► InitDone        Relist      Apply … ─► Listed(keys): all other objects are gone
-//!  Apply, Delete                      ──►         ──► Apply, Delete
-//! ```
+//! A list consists of the events `Init`, `InitApply` for each object, and `InitDone`. It becomes the changes `Apply`
+//! for each object, and `Listed`. The events `Apply` and `Delete` become the changes with the same names.
 
 use std::{collections::HashSet, hash::Hash};
 
@@ -13,7 +11,7 @@ use super::Lenient;
 
 #[derive(Debug)]
 pub(crate) enum Change<I, K> {
-    /// The object is new or changed. `listing` means that the object comes from a list in progress.
+    /// The object is new or changed. `listing` is true if the object comes from a list in progress.
     Apply {
         key: I,
         object: K,
@@ -22,11 +20,11 @@ pub(crate) enum Change<I, K> {
     Delete {
         key: I,
     },
-    /// A list is complete and has these keys. Objects with other keys no longer exist.
+    /// A list is complete, and its objects have these keys. Objects with other keys no longer exist.
     Listed(HashSet<I>),
 }
 
-/// The keys that the list in progress has returned so far. Empty if no list is in progress.
+/// The keys of the objects that the list in progress has returned so far. Empty if no list is in progress.
 #[derive(Debug)]
 pub(crate) struct Relist<I> {
     keys: HashSet<I>,
@@ -59,7 +57,7 @@ impl<I: Clone + Eq + Hash> Relist<I> {
 }
 
 impl<I, K> Change<I, K> {
-    /// Maps the object of the change. `None` becomes a deletion.
+    /// Maps the object of the change with `map`. If `map` returns `None`, the change becomes a deletion.
     pub(crate) fn filter_map<V>(self, map: impl FnOnce(K) -> Option<V>) -> Change<I, V> {
         match self {
             Self::Apply { key, object, listing } => match map(object) {

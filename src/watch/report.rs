@@ -13,8 +13,8 @@ use tracing::warn;
 use super::{Watches, request, watches::UnreadableReport};
 use crate::{event_recorder::EventRecorder, truncate::note};
 
-/// The field manager with which the compile writes statuses too. When the operator applies the condition, the API server
-/// removes all other status fields of this manager.
+/// The field manager of the condition. The compile writes statuses with the same manager. So when the operator applies
+/// the condition, the API server removes the other status fields that the compile wrote.
 const MANAGER: &str = "assent";
 
 const UNREADABLE: &str = "UnreadableObject";
@@ -52,7 +52,7 @@ pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl
     }
 }
 
-/// The cause, and the command that corrects the object.
+/// The two parts of the message: why the object is unreadable, and the command that corrects the object.
 fn message(report: &UnreadableReport) -> [String; 2] {
     let object = &report.object;
     let (kind, name) =
@@ -92,7 +92,7 @@ async fn write_condition(client: &Client, report: &UnreadableReport) {
     });
     let params = PatchParams::apply(MANAGER).force();
     match request::patch_status(client, &report.path, name, &params, &Patch::Apply(&status)).await {
-        // The object was deleted in the meantime.
+        // The object was deleted in the meantime, so it needs no condition.
         Err(kube::Error::Api(answer)) if answer.code == 404 => {}
         Err(error) => {
             warn!(kind, namespace = object.namespace, name, "the API server refused the condition: {error}");

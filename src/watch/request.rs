@@ -1,7 +1,7 @@
 //! Requests that tolerate an unreadable object in the response. Only [`get_opt`] returns an error for such an object.
 //!
-//! The response to a write is the whole object. So without this module, every write of the operator to an unreadable
-//! object would return an error.
+//! The API server answers a write with the whole object. So without this module, every write of the operator to an
+//! unreadable object would return an error, although the write succeeds.
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{

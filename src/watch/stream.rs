@@ -1,8 +1,5 @@
-//! A watch that restarts with a back-off after each error, and the texts of its errors.
-//!
-//! ```text
-//!  list ─► watch ─► Event …     error ─► 0.5 s ─► 1 s ─► 2 s ─► 4 s ─► 5 s ─► 5 s …, with jitter
-//! ```
+//! A watch that restarts with a back-off after each error, and the descriptions of these errors. The pauses after
+//! successive errors are 0.5 s, 1 s, 2 s, 4 s, and then always 5 s, each with jitter.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -18,15 +15,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// The minimum and the maximum back-off of a watch, without jitter. With the usual maximum of 30 s, decisions would take
-/// effect too late.
+/// The minimum and the maximum pause after an error of a watch, without jitter. With the default maximum of kube, 30 s,
+/// decisions would take effect too late.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// The time without an error after which the back-off starts from its minimum again.
 const RESET_AFTER: Duration = Duration::from_mins(1);
 
-/// The number of objects in a page of a list. The operator holds a whole page in memory while it parses the page. The
-/// default of kube is 500.
+/// The number of objects in a page of a list. The default of kube is 500. A smaller page needs less memory, because the
+/// operator holds a whole page in memory while it parses the page.
 const PAGE: u32 = 100;
 
 /// Watches all objects of a kind. The stream never ends, because the watch restarts after an error.
@@ -43,7 +40,7 @@ where
         .backoff(ResetTimerBackoff::new(delays, RESET_AFTER))
 }
 
-/// Describes the error of a watch, without values from objects.
+/// Describes the error of a watch. The text contains no values of objects, because a value can be secret.
 pub(super) fn describe(error: &Error) -> String {
     match error {
         Error::InitialListFailed(error) => format!("cannot list: {}", describe_request_error(error)),

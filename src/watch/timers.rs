@@ -1,4 +1,4 @@
-//! Keys that are due at a later time.
+//! A set of keys, each with a time at which the key is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ impl<T: Copy + Ord, K: Ord> Timers<T, K> {
         self.0.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Removes and returns the keys that are due at `now` or earlier.
+    /// Removes and returns the keys whose time is `now` or earlier.
     pub(crate) fn take(&mut self, now: T) -> Vec<K> {
         let later = self.0.split_off(&now);
         let mut due = std::mem::replace(&mut self.0, later);

@@ -1,10 +1,7 @@
 //! The watches of the operator, their health, and the objects that they cannot read.
 //!
-//! ```text
-//!  stream of a kind ─┬─ error ─────► Outage, log, metric ─► problems(): /readyz, assent_watch_up
-//!                    └─ event ─┬───► the caller
-//!                              └─ unreadable ─► cached by kind and name ─► log, metric, report
-//! ```
+//! If a watch fails for some time, `/readyz` names the watch, and the metric `assent_watch_up` of its kind is 0. The
+//! caller gets every event of a watch. The operator logs, counts and reports each unreadable object.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,19 +29,20 @@ use crate::{
     metrics::{KindLabel, Metrics},
 };
 
-/// If the first list takes longer, the operator reports the watch as a problem.
+/// If the first list of a watch takes longer than this time, the operator reports the watch as a problem.
 const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// If the errors of a watch repeat for longer, the operator reports the watch as a problem. A restart of the API server
+/// If a watch fails for longer than this time, the operator reports the watch as a problem. A restart of the API server
 /// takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// A watch counts as recovered after this time without an error, because the operator notices a success only if an object
-/// changes. The time is longer than the maximum back-off, so a watch that still fails reports another error earlier.
+/// A watch counts as recovered after this time without an error. A success is visible only if an object changes, so a
+/// watch without errors can be silent. A watch that still fails reports the next error earlier, because the maximum
+/// back-off is shorter than this time.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts objects
-/// without a report.
+/// The maximum number of unreadable objects that get a report, for each kind and namespace. The metric counts all
+/// unreadable objects.
 const MAX_REPORTS: usize = 20;
 
 pub(crate) struct Watches {
@@ -71,7 +69,7 @@ struct Health {
     outage: Option<Outage>,
 }
 
-/// A series of errors of a watch. The time between two of them is shorter than [`RECOVERED_AFTER`].
+/// A series of errors of a watch. The time between two successive errors is shorter than [`RECOVERED_AFTER`].
 #[derive(Debug)]
 struct Outage {
     since: Instant,
@@ -93,7 +91,8 @@ impl Health {
         let outage = self.outage(now);
         let why = outage.map_or("its first list is not complete", |outage| &outage.why);
         let since = match outage {
-            // Only a later error proves that the outage lasted: a success without a changed object sends no event.
+            // Only a later error proves that the outage lasted. A watch that works again sends no event until an object
+            // changes.
             Some(outage) if outage.last >= outage.since + TOLERATED_OUTAGE => outage.since,
             _ if !self.listed && now >= self.began + FIRST_LIST_TIMEOUT => self.began,
             _ => return None,
@@ -152,13 +151,13 @@ impl Watches {
         })
     }
 
-    /// The watches with errors, or without a first list, for longer than a restart of the API server takes.
+    /// Describes the watches whose first list or whose errors last longer than a restart of the API server.
     pub(crate) fn problems(&self) -> Vec<String> {
         let now = Instant::now();
         self.state().streams.iter().filter_map(|stream| stream.problem(now)).collect()
     }
 
-    /// Updates the metric `assent_watch_up`. A kind is up if none of its watches has a problem.
+    /// Updates the metric `assent_watch_up`. The value of a kind is 1 if none of its watches has a problem.
     pub(crate) fn measure(&self) {
         let now = Instant::now();
         let mut up: BTreeMap<&str, bool> = BTreeMap::new();
@@ -219,8 +218,8 @@ impl Watches {
         }
     }
 
-    /// Takes the next reports, at most one for each kind and namespace. So a flood in one namespace does not delay the
-    /// reports of others.
+    /// Takes the next reports, at most one for each kind and namespace. So a flood of unreadable objects in one
+    /// namespace does not delay the reports of other namespaces.
     pub(super) fn take_reports(&self) -> Vec<UnreadableReport> {
         let mut next = Vec::new();
         for entries in self.state().unreadable.values_mut() {
@@ -245,7 +244,7 @@ fn key(metadata: &kube::core::ObjectMeta) -> ObjectKey {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-/// Returns whether the unreadable object or its error is new.
+/// Records an unreadable object. Returns whether the object or its error is new.
 fn insert<K: Resource<DynamicType = ()>>(
     entries: &mut BTreeMap<ObjectKey, Entry>,
     unreadable: &Unreadable,
