@@ -1,4 +1,4 @@
-//! Reads one number from the answer of Prometheus. Any other answer gives the reason why there is no value.
+//! Reads one number from the answer of Prometheus. If the answer has no such number, gives the reason.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -30,8 +30,8 @@ struct Data {
     result: Value,
 }
 
-/// Reads the measurement. Quotes the body only if it has the format of Prometheus, because the answer of another server
-/// could contain secrets.
+/// Reads the measurement from an answer with this status and body. Quotes the body only if it has the format of
+/// Prometheus, because the answer of another server could contain secrets.
 pub(super) fn measurement(status: StatusCode, body: &[u8]) -> Measurement {
     if status.is_redirection() {
         return Measurement::NoAnswer("it answered with a redirect, which Assent does not follow".to_owned());

@@ -21,10 +21,11 @@ use crate::{
     watch::{Change, jittered},
 };
 
-/// A monitor is slow if its last measurement took at least this time. A single query can take at most twice this time.
+/// A monitor is slow if its last measurement took at least this time. A query may take at most twice this time.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// A query to run. The operator later compares `uid` and `generation`, to drop a result for an outdated spec.
+/// A query of a monitor. If the monitor has another `uid` or `generation` when the query ends, the operator drops the
+/// result.
 pub(super) struct Query {
     uid: String,
     generation: Option<i64>,
@@ -42,22 +43,23 @@ impl Query {
 
 /// The next step for a monitor.
 pub(super) enum Task {
-    /// The monitor was deleted. `is_last` means that its namespace has no other monitor.
+    /// The monitor was deleted. `is_last` is true if the namespace of the deleted monitor has no other monitor.
     Gone {
         is_last: bool,
     },
     /// The next query is due after this time.
     Wait(Duration),
     Query(Query),
-    /// Open the incident of a breach before the next query.
+    /// Open the incident of a breach. The next query must wait for this.
     Open,
-    /// Only write the status, and check again after this time.
+    /// Do not query the monitor. Write its status, and check the monitor again after this time.
     Report(Duration),
 }
 
 pub(super) struct Wanted {
     pub(super) state: MonitorState,
-    /// Whether the operator queries the monitor. If a namespace has too many monitors, it queries only the first ones.
+    /// Whether the operator queries the monitor. If a namespace has too many monitors, the operator queries only some
+    /// of them.
     pub(super) is_queried: bool,
     pub(super) write: Option<StatusWrite>,
     pub(super) unopened: Option<Unopened>,
@@ -71,7 +73,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Applies a change from the watch. Returns the monitors that are new or deleted, or have another spec.
+    /// Applies a change from the watch. Returns the monitors that are new or deleted, or whose spec changed.
     pub(super) fn apply(&mut self, change: Change<Place, Monitor>, now: Timestamp) -> Vec<Place> {
         match change {
             Change::Apply { key, object, listing } => {
@@ -100,7 +102,7 @@ impl Entries {
         self.holding.remove(place);
     }
 
-    /// Returns whether the monitor is new or its spec changed.
+    /// Stores a monitor. Returns whether the monitor is new or its spec changed.
     fn insert(&mut self, place: &Place, monitor: Monitor, listing: bool, now: Timestamp) -> bool {
         let Monitor { metadata, spec, status } = monitor;
         if spec.on_breach == OnBreach::Hold {
@@ -118,8 +120,8 @@ impl Entries {
             }
             return is_changed;
         }
-        // After a start of the operator, a monitor that already had a value waits for its own time in the interval, so
-        // that not all monitors query at once.
+        // A listed monitor that already has a value waits for its own time in the interval. So the operator does not
+        // query all monitors at once after its start.
         let is_known = listing && status.as_ref().is_some_and(|status| status.measured.is_some());
         let wait = until_next(metadata.uid.as_deref().unwrap_or_default(), spec.interval.into(), now);
         let due = if is_known { now + wait } else { now };
@@ -144,13 +146,14 @@ impl Entries {
         self.all.get(place).is_some_and(|entry| entry.is_slow)
     }
 
-    /// The spec of a monitor whose queries must be parsed.
+    /// The spec of the monitor, if its queries are not parsed yet. `None` for a monitor that the operator does not
+    /// query.
     pub(super) fn unparsed(&self, place: &Place) -> Option<Arc<MonitorSpec>> {
         let entry = self.all.get(place).filter(|entry| entry.queries.is_none())?;
         (!self.is_surplus(place)).then(|| Arc::clone(&entry.spec))
     }
 
-    /// Records the parsed queries of a monitor, unless its spec changed in the meantime.
+    /// Records the parsed queries of a monitor, unless the spec of the monitor changed in the meantime.
     pub(super) fn parsed(
         &mut self,
         place: &Place,
@@ -167,7 +170,7 @@ impl Entries {
         let is_last = self.of_namespace(&place.0).next().is_none();
         let Some(entry) = self.all.get_mut(place) else { return Task::Gone { is_last } };
         entry.is_surplus = is_surplus;
-        // Open the incident before the next query, because a value within the limit could end the breach.
+        // Open the incident first, because the next query could give a value within the limit, and so end the breach.
         if entry.unopened().is_some() {
             return Task::Open;
         }
@@ -198,7 +201,7 @@ impl Entries {
     }
 
     /// Adds a measurement, unless the monitor changed after [`Self::task`] made the query. Returns the Event that the
-    /// measurement causes.
+    /// measurement causes, if any.
     pub(super) fn add(
         &mut self,
         place: &Place,
@@ -235,7 +238,7 @@ impl Entries {
         Some(Wanted { state, is_queried: !entry.is_surplus, write, unopened: entry.unopened() })
     }
 
-    /// The pause after a failure. The pause doubles with each failure in a row, up to a limit.
+    /// Returns the pause after a failure. The pause doubles with each failure in a row, up to a limit.
     pub(super) fn failed(&mut self, place: &Place) -> Duration {
         let Some(entry) = self.all.get_mut(place) else { return RETRY[0] };
         let pause = entry.retry;
@@ -243,15 +246,16 @@ impl Entries {
         jittered(pause)
     }
 
-    /// After a success, the pause of the next failure is short again.
+    /// After a success, the pause after the next failure is short again.
     pub(super) fn succeeded(&mut self, place: &Place) {
         if let Some(entry) = self.all.get_mut(place) {
             entry.retry = RETRY[0];
         }
     }
 
-    /// Applies the stored status after a conflict. If another operator wrote it, its breach and incident count. A breach
-    /// that only this operator knows stays. The watch delivers changes of the spec.
+    /// Applies the stored status of `monitor` after a conflict. If another operator wrote the status, its breach and
+    /// incident count. A breach that only this operator knows stays. This function ignores a changed spec, because the
+    /// watch delivers it.
     pub(super) fn reread(&mut self, place: &Place, monitor: Monitor) {
         let Monitor { metadata, status, .. } = monitor;
         let entry = self.all.get_mut(place).filter(|entry| Some(&entry.uid) == metadata.uid.as_ref());
@@ -273,7 +277,7 @@ impl Entries {
         }
     }
 
-    /// Records the incident of `breach`, unless this breach is over.
+    /// Records the incident that the operator opened for `breach`, unless this breach is over.
     pub(super) fn opened(&mut self, place: &Place, breach: &Unopened, incident: OpenedIncident) {
         let entry = self.all.get_mut(place).filter(|entry| entry.uid == breach.uid);
         if let Some(entry) = entry
@@ -341,7 +345,7 @@ mod tests {
             assert!(matches!(task(&mut entries, &place), Task::Open));
         }
         let breach = unopened(&mut entries, &place).expect("a breach without an incident");
-        // A restarted operator knows only the status.
+        // After a restart, the operator knows only the status.
         let status = entries.status(&place, &HashMap::new(), Timestamp::UNIX_EPOCH).and_then(|w| w.write);
         let mut stored = monitor("credit", "drift").1;
         (stored.spec.on_breach, stored.status) = (OnBreach::Hold, status.map(|write| write.status));

@@ -22,7 +22,7 @@ use crate::{
 /// The namespace and name of a monitor.
 pub(super) type Place = (String, String);
 
-/// The pause before the operator looks again at a monitor that it does not query, for example because its query is invalid.
+/// The pause before the operator checks a monitor again that it cannot query, for example because the query is invalid.
 /// Also the minimum pause between two status writes while the value stays within the limit.
 pub(super) const LATER: Duration = Duration::from_mins(10);
 
@@ -38,11 +38,12 @@ pub(super) struct Entry {
     pub(super) resource_version: Option<String>,
     pub(super) spec: Arc<MonitorSpec>,
     rules: MonitorRules,
-    /// The queries, limited to the namespace, or the reason why they are invalid. `None` until the operator parses them.
+    /// The queries, limited to the namespace, or the reason why a query is invalid. `None` until the operator parses
+    /// the queries.
     pub(super) queries: Option<Result<LimitedQueries, String>>,
-    /// Whether the operator does not query the monitor, because its namespace has too many monitors.
+    /// Whether the namespace has too many monitors, so that the operator does not query this monitor.
     pub(super) is_surplus: bool,
-    /// Whether the last query was slow. The next query then waits longer for its turn.
+    /// Whether the last measurement was slow. The next query then needs the slow turn of its namespace.
     pub(super) is_slow: bool,
     pub(super) track: MonitorTrack,
     /// The digest of the query or alert, the required samples and the source that gave the last value.
@@ -109,7 +110,8 @@ impl Entry {
         }
     }
 
-    /// Applies a new spec. If the new spec measures something else, the counted times start again.
+    /// Applies a new spec. If the new spec has another query, alert, required number of samples or source, the times in
+    /// `track` start again.
     pub(super) fn change(&mut self, generation: Option<i64>, spec: MonitorSpec, now: Timestamp) {
         if spec.measured_digest() != self.spec.measured_digest() {
             self.track.start_again();
@@ -145,7 +147,7 @@ impl Entry {
         self.track.last.as_ref().is_some_and(|(_, measured)| self.rules.is_beyond(measured))
     }
 
-    /// Applies the stored status, if another operator wrote it.
+    /// Takes the incident and the breach from the stored status, if another operator wrote this status.
     pub(super) fn adopt(&mut self, stored: MonitorStatus) {
         if self.written.is_some_and(|(written, _)| written == significant(&stored)) {
             return;
@@ -165,7 +167,7 @@ impl Entry {
         self.spec.interval.into()
     }
 
-    /// Adds a measurement. Returns the Event that the measurement causes.
+    /// Adds a measurement. Returns the Event that the measurement causes, if any.
     pub(super) fn add(&mut self, at: Timestamp, measured: Measurement) -> Option<Begun> {
         let value = if let Measurement::Value(value) = measured { Some(value) } else { None };
         if value.is_some() {
@@ -201,9 +203,9 @@ impl Entry {
         }
     }
 
-    /// Whether the operator must write the status now. It writes a [`significant`] change at once. Otherwise, it waits a
-    /// minute after the last write, or 10 to 20 minutes while the value is within the limit. The longer pause depends on
-    /// the UID, so that many monitors do not write at the same time.
+    /// Whether the operator must write the status now. The operator writes a [`significant`] change at once. It writes
+    /// other changes a minute after the last write. While the value is within the limit, this pause is 10 to 20
+    /// minutes. The exact pause depends on the UID, so that the operator does not write many statuses at the same time.
     pub(super) fn is_write_due(&self, wanted: &MonitorStatus) -> bool {
         let Some((written, at)) = self.written else { return true };
         let mut hasher = DefaultHasher::new();
@@ -227,7 +229,7 @@ pub(super) struct Unopened {
     pub(super) since: Timestamp,
     pub(super) cause: String,
     pub(super) spec: Arc<MonitorSpec>,
-    /// The incident of an earlier breach.
+    /// The last incident of the monitor, if the operator opened it for an earlier breach.
     pub(super) earlier: Option<OpenedIncident>,
 }
 

@@ -1,20 +1,15 @@
 //! Opens one incident for each breach, also after a retry or a restart.
 //!
-//! ```text
-//!  earlier incident of the monitor ─► open, with the required effect ─► it counts for this breach too
-//!        │ none, closed or resumed
-//!        ▼
-//!  UID of the monitor, time of the breach ─► name ─► create ─┬─ created
-//!                                              ▲             ├─ exists, from this monitor: the same breach
-//!                                              └── next ◄────┴─ exists, from somebody else, or without a hold
-//! ```
+//! 1. If an earlier incident of the monitor is still open and has the required effect, it counts for the new breach
+//!    too. This rule does not apply if people resumed a version that the earlier incident held.
+//! 2. Otherwise, the operator creates an incident. The name depends only on the UID of the monitor and the time of the
+//!    breach. So a retry or a second operator computes the same name.
+//! 3. If an incident with this name exists, and the operator opened it for this monitor, it is the incident of this
+//!    breach.
+//! 4. If another user created the existing incident, or it lacks the required hold, the operator tries the next name.
 //!
-//! A retry or a second operator computes the same name. A user can create an incident with this name first, but without
-//! `spec.monitor`, because only the operator may set this field. In this case, the operator tries the next name. If a
-//! user created incidents with all these names, the API server generates a name that nobody can predict.
-//!
-//! If people resumed a version that the earlier incident held, the earlier incident no longer holds all versions. In this
-//! case, the breach gets its own incident.
+//! The operator recognises its own incidents by `spec.monitor`, because only the operator may set this field. If
+//! incidents with all names exist, the API server generates a name that nobody can predict.
 
 use kube::{
     Api, Client, ResourceExt as _,
@@ -47,7 +42,7 @@ impl Opener {
         Self { client, operator: OnceCell::new() }
     }
 
-    /// Opens the incident of a breach, unless an earlier incident of the monitor still counts.
+    /// Returns the incident of a breach. Opens this incident, unless an earlier incident of the monitor still counts.
     pub(super) async fn open(&self, place: &Place, breach: &Unopened) -> kube::Result<OpenedIncident> {
         let (namespace, monitor) = place;
         let api = Api::<Incident>::namespaced(self.client.clone(), namespace);
@@ -79,8 +74,8 @@ impl Opener {
         api.create(&PostParams::default(), &generated).await.map(|incident| opened(incident.name_any()))
     }
 
-    /// Whether `earlier` is open, and nobody decided to resume a version that it holds. A decision to resume counts here
-    /// even if it has no effect, because the worst result is one more incident.
+    /// Whether `earlier` is open, and nobody decided to resume a version that `earlier` holds. A decision to resume
+    /// counts here even if it has no effect. The worst consequence is one more incident.
     async fn is_open(
         &self,
         api: &Api<Incident>,
@@ -110,14 +105,15 @@ fn is_of(incident: &IncidentSpec, monitor: &str, breach: &Unopened) -> bool {
         && (incident.effect == IncidentEffect::Hold || !breach.holds())
 }
 
-/// The name of the incident. The name depends only on the breach and the attempt, so a retry gets the same name.
+/// The name of the incident. It depends only on the monitor, the breach and the attempt, so a retry gets the same name.
 fn name(monitor: &str, breach: &Unopened, attempt: u32) -> String {
     let text = format!("{} {} {attempt}", breach.uid, breach.since.as_second());
     let digest = Digest::from_sha256(Sha256::digest(text).into());
     format!("{}-{}", start(monitor), digest.eight())
 }
 
-/// The start of the names of a monitor's incidents. It leaves room for a suffix, and does not end with `.` or `-`.
+/// The first part of the names of a monitor's incidents. It is short enough for a suffix, and does not end with `.` or
+/// `-`.
 fn start(monitor: &str) -> &str {
     monitor.get(..monitor.len().min(200)).unwrap_or_default().trim_end_matches(['.', '-'])
 }
@@ -134,7 +130,8 @@ fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpe
         description: shorten(plain(&description).into_owned(), 4096),
         criteria: Vec::new(),
         affected: None,
-        // The description states the time instead, because the clocks of the operator and of the API server can differ.
+        // The description states the time. The API server refuses a time after its own clock, and the clocks can
+        // differ.
         occurred_at: None,
         aware_at: None,
         monitor: Some(monitor.into()),

@@ -1,16 +1,16 @@
 //! Runs the queries of monitors, writes their statuses, and opens an incident on a breach.
 //!
 //! ```text
-//!  watch ──► Entries ──► Queue: one query for each monitor and interval, spread evenly
-//!                          │
-//!                          ▼  Turns: at most 2 queries at a time for a namespace, and 16 for a Prometheus
-//!                        Source (Prometheus, from the configuration) ──► Measurement ──► policy::MonitorTrack
-//!                                                                                          │
-//!                                Incident (None or Hold) ◄── breach ◄── status, Event ◄────┘
+//!  watch ──► Entries ──► Queue ──► Turns ──► Source: query ──► Measurement ──► MonitorTrack ──┬─► status, Event
+//!                                                                                            └─► breach: Incident
 //! ```
 //!
-//! This module never clears a version, and never lifts a hold. After a restart, the operator continues with the counted
-//! times in the statuses.
+//! The queue spreads the queries of the monitors evenly over their intervals. `Turns` limits the queries of one
+//! namespace to 2 at a time. A `Source` is a Prometheus server from the configuration. It gets at most 16 queries at
+//! a time.
+//!
+//! This module never clears a version, and never lifts a hold. A status contains the counted times, so the operator
+//! continues with these times after a restart.
 
 mod answer;
 mod entries;
@@ -56,8 +56,8 @@ use crate::{
     watch::{Outcome, Queue, Relist, Watches, request},
 };
 
-/// The maximum number of status writes in one report. Usually two suffice: one with the breach, and one with the name of
-/// its incident.
+/// The maximum number of status writes in one report. Usually two writes suffice: the first contains the breach, and
+/// the second also contains the name of the incident.
 const WRITES: usize = 4;
 
 struct Context {
@@ -71,8 +71,8 @@ struct Context {
     turns: Turns,
 }
 
-/// Queries the monitors until `shutdown`. Then drops the work in progress, because a slow query would delay the release of
-/// the leader's Lease.
+/// Queries the monitors until `shutdown`. Then drops the queries and writes in progress, because a slow query would
+/// delay the release of the leader's Lease.
 pub(crate) async fn run(
     client: Client,
     options: MonitorOptions,
@@ -104,7 +104,7 @@ pub(crate) async fn run(
     Queue::default().run(changed, work, shutdown.clone()).await;
 }
 
-/// Updates the entries from the watch. The stream yields the monitors that are new, changed or deleted.
+/// Updates the entries from the watch. Returns a stream of the monitors that are new, changed or deleted.
 fn feed(
     entries: &Arc<Mutex<Entries>>,
     watches: &Arc<Watches>,
@@ -123,7 +123,8 @@ fn namespace(object: &impl kube::Resource) -> String {
 }
 
 impl Context {
-    /// Queries the monitor at `place` if it is due. If the monitor was deleted, removes its metrics.
+    /// Takes the next step for the monitor at `place`, such as a query. If the monitor was deleted, removes its
+    /// metrics.
     async fn work(&self, place: Place) -> Option<Outcome> {
         let is_slow = lock(&self.entries).is_slow(&place);
         let mut turn = self.turns.of(&place.0, is_slow).await?;
@@ -139,7 +140,7 @@ impl Context {
                 return Some(Outcome::default());
             }
             Task::Wait(time) => time,
-            // Thousands of monitors can wait at the same time. A box keeps each of their futures small.
+            // Thousands of monitors can wait at the same time. The boxes keep the future of each waiting monitor small.
             Task::Query(query) => Box::pin(self.query(&place, query, &mut turn)).await,
             Task::Open => Box::pin(self.report(&place)).await.unwrap_or_default(),
             Task::Report(again) => Box::pin(self.report(&place)).await.unwrap_or(again),
@@ -147,7 +148,8 @@ impl Context {
         Some(Outcome { again: Some(again), rest: Duration::ZERO })
     }
 
-    /// Parses the queries of a monitor, if they are new. Parsing can take milliseconds, so it does not hold the lock.
+    /// Parses the queries of a monitor, if they are not parsed yet. Parsing can take milliseconds, so it does not lock
+    /// `entries`.
     fn parse(&self, place: &Place) {
         let unparsed = lock(&self.entries).unparsed(place);
         if let Some(spec) = unparsed {
@@ -156,7 +158,7 @@ impl Context {
         }
     }
 
-    /// Measures once. Returns the time until the next query.
+    /// Queries a monitor once, and reports the result. Returns the time until the next query or retry.
     async fn query(&self, place: &Place, query: Query, turn: &mut Turn) -> Duration {
         let (measured, took) = self.measure(&query).await;
         turn.queried(took);
@@ -171,7 +173,8 @@ impl Context {
         self.report(place).await.unwrap_or_else(|| query.until_next(Timestamp::now()))
     }
 
-    /// Waits for a turn and measures. Also returns the duration of the queries, without the wait.
+    /// Waits until the Prometheus server is free for a query, and then queries it. Also returns the duration of the
+    /// queries, without the wait.
     async fn measure(&self, query: &Query) -> (Measurement, Duration) {
         let Some(source) = self.sources.get(&query.source) else {
             let why = format!("the operator has no Prometheus named {}", query.source);
@@ -184,7 +187,7 @@ impl Context {
         (measured, begun.elapsed())
     }
 
-    /// Queries the number of samples first, if the monitor requires samples, and then the value.
+    /// If the monitor requires samples, queries their number first. Then queries the value.
     async fn ask(&self, source: &Source, query: &Query) -> Measurement {
         if let Some((samples, at_least)) = &query.samples {
             match self.timed(source, samples).await {
@@ -208,9 +211,9 @@ impl Context {
         measured
     }
 
-    /// Writes the status if it is due, and opens the incident of a breach. Returns the pause before the next attempt, if
-    /// one is needed. A failed status write waits for the next query, because the writes of many monitors can fail
-    /// together.
+    /// Writes the status if it is due, and opens the incident of a breach. Returns the pause before the next attempt,
+    /// or `None` if no attempt is needed. After a failed status write, the next write waits for the next query. The
+    /// reason is that the writes of many monitors can fail together.
     async fn report(&self, place: &Place) -> Option<Duration> {
         for _ in 0..WRITES {
             match self.report_once(place).await {
@@ -232,7 +235,8 @@ impl Context {
         if wanted.is_queried {
             self.metrics.monitor_state(&place.0, &place.1, wanted.state);
         } else {
-            // Otherwise, thousands of monitors in one namespace would add thousands of series.
+            // A monitor that the operator does not query has no metrics. Otherwise, thousands of monitors in one
+            // namespace would add thousands of series.
             self.metrics.monitor_gone(&place.0, &place.1);
         }
         if let Some(status) = &wanted.write {
@@ -246,7 +250,7 @@ impl Context {
         self.open(place, &breach).await
     }
 
-    /// Opens the incident of a breach. The next report writes its name into the status.
+    /// Opens the incident of a breach. The next report writes the name of the incident into the status.
     async fn open(&self, place: &Place, breach: &Unopened) -> Reported {
         match self.opener.open(place, breach).await {
             Ok(incident) => {
@@ -261,8 +265,8 @@ impl Context {
         }
     }
 
-    /// Reads the monitor after a conflict. A user can have changed the monitor, or a second operator can have written its
-    /// status.
+    /// Reads the monitor again after a conflict. A user can have changed the monitor, or a second operator can have
+    /// written its status.
     async fn reread(&self, place: &Place) -> Reported {
         let (namespace, name) = place;
         let api = Api::<Monitor>::namespaced(self.client.clone(), namespace);
@@ -306,7 +310,7 @@ impl Context {
 
 enum Reported {
     Done,
-    /// The status must be written again.
+    /// Another report is necessary, because the status changed.
     Again,
     Failed,
 }

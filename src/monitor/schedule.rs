@@ -7,8 +7,8 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-/// The time until the next query of the monitor `uid`. The offset of a monitor in its interval depends only on the UID, so
-/// that it stays the same after a restart.
+/// The time until the next query of the monitor `uid`. Each monitor has a fixed offset in its interval. The offset
+/// depends only on the UID and the interval, so it stays the same after a restart.
 pub(super) fn until_next(uid: &str, interval: Duration, now: Timestamp) -> Duration {
     let interval = interval.as_millis().max(1);
     let mut hasher = DefaultHasher::new();

@@ -1,10 +1,8 @@
 //! The configured Prometheus servers, and a small client for their instant queries.
 //!
-//! ```text
-//!  query ─► backing off? ─► POST /api/v1/query ─► at most 10 s, at most 64 KiB, no redirect ─► Measurement
-//!              ▲                    │
-//!              └── 1 s … 1 min ◄── no connection
-//! ```
+//! A query may take at most 10 s, and its answer at most 64 KiB. The client follows no redirect. After a failed
+//! connection, the client sends no query to this server for 1 s. With each further failure, this pause doubles, up to
+//! one minute.
 //!
 //! Only the configuration of the operator contains the addresses of servers. A monitor selects a server by name.
 
@@ -28,7 +26,8 @@ use crate::{lock::lock, policy::Measurement};
 /// The maximum time of a query.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of queries of one server at the same time. By default, Prometheus runs 20, and people use it too.
+/// The maximum number of concurrent queries of one server. By default, Prometheus runs 20, and people need some of
+/// these.
 const CONCURRENCY: usize = 16;
 
 /// The maximum time to connect.
@@ -40,7 +39,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 /// The configuration of the monitors: the Prometheus servers, and the label that names a namespace.
 #[derive(Clone, Debug)]
 pub struct MonitorOptions {
-    /// The servers.
+    /// The Prometheus servers that a monitor can name.
     pub sources: SourceList,
     /// The label with which each series names its namespace.
     pub label: String,
@@ -59,7 +58,7 @@ struct Described {
     token_file: Option<String>,
 }
 
-/// The error for a list of servers that cannot be read.
+/// The error for a list of Prometheus servers that is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSources(String);
@@ -104,7 +103,7 @@ fn configured(source: Described) -> Result<Config, InvalidSources> {
     Ok(config)
 }
 
-/// Whether the address is a loopback address, such as the address of a proxy in the operator's pod.
+/// Whether the host of the address is a loopback address, such as the address of a proxy in the operator's pod.
 fn is_loopback(url: &http::Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -129,7 +128,7 @@ impl MonitorOptions {
 
 pub(super) struct Source {
     client: Client,
-    /// Limits how many queries run at the same time. Waiting queries get their turns in order.
+    /// Limits how many queries run at the same time. The semaphore serves waiting queries in the order of their calls.
     pub(super) turns: Semaphore,
     outage: Mutex<Option<Outage>>,
 }
@@ -150,9 +149,10 @@ impl Source {
             return Measurement::NoAnswer(outage);
         }
         let begun = Instant::now();
-        // This is not the read timeout of the client, because that timeout also counts the idle time of a connection.
+        // The client's own read timeout is no replacement, because it also counts the idle time of a connection.
         match tokio::time::timeout(TIMEOUT, self.ask(query)).await {
-            // A timeout starts no outage. Otherwise, a slow query of one tenant would stop the queries of the others.
+            // A timeout starts no outage. Otherwise, a slow query of one namespace would stop the queries of other
+            // namespaces.
             Err(_) => Measurement::NoAnswer(format!("no answer within {} s", TIMEOUT.as_secs())),
             Ok(Ok(measured)) => {
                 *lock(&self.outage) = None;
@@ -162,8 +162,8 @@ impl Source {
         }
     }
 
-    /// The reason for the outage, if the caller must not send its query. After each pause, only one caller may send a
-    /// query.
+    /// The reason for the outage, if the caller must not send its query now. After each pause, only one caller may send
+    /// a query, to test the connection.
     fn outage_at(&self, now: Instant) -> Option<String> {
         let mut outage = lock(&self.outage);
         let outage = outage.as_mut()?;
@@ -174,8 +174,8 @@ impl Source {
         None
     }
 
-    /// Records a failure and returns its reason. A query that began before the last failure does not extend the pause,
-    /// because it failed for the same reason.
+    /// Records a failed connection and returns the reason. A query that began before the last recorded failure does not
+    /// extend the pause, because both have the same cause.
     fn failed(&self, error: &kube::Error, begun: Instant, now: Instant) -> String {
         let [min, max] = BACKOFF;
         let mut outage = lock(&self.outage);

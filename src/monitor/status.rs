@@ -43,7 +43,7 @@ pub(super) enum Wrote {
     Failed,
 }
 
-/// A value as text. A value with many digits, such as 3.1e-70, has an exponent, because the schema limits the length.
+/// A value as text. If the text is too long for the schema, as for 3.1e-70, writes the value with an exponent.
 fn number(value: f64) -> String {
     let text = value.to_string();
     if text.len() <= 32 { text } else { format!("{value:e}") }
@@ -84,7 +84,7 @@ fn in_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-/// The reason and message, if the operator cannot query the monitor.
+/// The reason and message of the condition `Ready`, if the operator cannot query the monitor.
 fn defect(entry: &Entry, (namespace, name): &Place, has_source: bool) -> Option<(&'static str, String)> {
     let source = &entry.spec.source;
     match &entry.queries {
@@ -161,7 +161,7 @@ fn within(
     )
 }
 
-/// Writes a status at the resource version in `wanted`.
+/// Writes a status. The request states the resource version in `wanted`, so a changed monitor gives a conflict.
 pub(super) async fn write(client: &Client, (namespace, name): &Place, wanted: &StatusWrite) -> Wrote {
     let object = json!({ "apiVersion": Monitor::api_version(&()), "kind": Monitor::kind(&()),
         "metadata": { "resourceVersion": wanted.resource_version }, "status": wanted.status });
@@ -191,7 +191,7 @@ pub(super) async fn write(client: &Client, (namespace, name): &Place, wanted: &S
     }
 }
 
-/// The resource version in an answer, even if the rest of the object is unreadable.
+/// The resource version in the answer to a write, even if the rest of the object is unreadable.
 fn version_of(stored: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Stored {

@@ -1,14 +1,12 @@
-//! Limits how many queries of one namespace run at the same time, so that slow queries of one tenant leave room for
-//! others.
+//! Limits how many queries of one namespace run at the same time. So slow queries of one namespace do not block the
+//! queries of other namespaces.
 //!
-//! ```text
-//!  monitor ─┬─ its last query was fast ──────────────────────────────────┬─► 2 turns of its namespace ─► Source: 16 turns
-//!           └─ it was slow ─► 1 slow turn of its namespace, which rests ─┘
-//!                             after the query, 7 times as long
-//! ```
+//! A turn is the permission to run one query. Each namespace has 2 turns. If the last query of a monitor was slow, its
+//! next query also needs the slow turn. Each namespace has one slow turn. After a slow query, the slow turn rests for 7
+//! times the duration of the query.
 //!
-//! So one namespace uses at most an eighth of the turns of a Prometheus. Its slow queries use at most an eighth of one
-//! turn. A slow query does not delay the fast queries of its own namespace either.
+//! So one namespace uses at most an eighth of the 16 queries that a Prometheus gets at a time. The slow queries of a
+//! namespace use at most an eighth of one turn. A fast query of the same namespace can use the other turn.
 
 use std::{
     collections::HashMap,
@@ -23,14 +21,14 @@ use crate::lock::lock;
 /// The maximum number of queries of a namespace at the same time.
 const QUERIES_AT_ONCE: usize = 2;
 
-/// The rest after a slow query, as a multiple of the duration of the query.
+/// The rest of the slow turn after a slow query, as a multiple of the duration of the query.
 const REST: u32 = 7;
 
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
-/// The turns of one namespace. Each semaphore serves its queries in the order of their arrival. A fast query can overtake a
-/// slow query.
+/// The turns of one namespace. Each semaphore serves the queries in the order of their calls. A fast query can overtake
+/// a slow query that waits for the slow turn.
 struct OfNamespace {
     all: Arc<Semaphore>,
     slow: Arc<Semaphore>,
@@ -61,8 +59,8 @@ impl Turns {
         Arc::clone(lock(&self.0).entry(namespace.to_owned()).or_insert_with(|| Arc::new(new())))
     }
 
-    /// Removes the turns of a namespace without monitors. While a query of a deleted monitor still runs or rests, the
-    /// turns stay. Otherwise, a new monitor of the namespace would get additional turns.
+    /// Removes the turns of a namespace without monitors. The turns stay while a query of a deleted monitor still runs,
+    /// or while the slow turn rests. Otherwise, a new monitor of the namespace would get additional turns.
     pub(super) fn forget(&self, namespace: &str) {
         let mut all = lock(&self.0);
         if all.get(namespace).is_some_and(|of_namespace| Arc::strong_count(of_namespace) == 1) {
@@ -72,7 +70,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// After a slow query of this duration, keeps the slow turn for the rest.
+    /// Call this after the query, with its duration. If the query needed the slow turn, the slow turn now rests.
     pub(super) fn queried(&mut self, took: Duration) {
         if let Some(slow) = self.slow.take() {
             let of_namespace = Arc::clone(&self.of_namespace);
@@ -115,7 +113,7 @@ mod tests {
             (all(&turns, "flood", false, 1).await, all(&turns, "calm", false, 2).await)
         };
         let (slow, (own, calm)) = futures::join!(slow, beside);
-        // Four queries, and the rests after the first three.
+        // The time of four queries, and of the rests after the first three queries.
         assert!(slow >= QUERY * (3 * (REST + 1) + 1), "{slow:?}");
         assert!(own < slow / 2 && calm < slow / 2, "{own:?}, {calm:?} beside {slow:?}");
     }
