@@ -22,7 +22,7 @@ pub(super) struct Checked {
 
 type Result<T> = std::result::Result<T, InvalidExpression>;
 
-/// Returns the root node of `parsed`, and the variables that the expression reads.
+/// Checks `parsed`. Returns the root node, and the names of the variables that the expression reads.
 pub(super) fn check(parsed: &Parsed, environment: &Environment) -> Result<(Node, BTreeSet<String>)> {
     let mut checker = Checker {
         environment,
@@ -41,14 +41,15 @@ pub(super) fn check(parsed: &Parsed, environment: &Environment) -> Result<(Node,
 
 pub(super) struct Checker<'a> {
     environment: &'a Environment,
-    /// The positions of the names and literals. The checker visits them in the order of the text.
+    /// The positions of all names and literals in the text. The checker visits the names and literals in the order of
+    /// the text.
     leaves: &'a [Position],
     visited: usize,
     depth: usize,
     /// The variables of the loops around the visited part, the outermost loop first.
     scope: Vec<(String, Type)>,
     variables: BTreeSet<String>,
-    /// The number of regular expressions so far.
+    /// The number of regular expressions in the visited part of the expression.
     pub(super) patterns: usize,
 }
 
@@ -125,7 +126,7 @@ impl Checker<'_> {
 
     fn select(&mut self, select: &SelectExpr) -> Result<Checked> {
         if select.test {
-            // Skip the name `has`, which is a leaf too.
+            // Skip the name `has`, which has a position in `leaves` too.
             self.leaf();
         }
         let from = self.expression(&select.operand)?;
@@ -236,7 +237,7 @@ fn parts(parsed: &ComprehensionExpr) -> Option<(LoopKind, Option<&IdedExpr>, &Id
     }
 }
 
-/// The `x` in the loop step `@result + [x]`.
+/// Returns the `x` in the loop step `@result + [x]`.
 fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     let Expr::Call(call) = &append.expr else { return None };
     let Expr::List(list) = &call.args.get(1)?.expr else { return None };

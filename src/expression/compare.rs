@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Evaluation<'_> {
-    /// Whether the values are equal. Values of different types are never equal, except an int and a double. Each compared
-    /// part of the values costs steps.
+    /// Whether the values are equal. An int and a double are equal if they are the same number. Values of other
+    /// different types are never equal. Each compared part of the values costs steps.
     pub(super) fn equal(&mut self, left: &Value, right: &Value) -> Result<bool, Failure> {
         self.charge(1)?;
         Ok(match (left, right) {
@@ -94,7 +94,8 @@ fn numbers(left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
     })
 }
 
-/// Compares the numbers exactly. A conversion of the int to a double could round the int.
+/// The exact order of the two numbers. A conversion of the int to a double could round the int. `None` if `double` is
+/// NaN.
 fn int_and_double(int: i64, double: f64) -> Option<Ordering> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if double.is_nan() {

@@ -1,4 +1,4 @@
-//! The errors of a compilation and of an evaluation. Each error is one line.
+//! The errors of a compilation and of an evaluation. The text of each error is one line.
 
 use std::fmt;
 
@@ -71,7 +71,7 @@ pub enum Failure {
     TooExpensive,
     /// An object does not have this field, or this variable has no value.
     NoSuchField(String),
-    /// A map does not have the key. `None` if the key is not in the text of the expression, because it can be secret.
+    /// A map does not have the key. `None` if the expression computes the key, because such a key can be secret.
     NoSuchKey(Option<String>),
     /// Another error of an operator or a function.
     Other(&'static str),
@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Cuts `text` to at most `bytes` bytes, and writes a space instead of each control character.
+/// Cuts `text` after at most `bytes` bytes, and then adds `…`. Writes a space instead of each control character.
 pub(super) fn one_line(text: &str, bytes: usize) -> String {
     let cut = &text[..text.floor_char_boundary(bytes.min(text.len()))];
     let printable =

@@ -1,7 +1,8 @@
 //! Evaluates an expression within a budget of steps.
 //!
-//! Each visit of a node is a step. Work on texts and comparisons of list elements cost more steps. If the budget is used
-//! up, the evaluation ends at once. No operator can ignore this failure.
+//! Each visit of a node is a step. Work on texts and comparisons of list elements cost more steps. If the budget is
+//! used up, the evaluation ends at once. An operator such as `||` can ignore other failures of an operand, but not this
+//! failure.
 
 use super::{
     error::Failure,
@@ -38,7 +39,7 @@ impl<'a> Evaluation<'a> {
         left.map(drop).ok_or(Failure::TooExpensive)
     }
 
-    /// Takes one step for each 64 bytes of a text with `bytes` bytes.
+    /// Takes one step from the budget for each 64 bytes of a text with `bytes` bytes.
     pub(super) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
         self.charge(u64::try_from(bytes / 64).unwrap_or(u64::MAX))
     }
@@ -47,8 +48,8 @@ impl<'a> Evaluation<'a> {
         if let Value::Bool(bool) = self.value(node)? { Ok(bool) } else { Err(WRONG_TYPE) }
     }
 
-    /// As [`Self::is_true`], for an operator that can ignore a failure of its operand, the inner error. The outer error,
-    /// [`Failure::TooExpensive`], must end the evaluation.
+    /// Evaluates `node` for an operator that can ignore a failure of its operand. The inner error is a failure that the
+    /// operator can ignore. The outer error is [`Failure::TooExpensive`], which must end the evaluation.
     pub(super) fn attempt(&mut self, node: &Node) -> Result<Result<bool, Failure>, Failure> {
         match self.is_true(node) {
             Err(Failure::TooExpensive) => Err(Failure::TooExpensive),
@@ -107,7 +108,7 @@ impl<'a> Evaluation<'a> {
             }
             (Value::Map(map), Value::Text(key)) => {
                 self.charge_bytes(key.len())?;
-                // A key that the expression computes can be secret.
+                // A key that the expression computes can be secret, so the failure does not show such a key.
                 let shown = || matches!(index, Node::Constant(_)).then(|| key.to_string());
                 map.get(&key).cloned().ok_or_else(|| Failure::NoSuchKey(shown()))
             }
@@ -149,7 +150,7 @@ impl<'a> Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// A loop over a map visits the keys in sorted order.
+    /// Evaluates a loop. A loop over a map visits the keys in sorted order.
     fn run_loop(&mut self, inner: &Loop) -> Result<Value, Failure> {
         match self.value(&inner.range)? {
             Value::List(list) => self.over(inner, list.iter().cloned()),
@@ -171,8 +172,8 @@ impl Evaluation<'_> {
         result
     }
 
-    /// Evaluates the body for each element until a result is `deciding`. A failure counts only if no result is
-    /// `deciding`. If several elements fail, the first failure counts.
+    /// Evaluates the body for each element, and returns `deciding` as soon as a result is `deciding`. Otherwise,
+    /// returns the first failure. Without a failure, returns the opposite of `deciding`.
     fn decide(
         &mut self,
         inner: &Loop,

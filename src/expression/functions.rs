@@ -61,7 +61,7 @@ fn int(operand: &Value) -> Result<Value, Failure> {
     let int = match operand {
         Value::Int(int) => Some(*int),
         Value::Double(double) => {
-            // 2^63 is the first double that is too large.
+            // 2^63 is the smallest double that is too large for an `i64`.
             let fits = double.abs() < 9_223_372_036_854_775_808.0;
             #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
             fits.then_some(*double as i64)

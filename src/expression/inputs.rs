@@ -9,8 +9,8 @@ use super::{
     types::{Environment, Type},
 };
 
-/// The maximum nesting of an input. Deeper values are left out. The JSON parser has a lower limit, so parsed objects never
-/// reach this limit.
+/// The maximum nesting of a value in an input. Values that are nested deeper are left out. The JSON parser has a lower
+/// limit, so parsed objects never reach this limit.
 const NESTING: usize = 160;
 
 /// The values of the variables. Many expressions can share these values.
@@ -59,7 +59,7 @@ fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
                 Type::Map(value) => Some(&**value),
                 _ => Some(&Type::Dyn),
             };
-            // In a custom resource, a null field means an absent field.
+            // In a custom resource, a null field means an absent field, so null fields are left out.
             let set = fields.iter().filter(|(_, field)| !field.is_null());
             let set = set.filter_map(|(name, field)| {
                 Some((Arc::from(name.as_str()), value(field, type_of(name)?, nesting)?))

@@ -2,10 +2,11 @@
 //! true or false for a version.
 //!
 //! ```text
-//!  text ─► parse ─────────► check ────────────────► Expression ─► evaluate ─► true | false | Failure
-//!          limits, then     types of the schemas    (nodes)          ▲
-//!          the `cel` parser names, functions                       Inputs
+//!  text ─► parse ─► check ─► Expression ─► evaluate, with Inputs ─► true, false or Failure
 //! ```
+//!
+//! `parse` checks the size and the nesting of the text, and then calls the parser of the `cel` library. `check` checks
+//! the names and functions. It also checks the types, which come from the schemas of the custom resources.
 //!
 //! The operator does not trust the writer of an expression. Limits bound the memory and the time of a compilation. A
 //! budget of steps bounds the memory and the time of an evaluation. A maximum depth bounds the stack in both cases.
@@ -13,7 +14,7 @@
 //! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each list element that it
 //! visits. Its maps have a random order, and its errors contain the values of the inputs.
 //!
-//! Equal expressions and inputs give equal results, including the failures.
+//! If the expression, the inputs and the budget are equal, the results are equal, including the failures.
 
 mod calls;
 mod check;
@@ -52,7 +53,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Parses `text` and checks its types. The expression may read the variables of `environment`.
+    /// Parses `text`, and checks its names and types. The expression may read the variables of `environment`.
     pub fn compile(text: &str, environment: &Environment) -> Result<Self, InvalidExpression> {
         let parsed = parse::parse(text)?;
         let (root, variables) = check::check(&parsed, environment)?;

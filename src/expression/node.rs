@@ -6,7 +6,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::pattern::Pattern;
 
-/// A value. A clone does not copy texts, lists or maps.
+/// A value in an evaluation. A clone does not copy texts, lists or maps.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
@@ -17,7 +17,7 @@ pub(super) enum Value {
     Timestamp(Timestamp),
     Duration(SignedDuration),
     List(Arc<[Value]>),
-    /// A map or an object. The order of the keys makes evaluations deterministic.
+    /// A map or an object. The keys are sorted, so that equal evaluations give equal results.
     Map(Arc<BTreeMap<Arc<str>, Value>>),
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Binary {
 pub(super) struct Loop {
     pub(super) kind: LoopKind,
     pub(super) range: Node,
-    /// The condition that an element of a `filter` or `map` must meet.
+    /// The body counts only for elements that meet this condition of a `filter` or `map`. `None` for all other loops.
     pub(super) condition: Option<Node>,
     pub(super) body: Node,
 }

@@ -1,11 +1,9 @@
 //! Parses the text of an expression with the `cel` library.
 //!
-//! ```text
-//!  text ─► tokens ─► limits of size and nesting ─► PrattParser ─► syntax tree
-//!             └──► positions of names and literals
-//! ```
+//! The parser of the library is recursive. So this module first splits the text into tokens, and checks the limits of
+//! size and nesting. The parser then needs only a small stack. The tokens also give the positions of names and
+//! literals.
 //!
-//! The parser of the library is recursive. So this module checks the limits first, and the parser needs only a small stack.
 //! Only this file uses items of the library that are `#[doc(hidden)]`.
 
 use cel::{
@@ -28,7 +26,7 @@ pub(super) const BRACKETS: usize = 32;
 /// The maximum number of conditional operators. The parser calls itself for each of them.
 pub(super) const CONDITIONALS: usize = 32;
 
-/// The maximum depth of a syntax tree. The checker and the evaluator are recursive.
+/// The maximum depth of a syntax tree. The checker and the evaluator are recursive, so this limit bounds their stack.
 pub(super) const DEPTH: usize = 96;
 
 pub(super) struct Parsed {

@@ -2,9 +2,9 @@
 
 use regex::{Error, Regex, RegexBuilder};
 
-/// The size limits of a compiled pattern, in kilobytes. [`Pattern::new`] tries one after the other to find the size. In the
-/// worst case, a search visits each part of the compiled pattern for each byte of the text. So the size determines the
-/// cost.
+/// The size limits of a compiled pattern, in kilobytes. [`Pattern::new`] tries one limit after the other, to find the
+/// size of the pattern. The size determines the cost: in the worst case, a search visits each part of the compiled
+/// pattern for each byte of the text.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// A search with a pattern of one kilobyte costs one step for this number of bytes of the text.
@@ -13,7 +13,7 @@ const BYTES_PER_STEP: usize = 2;
 /// The maximum size of the state cache of a search, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
 
-/// The maximum nesting of a pattern. This limit bounds the stack of the compilation.
+/// The maximum nesting of a pattern. This limit bounds the stack while the operator compiles the pattern.
 const NESTING: u32 = 32;
 
 /// A compiled regular expression. As in other CEL implementations, `\d`, `\s`, `\w` and `\b` are ASCII.
@@ -25,7 +25,7 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles `text`. The error is one line.
+    /// Compiles `text`. The text of the error is one line.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let ascii = ascii(text);
         let mut builder = RegexBuilder::new(&ascii);
@@ -55,8 +55,8 @@ impl Pattern {
     }
 }
 
-/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms. CEL means ASCII, but the library
-/// matches Unicode.
+/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms. In CEL, these classes are ASCII, but the regex
+/// library matches Unicode.
 fn ascii(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();

@@ -28,7 +28,8 @@ pub(super) struct Signature {
     pub(super) result: Type,
 }
 
-/// The signature of the function `name` with `count` operands. The object of a method is its first operand.
+/// The signature of the function `name` with `count` operands. The value before the dot of a method call is its first
+/// operand. `None` if there is no such function.
 pub(super) fn signature(name: &str, is_method: bool, count: usize) -> Option<Signature> {
     let text = |function, result| Signature { function, takes: |of| of.is(&Type::String), result };
     Some(match (name, is_method, count) {

@@ -1,4 +1,4 @@
-//! The types of values in expressions. They come from the schemas of the custom resources.
+//! The types of values in expressions. The types of the inputs come from the schemas of the custom resources.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ pub enum Type {
     Map(Arc<Type>),
     /// An object with known fields. Each field can be absent.
     Object(Arc<BTreeMap<String, Type>>),
-    /// A value of any type. The evaluation checks its type.
+    /// A value of any type. The compilation cannot check the type of this value, so the evaluation checks it.
     Dyn,
 }
 

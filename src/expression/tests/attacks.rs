@@ -22,7 +22,7 @@ fn attacked() -> (Environment, Inputs) {
     let text = json!("ab".repeat(150 * KILO));
     let other = json!("ab".repeat(150 * KILO - 1) + "aa");
     let mut random = fastrand::Rng::with_seed(5);
-    // A periodic text would need only few states of a regular expression, so its search would be fast.
+    // For a periodic text, a regular expression would need only few states, and its search would be fast.
     let random = json!((0..20 * KILO).map(|_| if random.bool() { 'a' } else { 'b' }).collect::<String>());
     let lines = json!(vec!["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"; 4500]);
     let numbers = json!((0..100 * KILO).collect::<Vec<_>>());
@@ -105,7 +105,7 @@ fn no_attack_takes_long() {
         let result = expression.evaluate_alone(&inputs);
         let elapsed = start.elapsed();
         assert_eq!(result, Err(Failure::TooExpensive), "{name}");
-        // The limit is high enough for a debug build on a slow and busy machine.
+        // This maximum time is long enough for a debug build on a slow and busy machine.
         assert!(elapsed < Duration::from_secs(5), "{name} takes {elapsed:?}");
     }
 }

@@ -1,14 +1,12 @@
-//! Tests of the expressions.
+//! Tests of the expressions:
 //!
-//! ```text
-//!  rules      expressions of a real risk level
-//!  checks     errors of names and types
-//!  limits     texts that are too large or too deep
-//!  values     results and failures of operators and functions
-//!  attacks    expressions that are written to be slow
-//!  random     random texts and random well-typed expressions
-//!  parser     the fast parser and the default parser of the library agree
-//! ```
+//! - `rules`: expressions of a real risk level
+//! - `checks`: errors of names and types
+//! - `limits`: texts that are too large or too deep
+//! - `values`: results and failures of operators and functions
+//! - `attacks`: expressions that an attacker writes to be slow
+//! - `random`: random texts, and random expressions with correct types
+//! - `parser`: the parser that Assent uses, and the default parser of the library, agree
 
 mod attacks;
 mod checks;

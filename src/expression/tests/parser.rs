@@ -1,4 +1,4 @@
-//! Tests that the parser of [`parse`] agrees with the default parser of the library.
+//! Tests that the parser in [`parse`] gives the same nodes as the default parser of the library.
 
 use cel::parser::Parser;
 

@@ -1,4 +1,5 @@
-//! Tests random texts and random well-typed expressions. No text may cause a panic, and each evaluation must end soon.
+//! Tests random texts and random expressions with correct types. No text may cause a panic, and each evaluation must
+//! end soon.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +7,8 @@ use fastrand::Rng;
 
 use super::{Expression, environment, inputs};
 
-/// The maximum time for one text. Even a debug build on a slow and busy machine needs less. A longer time means that a limit
-/// is missing.
+/// The maximum time for one text. A debug build on a slow and busy machine needs less. A longer time means that a limit
+/// of compilations or evaluations is missing.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 #[rustfmt::skip]
