@@ -1,11 +1,10 @@
 //! Limits a PromQL query to the series of one namespace.
 //!
-//! ```text
-//!  text ─► parse ─► add namespace="…" to every selector ─► print ─► parse again: every selector has it ─► text
-//!    └─ too long, too deep, too many steps, unknown or experimental syntax, names that are not plain ─► refused
-//! ```
+//! This module parses the query, adds the matcher `namespace="…"` to every selector, and prints the query. Then it
+//! parses the printed query again, to check that every selector has the matcher. It refuses queries that are too long,
+//! too deep or too expensive, or that it cannot limit, for example with experimental syntax or names that need quotes.
 //!
-//! Prometheus joins the matchers of a selector with AND. So if a tenant writes a matcher for another namespace, the
+//! Prometheus joins the matchers of a selector with AND. So if a user writes a matcher for another namespace, the
 //! selector has both matchers, and finds no series.
 
 use std::{mem, time::Duration};
@@ -28,22 +27,22 @@ pub const NAMESPACE_LABEL: &str = "namespace";
 /// The maximum length of a query, in bytes.
 const LENGTH: usize = 8192;
 
-/// The maximum number of operators and brackets. Each can add a level to the syntax tree. The functions that visit the
-/// tree are recursive, so a deep tree could overflow the stack.
+/// The maximum number of operators and brackets. Each of them can add a level to the syntax tree. The functions that
+/// visit the tree are recursive, so a deep tree could overflow the stack.
 const DEPTH: usize = 256;
 
-/// The maximum number of regular expressions.
+/// The maximum number of regular expressions in a query.
 const REGEXES: usize = 16;
 
 /// The maximum size of a compiled regular expression, in KiB. The parser itself allows 10 MiB.
 const REGEX_KIB: usize = 256;
 
-/// The maximum number of steps of all subqueries of a query. The steps of an inner subquery count once for each step of the
-/// outer subquery. Prometheus has the same limit for the points of a range query.
+/// The maximum number of steps of all subqueries of a query. The steps of an inner subquery count once for each step of
+/// the outer subquery. Prometheus allows the same number of points for each series of a range query.
 const STEPS: u128 = 11_000;
 
-/// The step that counts for the limit, if a subquery states none. Prometheus then uses its evaluation interval, which is
-/// one minute by default, and often 15 s.
+/// The assumed step of a subquery that states no step. Prometheus then uses its evaluation interval, which is one
+/// minute by default, and often 15 s.
 const DEFAULT_STEP: Duration = Duration::from_secs(15);
 
 /// The operators that consist of letters.
@@ -58,7 +57,7 @@ pub enum Refused {
     /// The text has too many operators or brackets.
     #[error("the query has more than {DEPTH} operators and brackets: record a part as a rule in Prometheus")]
     Deep,
-    /// The regular expressions need too much memory.
+    /// The query has too many regular expressions, or a regular expression that needs too much memory.
     #[error(
         "the query has more than {REGEXES} regular expressions, or one that needs more than {REGEX_KIB} KiB: use shorter ones"
     )]
@@ -79,7 +78,7 @@ pub enum Refused {
 /// Adds the matcher `LABEL="NAMESPACE"` to every selector of `query`.
 ///
 /// # Errors
-/// The query is not valid, or has a part that cannot be limited.
+/// The query is too large or too expensive, is not valid, or has a part that cannot be limited.
 pub fn in_namespace(query: &str, label: &str, namespace: &str) -> Result<String, Refused> {
     check_size(query)?;
     check_regexes(query)?;
@@ -120,8 +119,8 @@ fn check_size(query: &str) -> Result<(), Refused> {
     if signs + words > DEPTH { Err(Refused::Deep) } else { Ok(()) }
 }
 
-/// Refuses regular expressions that need too much memory, before the parser compiles them. If the query has `=~` or `!~`,
-/// each quoted text could be a regular expression, so the function checks all of them.
+/// Refuses regular expressions that need too much memory, before the parser compiles them. If the query has `=~` or
+/// `!~`, each quoted text could be a regular expression. In this case, the function checks all quoted texts.
 fn check_regexes(query: &str) -> Result<(), Refused> {
     let operators = query.matches("=~").count() + query.matches("!~").count();
     if operators > REGEXES {
@@ -150,7 +149,7 @@ fn texts(query: &str) -> Vec<String> {
     texts
 }
 
-/// The position of the closing quote. A backslash escapes the next character, except between backticks.
+/// The position of the closing quote, if any. A backslash escapes the next character, except between backticks.
 fn closing(quoted: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
     quoted.char_indices().skip(1).find_map(|(at, c)| {
@@ -202,7 +201,7 @@ fn plain_selector(selector: &VectorSelector) -> Result<(), Refused> {
 }
 
 fn plain_call(call: &Call) -> Result<(), Refused> {
-    // `info` reads the series `target_info` without a selector, so no matcher can limit it.
+    // The function `info` reads the series `target_info` without a selector, so no matcher can limit this function.
     if call.func.experimental || call.func.name == "info" {
         return Err(Refused::Unlimited(format!("the experimental function {}()", call.func.name)));
     }
@@ -223,13 +222,13 @@ fn plain_binary(BinaryExpr { modifier, .. }: &BinaryExpr) -> Result<(), Refused>
 /// Calls `act` for every selector. Refuses parts that cannot be limited to a namespace, and subqueries with too many
 /// steps.
 ///
-/// The visitors of the parser library are no replacement. They skip the parameters of aggregations, such as the first
-/// argument of `topk`.
+/// The parser library has visitors too. They skip the parameters of aggregations, such as the first argument of `topk`,
+/// so they cannot replace this struct.
 struct Walk<'a> {
     act: &'a mut dyn FnMut(&mut VectorSelector) -> Result<(), Refused>,
-    /// The number of times that Prometheus evaluates the visited part of the query.
+    /// The number of times that Prometheus evaluates the visited part, because of the subqueries around this part.
     evaluations: u128,
-    /// The steps of all subqueries that were visited.
+    /// The number of steps of all subqueries that were visited.
     steps: u128,
 }
 

@@ -9,8 +9,8 @@ fn limited(query: &str) -> Result<String, Refused> {
     in_namespace(query, "namespace", "credit")
 }
 
-/// The number of selectors in a printed query, and the number of selectors with the matcher. Counts the braces in the text,
-/// without the parser.
+/// The number of selectors in a printed query, and the number of selectors with the matcher. Counts the braces in the
+/// text, without the parser, because the parser could have a bug.
 fn selectors_in_text(query: &str) -> (usize, usize) {
     let (mut open, mut with_matcher, mut quoted, mut escaped) = (0, 0, false, false);
     let mut selector = String::new();
@@ -65,7 +65,7 @@ fn every_selector_gets_the_matcher() {
     }
 }
 
-/// The visitors of the parser library skip such parameters.
+/// The visitors of the parser library skip the parameters of aggregations, such as the first argument of `topk`.
 #[test]
 fn selectors_in_parameters_of_aggregations_get_the_matcher() {
     for query in [
@@ -110,7 +110,7 @@ fn text_of_a_value_does_not_become_a_selector() {
     }
 }
 
-/// Such a query keeps Prometheus busy, and all namespaces share this Prometheus.
+/// Many steps keep Prometheus busy, and all namespaces share this Prometheus.
 #[test]
 fn subqueries_with_too_many_steps_are_refused() {
     for query in [
@@ -234,7 +234,7 @@ proptest! {
     }
 }
 
-/// Without a limit, the parser would need more memory for such a query than the operator has.
+/// Without a limit, the parser would need more memory for a large regular expression than the operator has.
 #[test]
 fn regular_expressions_that_need_much_memory_are_refused() {
     let large = r#"a=~"\\w{100}""#;
