@@ -1,4 +1,4 @@
-//! Records the history of each system: changed verdicts, the changes of objects that come with them, and deletions.
+//! Records the history of each system: changed verdicts, the changed objects that altered them, and deleted objects.
 //!
 //! ```text
 //!  NamespaceFacts, statuses ──► Snapshot ──► differs from the last written state? ──► append to the SystemHistory
@@ -72,7 +72,8 @@ pub struct Snapshot {
     roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
-/// The snapshots by the name of the system. A system that does not exist has a snapshot if a version names it.
+/// One snapshot for each system, by the name of the system. A system that does not exist has a snapshot if a version
+/// names it.
 pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
@@ -197,7 +198,7 @@ impl Snapshot {
         if is_role(source) {
             return self.roles.get(&source.object) != Some(&source.uid);
         }
-        // Without the system, the snapshot does not show whether the level still exists.
+        // If the system is gone or changed, the level can still exist although the snapshot lacks it.
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
@@ -457,7 +458,7 @@ mod tests {
         // The role itself is deleted.
         let now = snapshot(1, &[("v1", "AwaitingApproval")]);
         assert_eq!(changes(&before, &now), [deleted("approverrole/risk-officer"), withheld.clone()]);
-        // The level requires another role, which is older.
+        // The level requires another role, which existed before.
         let mut now = with_role(snapshot(1, &[("v1", "AwaitingApproval")]), "ethics-board");
         now.observed.sources[1].generation = Some(2);
         now.roles = Arc::new(["risk-officer", "ethics-board"].map(|name| (role_object(name), None)).into());

@@ -1,7 +1,7 @@
 //! Computes the Events and gauges about incidents. An Event reports a change from the stored status to the new status:
 //!
 //! - a new incident: `Paused` with the effect `Hold`, or else `IncidentOpened`
-//! - the next tier of its escalation: `IncidentEscalated`
+//! - the next tier of the escalation: `IncidentEscalated`
 //! - a missed deadline: `DeadlineMissed`
 //! - a missed review: `ReviewMissed`
 
@@ -42,7 +42,7 @@ pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Ve
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))
         .collect();
-    // Incidents with a hold come first. So a flood of other incidents cannot push their Events over the limit.
+    // Incidents with a hold come first. So a flood of other incidents cannot displace the Events about holds.
     events.sort_by_key(|(rank, ..)| *rank);
     events.truncate(AT_ONCE);
     let announcement = |(_, (reason, action, text), incident): (_, (&str, &str, String), &CachedIncident)| {

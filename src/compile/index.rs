@@ -484,7 +484,7 @@ pub struct NamespaceFacts {
     /// The existing risk levels that the systems name, by the name of the level.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
     pub requirements: BTreeMap<String, Arc<Requirements>>,
-    /// The labels of the namespace. `None` if they are not known.
+    /// The labels of the namespace. `None` if the cache lacks the namespace, or if the namespace has no label.
     pub labels: Option<BTreeMap<String, String>>,
     /// The built-in Kubernetes objects that expressions can read, such as network policies.
     pub cluster: ClusterObjects,
@@ -812,7 +812,7 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
             [all(index.namespaces_with_systems(), Key::Namespace), levels].concat()
         }
         "ApproverRole" | "StorageClass" => all(index.namespaces_with_systems(), Key::Namespace),
-        // Many namespaces have such objects but no AI system, and need no compile.
+        // Many namespaces have such objects but no AI system. These namespaces need no compile.
         "NetworkPolicy" | "PersistentVolumeClaim" => {
             let with_systems = index.namespaces_with_systems();
             all(

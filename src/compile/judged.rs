@@ -43,7 +43,7 @@ pub struct Judged {
     /// The granted overrides of the version, by name. The value is the end of the override, or why the override has no
     /// effect.
     pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
-    /// The name of the first open incident about the version. An incident that only its opener closed is open.
+    /// The name of the first open incident about the version. An incident that only its opener closed counts as open.
     pub open_incident: Option<String>,
 }
 

@@ -169,9 +169,9 @@ impl Context {
         self.publish(&event, &about).await;
     }
 
-    /// Sends an Event for each version whose clearance ends within 30, 14, 7 or 1 days, once for each of these steps.
-    /// Call this before the statuses are written. A written status records the step, so a later compile sends no
-    /// second Event.
+    /// Sends an Event when a cleared version reaches 30, 14, 7 or 1 days before the end of its clearance. Call this
+    /// before the statuses are written. A written status records the reached step, so a later compile sends no second
+    /// Event.
     async fn warn_of_expiry(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
@@ -212,8 +212,8 @@ impl Context {
         }
     }
 
-    /// Sends the Events about incidents that the stored statuses do not show yet. Call this before the statuses are
-    /// written.
+    /// Sends the Events about changes of incidents that the stored statuses do not show yet. Call this before the
+    /// statuses are written.
     async fn tell_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.incidents.set(namespace, incident_events::gauges(namespace, facts, statuses));
         for announcement in incident_events::begun(namespace, facts, statuses) {

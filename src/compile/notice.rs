@@ -1,7 +1,7 @@
 //! The four steps of the warning before a clearance ends: 30, 14, 7 and 1 days before the end.
 //!
-//! When a step begins, the condition `ClearanceExpiring` of the version gets the reason of this step. The operator then
-//! sends an Event. The metrics count the versions at each step.
+//! When a step begins, the condition `ClearanceExpiring` of the version gets the reason of this step. If the version
+//! was cleared before, the operator also sends an Event. The metrics count the versions at each step.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +17,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// The number of days between the begin of the step and the end of the clearance.
+    /// The number of days between the start of the step and the end of the clearance.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,

@@ -38,7 +38,7 @@ pub enum Room {
     /// Only versions that are in the current Clearance and still cleared, and the times at which systems lost a
     /// clearance.
     WhatIsCleared,
-    /// Only the times at which systems lost a clearance.
+    /// No versions: only the systems whose pods can be running, with the times at which these systems lost a clearance.
     Losses,
 }
 
@@ -157,8 +157,8 @@ fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
-/// Sorts the kept versions first. After them, the first version of each system precedes the second version of any system,
-/// and so on. The kept versions of a system count as its first versions.
+/// Sorts the versions. The kept versions come first. After them, the first version of each system precedes the second
+/// version of any system, and so on. The kept versions of a system count as its first versions.
 fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
     candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();

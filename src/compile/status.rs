@@ -149,7 +149,7 @@ impl ConditionContent<'_> {
             _ => of_verdict("Ready", self.cleared || self.decommissioned),
         };
         let mut conditions = vec![ready, of_verdict("Cleared", self.cleared)];
-        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
         conditions.extend(stalled.then(|| of_verdict("Stalled", true)));
         conditions
     }
@@ -238,7 +238,8 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval. This is its `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
+/// The end of an approval: its `notAfter`, or the time of the approval plus the `validity` of the level, whichever is
+/// earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -646,7 +647,7 @@ pub fn of_level(
     };
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
-        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
         conditions: iter::once(of_level("Ready", ready))
             .chain((!ready).then(|| of_level("Stalled", true)))
             .collect(),

@@ -31,7 +31,7 @@ use crate::{
     watch::request,
 };
 
-/// The content that one digest covers, as the operator last read it.
+/// The content that one digest covers, as the operator last read this content.
 #[derive(Clone)]
 struct Content {
     system: Arc<Cached<AISystem>>,

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::api::{Trusted, TrustedSidecar};
 
-/// The maximum number of trusted containers, volumes and variables. The schema of the Clearance sets these limits.
+/// The maximum number of trusted containers, of trusted volumes or mounts, and of trusted variables. The schema of the
+/// Clearance sets these limits.
 const CONTAINERS: usize = 16;
 const VOLUMES: usize = 32;
 const ENV: usize = 64;

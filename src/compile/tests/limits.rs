@@ -67,7 +67,8 @@ fn requirements(expression: &str) -> BTreeMap<String, Arc<Requirements>> {
     BTreeMap::from([("free".to_owned(), Arc::new(Requirements::compile(&[requirement])))])
 }
 
-/// A namespace and two levels. All versions of a system of level `free` may run, and none of level `never`.
+/// A namespace and two levels. All versions of a system of level `free` may run, but no version of a system of level
+/// `never`.
 struct World {
     facts: NamespaceFacts,
     now: i64,
