@@ -21,7 +21,7 @@ use crate::{
     watch::{Change, jittered},
 };
 
-/// A monitor is slow if its last measurement took at least this time. A query may take at most twice this time.
+/// A monitor is slow if its last measurement took at least this time, which is half of the maximum time of a query.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// A query of a monitor. If the monitor has another `uid` or `generation` when the query ends, the operator drops the
@@ -50,7 +50,7 @@ pub(super) enum Task {
     /// The next query is due after this time.
     Wait(Duration),
     Query(Query),
-    /// Open the incident of a breach. The next query must wait for this.
+    /// Open the incident of a breach. The next query must wait until the incident exists.
     Open,
     /// Do not query the monitor. Write its status, and check the monitor again after this time.
     Report(Duration),
@@ -253,9 +253,9 @@ impl Entries {
         }
     }
 
-    /// Applies the stored status of `monitor` after a conflict. If another operator wrote the status, its breach and
-    /// incident count. A breach that only this operator knows stays. This function ignores a changed spec, because the
-    /// watch delivers it.
+    /// Applies the stored status of `monitor` after a conflict. If another operator wrote the status, this function
+    /// takes its breach and its incident. A breach that only this operator knows stays. This function ignores a changed
+    /// spec, because the watch delivers it.
     pub(super) fn reread(&mut self, place: &Place, monitor: Monitor) {
         let Monitor { metadata, status, .. } = monitor;
         let entry = self.all.get_mut(place).filter(|entry| Some(&entry.uid) == metadata.uid.as_ref());

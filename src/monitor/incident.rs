@@ -130,8 +130,8 @@ fn incident(monitor: &str, breach: &Unopened, operator: Approver) -> IncidentSpe
         description: shorten(plain(&description).into_owned(), 4096),
         criteria: Vec::new(),
         affected: None,
-        // The description states the time. The API server refuses a time after its own clock, and the clocks can
-        // differ.
+        // The field stays empty, and the description states the time. The API server refuses a time that is later than
+        // its own time, and the clock of the operator can be ahead.
         occurred_at: None,
         aware_at: None,
         monitor: Some(monitor.into()),

@@ -114,7 +114,7 @@ fn conditions(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) ->
     };
     let defect = defect(entry, place, has_source);
     let mut conditions = match &defect {
-        // `Stalled` is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
         Some((reason, why)) => {
             vec![of("Ready", "False", reason, why.clone()), of("Stalled", "True", reason, why.clone())]
         }

@@ -1,9 +1,9 @@
 //! Limits how many queries of one namespace run at the same time. So slow queries of one namespace do not block the
 //! queries of other namespaces.
 //!
-//! A turn is the permission to run one query. Each namespace has 2 turns. If the last query of a monitor was slow, its
-//! next query also needs the slow turn. Each namespace has one slow turn. After a slow query, the slow turn rests for 7
-//! times the duration of the query.
+//! A turn is the permission to run one query. Each namespace has 2 turns. If the last measurement of a monitor was
+//! slow, the next query of this monitor also needs the slow turn of the namespace. Each namespace has one slow turn.
+//! After a slow query, the slow turn rests for 7 times the duration of the query.
 //!
 //! So one namespace uses at most an eighth of the 16 queries that a Prometheus gets at a time. The slow queries of a
 //! namespace use at most an eighth of one turn. A fast query of the same namespace can use the other turn.

@@ -1,4 +1,4 @@
-//! Reports each unreadable object with an Event, and with the condition `Ready` in its status.
+//! Reports unreadable objects with an Event. An object of a kind in [`WITH_STATUS`] also gets the condition `Ready`.
 
 use std::sync::Arc;
 

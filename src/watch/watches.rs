@@ -1,7 +1,8 @@
 //! The watches of the operator, their health, and the objects that they cannot read.
 //!
 //! If a watch fails for some time, `/readyz` names the watch, and the metric `assent_watch_up` of its kind is 0. The
-//! caller gets every event of a watch. The operator logs, counts and reports each unreadable object.
+//! caller gets every event of a watch. The operator logs and counts each unreadable object. It reports a limited number
+//! of them in each namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
