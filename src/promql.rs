@@ -2,7 +2,8 @@
 //!
 //! This module parses the query, adds the matcher `namespace="…"` to every selector, and prints the query. Then it
 //! parses the printed query again, to check that every selector has the matcher. It refuses queries that are too long,
-//! too deep or too expensive, or that it cannot limit, for example with experimental syntax or names that need quotes.
+//! too deep or too expensive. It also refuses queries that it cannot limit, for example with experimental syntax or
+//! quoted names.
 //!
 //! Prometheus joins the matchers of a selector with AND. So if a user writes a matcher for another namespace, the
 //! selector has both matchers, and finds no series.
@@ -41,8 +42,8 @@ const REGEX_KIB: usize = 256;
 /// the outer subquery. Prometheus allows the same number of points for each series of a range query.
 const STEPS: u128 = 11_000;
 
-/// The assumed step of a subquery that states no step. Prometheus then uses its evaluation interval, which is one
-/// minute by default, and often 15 s.
+/// The assumed step of a subquery that states no step. For such a subquery, Prometheus uses its evaluation interval,
+/// which is one minute by default, and often 15 s.
 const DEFAULT_STEP: Duration = Duration::from_secs(15);
 
 /// The operators that consist of letters.
@@ -296,7 +297,7 @@ impl LimitedQueries {
     /// The queries of the monitor `spec` in `namespace`.
     ///
     /// # Errors
-    /// A query cannot be limited to the namespace.
+    /// The monitor has neither a query nor an alert, or a query is refused.
     pub fn of(spec: &MonitorSpec, label: &str, namespace: &str) -> Result<Self, Refused> {
         let value = match (&spec.query, &spec.alert) {
             (Some(query), _) => query.clone(),

@@ -151,7 +151,7 @@ impl Checker<'_> {
             return Err(InvalidExpression::new(start, message));
         }
         let nodes: Vec<_> = operands.into_iter().map(|operand| operand.node).collect();
-        // Call a function of a constant now. If the call fails, the expression is invalid.
+        // If the only operand is a constant, call the function now. If the call fails, the expression is invalid.
         let node = match nodes.as_slice() {
             [Node::Constant(constant)] => {
                 let value = function.of(constant);

@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Cuts `text` after at most `bytes` bytes, and then adds `…`. Writes a space instead of each control character.
+/// Writes a space instead of each control character. If `text` is longer than `bytes` bytes, cuts `text` and adds `…`.
 pub(super) fn one_line(text: &str, bytes: usize) -> String {
     let cut = &text[..text.floor_char_boundary(bytes.min(text.len()))];
     let printable =

@@ -33,8 +33,8 @@ impl Inputs {
     }
 }
 
-/// The value of `json`, which should have the type `of`. If `json` has another type, the value keeps that type, and the
-/// operators that read the value fail.
+/// The value of `json`, which should have the type `of`. If `json` has another type, the value keeps the type of
+/// `json`. Most operators that read such a value fail.
 fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
     let nesting = nesting.checked_sub(1)?;
     Some(match json {

@@ -36,8 +36,8 @@ pub(super) enum Node {
     Index(Box<[Node; 2]>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    /// The operator `&&` or `||`. The bool is the deciding value: false for `&&`, true for `||`. If one operand has this
-    /// value, it is the result, even if the other operand fails.
+    /// The operator `&&` or `||`. The bool is the deciding value: false for `&&`, true for `||`. If one operand has the
+    /// deciding value, this value is the result, even if the other operand fails.
     Logic(bool, Box<[Node; 2]>),
     Conditional(Box<[Node; 3]>),
     Binary(Binary, Box<[Node; 2]>),
