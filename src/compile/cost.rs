@@ -28,13 +28,15 @@ const PER_CONTAINER: u64 = 640;
 /// The cost of a search by name in a list, for each item of the list.
 const PER_ITEM: u64 = 16;
 
-/// The cost of checking whether a variable is in the list `mayVary.env`. Some checks of mounts and volumes cost the same.
+/// The cost of checking whether a variable is in the list `mayVary.env`. Some checks of mounts and volumes cost the
+/// same.
 const PER_VARYING: u64 = 28;
 
 /// The cost of comparing a variable's name with one prefix in `envPrefixes` of a trusted sidecar.
 const PER_PREFIX: u64 = 8;
 
-/// The cost of one source of a projected volume. [`parts`] states the cost of other volumes as a number of such sources.
+/// The cost of one source of a projected volume. [`parts`] states the cost of other volumes as a number of such
+/// sources.
 const PER_SOURCE: u64 = 80;
 
 /// For a version with placeholders: the cost of comparing the command, arguments and variables at one list index.
@@ -306,8 +308,8 @@ mod tests {
         bound(std::iter::repeat_n(shape, versions), added)
     }
 
-    /// The measured costs come from cel-go and the expression in `admission/cel/matches.cel`. The versions differ in the
-    /// last variable. Each pod has all variables that may vary and all trusted additions.
+    /// The measured costs come from cel-go and the expression in `admission/cel/matches.cel`. The versions differ in
+    /// the last variable. Each pod has all variables that may vary and all trusted additions.
     #[test]
     fn the_bound_exceeds_every_measured_cost_by_half() {
         for (versions, containers, env, varying, added, measured) in [
@@ -325,8 +327,8 @@ mod tests {
         }
     }
 
-    /// The measured costs come from cel-go, with two containers and two volumes. In the last case, the images of the pod
-    /// have tags beside their digests, and the approved images have no tags.
+    /// The measured costs come from cel-go, with two containers and two volumes. In the last case, the images of the
+    /// pod have tags beside their digests, and the approved images have no tags.
     #[test]
     fn the_bound_exceeds_the_measured_cost_of_each_volume_source() {
         let claim = serde_json::json!({ "metadata": { "labels": { "a": "b" } }, "spec": {

@@ -62,7 +62,8 @@ pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Ve
     events.into_iter().filter_map(announcement).collect()
 }
 
-/// The gauges of escalations, open deadlines, due reviews and open incidents. Each gauge has at most [`GAUGES`] series.
+/// The gauges of escalations, open deadlines, incomplete reviews and open incidents. Each gauge has at most [`GAUGES`]
+/// series.
 pub fn gauges(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> IncidentGauges {
     let mut gauges = IncidentGauges::default();
     let mut told: Vec<_> = told(namespace, facts, statuses).collect();

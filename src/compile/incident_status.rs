@@ -3,7 +3,7 @@
 //! An incident has these conditions:
 //!
 //! - `Holding`: whether the incident holds versions, and what people must do before these versions may run again.
-//! - `Handled`: whether people acknowledged or closed the incident. Until they do, the incident escalates to further
+//! - `Handled`: whether people acknowledged or closed the incident. Until they do, the incident can escalate to further
 //!   roles.
 //! - `Closed`: whether a person other than the opener closed the incident.
 //! - `Reviewed`: whether the review of the incident is complete. Exists only if the risk level requires a review.

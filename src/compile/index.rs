@@ -454,8 +454,8 @@ fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// How the index reads a kind if only a change of the spec starts a compile. The operator itself writes the statuses of
-/// such kinds, and these writes must not start a compile. An unreadable object counts as missing.
+/// How the index reads a kind if only a change of the spec starts a compile. The operator itself writes statuses, for
+/// example of a RiskLevel, and such a write must not start a compile. An unreadable object counts as missing.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
@@ -666,8 +666,9 @@ impl Index {
         caches.clearances.insert(clearance);
     }
 
-    /// Forgets which Clearance this operator wrote last in `namespace`. Call this if the operator deleted the Clearance,
-    /// or if the namespace is being deleted. Otherwise, the missing Clearance would count as a change by another user.
+    /// Forgets which Clearance this operator wrote last in `namespace`. Call this if the operator deleted the
+    /// Clearance, or if the namespace is being deleted. Otherwise, the missing Clearance would count as a change by
+    /// another user.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }

@@ -1,10 +1,8 @@
-//! Remembers which objects the API server refused because of their content. For ten minutes, the operator does not send
-//! the same content again.
+//! Remembers for ten minutes which objects the API server refused because of their content.
 //!
-//! ```text
-//!  write ──► content refused ──► smaller object at once ──► ten minutes later: the whole object again
-//!       └──► other failure   ──► retry with back-off
-//! ```
+//! In this time, the operator writes only a smaller part of a refused Clearance. It does not send a refused status
+//! again. After ten minutes, it tries the whole Clearance or status. After any other failure, the operator retries with
+//! back-off.
 
 use std::{
     collections::HashMap,

@@ -59,8 +59,8 @@ pub const SYSTEMS: usize = 256;
 /// The maximum number of cleared versions of one system, according to the schema of the Clearance.
 pub const VERSIONS: usize = 32;
 
-/// A version in the current Clearance stays only if the new Clearance does not exceed this size in bytes. etcd refuses more
-/// than 1.5 MiB.
+/// A version in the current Clearance stays only if the new Clearance does not exceed this size in bytes. etcd refuses
+/// more than 1.5 MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
 /// A newly cleared version fits only if the Clearance does not exceed this size in bytes.

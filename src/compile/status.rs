@@ -149,7 +149,8 @@ impl ConditionContent<'_> {
             _ => of_verdict("Ready", self.cleared || self.decommissioned),
         };
         let mut conditions = vec![ready, of_verdict("Cleared", self.cleared)];
-        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed. So the condition is absent if nothing is
+        // wrong.
         conditions.extend(stalled.then(|| of_verdict("Stalled", true)));
         conditions
     }
@@ -647,7 +648,8 @@ pub fn of_level(
     };
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
-        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed. So the condition is absent if nothing is
+        // wrong.
         conditions: iter::once(of_level("Ready", ready))
             .chain((!ready).then(|| of_level("Stalled", true)))
             .collect(),
