@@ -3,7 +3,7 @@
 //! This module parses the query, adds the matcher `namespace="…"` to every selector, and prints the query. Then it
 //! parses the printed query again, to check that every selector has the matcher. It refuses queries that are too long,
 //! too deep or too expensive. It also refuses queries that it cannot limit, for example with experimental syntax or
-//! quoted names.
+//! with names that need quotes.
 //!
 //! Prometheus joins the matchers of a selector with AND. So if a user writes a matcher for another namespace, the
 //! selector has both matchers, and finds no series.

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// The maximum size in bytes of a name for which the checker searches a similar name. The search is slow for long names.
+/// The maximum size in bytes of a name for which the checker searches a similar name. The search is slow for long
+/// names.
 const SUGGESTION_BYTES: usize = 64;
 
 pub(super) struct Checked {
@@ -221,8 +222,8 @@ pub(super) fn must_be_bool(checked: &Checked, at: Option<Position>, what: &str) 
     Err(InvalidExpression::new(at, message))
 }
 
-/// Recovers the kind, the condition and the body of a loop. The parser of the library turns each loop, such as `all`, into
-/// a general loop with an accumulator.
+/// Recovers the kind, the condition and the body of a loop. The parser of the library turns each loop, such as `all`,
+/// into a general loop with an accumulator.
 fn parts(parsed: &ComprehensionExpr) -> Option<(LoopKind, Option<&IdedExpr>, &IdedExpr)> {
     use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
     let Expr::Call(step) = &parsed.loop_step.expr else { return None };
@@ -244,8 +245,8 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether the loop is `filter(x, condition)`, and not `map(x, condition, x)`. The parser numbers the parts in the order of
-/// the text. So the body `x` has a lower number than the condition only in a `filter`.
+/// Whether the loop is `filter(x, condition)`, and not `map(x, condition, x)`. The parser numbers the parts in the
+/// order of the text. So the body `x` has a lower number than the condition only in a `filter`.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {

@@ -63,8 +63,8 @@ impl fmt::Display for InvalidExpression {
 
 impl std::error::Error for InvalidExpression {}
 
-/// The reason why an evaluation has no result. The reason never quotes a value of an input, because a value can be secret,
-/// for example an environment variable.
+/// The reason why an evaluation has no result. The reason never quotes a value of an input, because a value can be
+/// secret, for example an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The evaluation needs more steps than its budget.

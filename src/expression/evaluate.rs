@@ -10,8 +10,8 @@ use super::{
     node::{Function, Loop, LoopKind, Node, Selected, Value},
 };
 
-/// An operand has a type that the operator does not take. The checker cannot find this error if the operand has the type
-/// `Dyn`, or if an input does not have the type of its schema.
+/// An operand has a type that the operator does not take. The checker cannot find this error if the operand has the
+/// type `Dyn`, or if an input does not have the type of its schema.
 pub(super) const WRONG_TYPE: Failure =
     Failure::Other("a value has a type that the operator or function does not take");
 
@@ -205,8 +205,8 @@ impl Evaluation<'_> {
         Ok(count)
     }
 
-    /// The values of the body for the elements that meet the condition. Each value costs at least one step, so the budget
-    /// bounds the size of the list.
+    /// The values of the body for the elements that meet the condition. Each value costs at least one step, so the
+    /// budget bounds the size of the list.
     fn collect(&mut self, inner: &Loop, elements: impl Iterator<Item = Value>) -> Result<Value, Failure> {
         let mut values = Vec::new();
         for element in elements {

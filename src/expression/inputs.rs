@@ -18,8 +18,8 @@ const NESTING: usize = 160;
 pub struct Inputs(BTreeMap<String, Value>);
 
 impl Inputs {
-    /// Converts the values of the variables of `environment`, and leaves out other variables. An expression fails when it
-    /// reads a variable without a value.
+    /// Converts the values of the variables of `environment`, and leaves out other variables. An expression fails when
+    /// it reads a variable without a value.
     pub fn new<'a>(environment: &Environment, values: impl IntoIterator<Item = (&'a str, &'a Json)>) -> Self {
         let known = values.into_iter().filter_map(|(name, json)| {
             let value = value(json, environment.get(name)?, NESTING)?;

@@ -80,8 +80,8 @@ impl Expression {
 pub struct Budget(u64);
 
 impl Budget {
-    /// The budget of all evaluations for one namespace. In a release build, these evaluations take less than one second,
-    /// or less than five seconds if they search with regular expressions.
+    /// The budget of all evaluations for one namespace. In a release build, these evaluations take less than one
+    /// second, or less than five seconds if they search with regular expressions.
     pub const fn of_namespace() -> Self {
         Self(50 * BUDGET)
     }

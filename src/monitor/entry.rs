@@ -125,8 +125,8 @@ impl Entry {
         self.last_incident.as_ref().filter(|_| self.has_incident && self.track.breach.is_some())
     }
 
-    /// The current breach, if it still needs an incident. An incident without a hold does not suffice for a monitor that
-    /// must hold its system.
+    /// The current breach, if it still needs an incident. An incident without a hold does not suffice for a monitor
+    /// that must hold its system.
     pub(super) fn unopened(&self) -> Option<Unopened> {
         let breach = self.track.breach.as_ref()?;
         let (on_breach, incident) = (self.spec.on_breach, self.incident());

@@ -33,7 +33,8 @@ const CONCURRENCY: usize = 16;
 /// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The minimum and maximum pause after a failure to connect. During the pause, the operator sends no query to the server.
+/// The minimum and maximum pause after a failure to connect. During the pause, the operator sends no query to the
+/// server.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// The configuration of the monitors: the Prometheus servers, and the label that names a namespace.

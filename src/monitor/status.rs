@@ -114,7 +114,8 @@ fn conditions(entry: &Entry, place: &Place, has_source: bool, now: Timestamp) ->
     };
     let defect = defect(entry, place, has_source);
     let mut conditions = match &defect {
-        // kstatus reports an object with the condition `Stalled` as failed, so the condition is absent if nothing is wrong.
+        // kstatus reports an object with the condition `Stalled` as failed. So the condition is absent if nothing is
+        // wrong.
         Some((reason, why)) => {
             vec![of("Ready", "False", reason, why.clone()), of("Stalled", "True", reason, why.clone())]
         }

@@ -3,7 +3,7 @@
 //!
 //! A turn is the permission to run one query. Each namespace has 2 turns. If the last measurement of a monitor was
 //! slow, the next query of this monitor also needs the slow turn of the namespace. Each namespace has one slow turn.
-//! After a slow query, the slow turn rests for 7 times the duration of the query.
+//! After a query that needed the slow turn, the slow turn rests for 7 times the duration of this query.
 //!
 //! So one namespace uses at most an eighth of the 16 queries that a Prometheus gets at a time. The slow queries of a
 //! namespace use at most an eighth of one turn. A fast query of the same namespace can use the other turn.
@@ -21,7 +21,7 @@ use crate::lock::lock;
 /// The maximum number of queries of a namespace at the same time.
 const QUERIES_AT_ONCE: usize = 2;
 
-/// The rest of the slow turn after a slow query, as a multiple of the duration of the query.
+/// The time for which the slow turn rests after a query, as a multiple of the duration of the query.
 const REST: u32 = 7;
 
 #[derive(Default)]

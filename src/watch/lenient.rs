@@ -113,8 +113,8 @@ struct WithMetadata<T> {
     metadata: T,
 }
 
-/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`, and
-/// so could make the object unreadable.
+/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`,
+/// and so could make the object unreadable.
 fn without_managed_fields(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

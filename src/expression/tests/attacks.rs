@@ -132,7 +132,8 @@ fn realistic_expressions_need_a_small_part_of_the_budget() {
     }
 }
 
-/// Prints how long each compilation and evaluation takes. Run with `cargo test --release -- --ignored --nocapture measure`.
+/// Prints how long each compilation and evaluation takes. Run with `cargo test --release -- --ignored --nocapture
+/// measure`.
 #[test]
 #[ignore = "a measurement"]
 fn measure() {
