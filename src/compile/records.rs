@@ -44,8 +44,8 @@ impl<'a> Evidence<'a> {
         Self(by_subject)
     }
 
-    /// The assessments of one subject digest. The digest covers the name of the system, so all these assessments are about the
-    /// same system.
+    /// The assessments of one subject digest. The digest covers the name of the system, so all these assessments are
+    /// about the same system.
     pub fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
         subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
     }
