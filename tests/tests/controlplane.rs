@@ -1,7 +1,8 @@
-//! Tests of the test harness: it starts, stops and restarts the real Kubernetes control planes of all other tests.
+//! Tests of the test harness. The harness starts, stops and restarts the real Kubernetes control planes that the other
+//! tests use.
 //!
-//! Tests that leave the control plane unchanged share one control plane. A test that breaks or ends a control plane
-//! starts its own.
+//! The tests in `shared` use one control plane, because they do not stop its processes. Each test in `own` starts the
+//! control plane or process that it needs.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -26,8 +27,8 @@ use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Tests run this program again with this variable. The new process starts a control plane and waits until the test
-/// kills the process.
+/// A test runs this program again with this environment variable. The new process starts a control plane, and with the
+/// value `node` also a node. The process then waits until the test kills it.
 const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
@@ -191,8 +192,8 @@ impl Walk<'_> {
     }
 }
 
-/// The path of a field as `policy::FIELDS` writes it: `containers` also means init containers, `probe` means every
-/// probe, and `hook` means both hooks.
+/// Returns the path of a field as `policy::FIELDS` writes it. In this path, `containers` also means init containers,
+/// `probe` means every probe, and `hook` means `postStart` and `preStop`.
 fn table_path(above: &str, name: &str) -> String {
     let name = match name {
         "initContainers" => "containers",
@@ -203,7 +204,7 @@ fn table_path(above: &str, name: &str) -> String {
     if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
 }
 
-/// The name of the schema to which a field refers, directly or through the items of its list.
+/// Returns the name of the schema to which the schema of a field refers, directly or through the items of a list.
 fn reference(schema: &Value) -> Option<&str> {
     let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     let kind = direct.and_then(|reference| reference.rsplit('/').next());
@@ -286,7 +287,7 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
     );
     cluster.resume(Component::ApiServer)?;
     maps.list(&all).await?;
-    // A paused process must end too when the control plane is dropped.
+    // When the control plane is dropped, a paused process must end too.
     cluster.pause(Component::Etcd)?;
     let directory = cluster.directory().to_owned();
     drop(cluster);
@@ -296,16 +297,16 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
 async fn a_killed_owner_leaves_no_process() -> Result<()> {
     let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
-    // At least seven: etcd, API server and controller manager, a supervisor for each of them, and the process that
-    // removes the directory.
+    // At least seven processes run: etcd, API server and controller manager, a supervisor for each of them, and the
+    // process that removes the directory.
     ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;
     gone(&directory).await
 }
 
-/// The owner is the process that started the node. After its end, no process or mount of the node remains, and no
-/// cgroup or network of its pods.
+/// The owner is the process that started the control plane and the node. After the test kills the owner, no process or
+/// mount of the node remains, and no cgroup or network of the pods on the node.
 async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
     let (mut owner, directory) = start_owner("node")?;
     let before = processes_of(&directory)?;
@@ -333,7 +334,8 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
     until(SOON, "the removal of the pod network", async || Ok((!has_routes()?).then_some(()))).await
 }
 
-/// Runs this program again with the environment variable [`OWNER`] set to `kind`. Returns the process and the directory of its control plane.
+/// Runs this program again with the environment variable [`OWNER`] set to `kind`. Returns the new process and the
+/// directory of its control plane.
 fn start_owner(kind: &str) -> Result<(std::process::Child, PathBuf)> {
     let mut owner = Command::new(env::current_exe()?)
         .env(OWNER, kind)
@@ -378,8 +380,8 @@ async fn a_failed_start_shows_the_log() -> Result<()> {
     Ok(())
 }
 
-/// Starts a control plane, pauses one of its processes, and prints its directory. Then waits until a test kills this
-/// process.
+/// Starts a control plane and pauses its controller manager. Prints the directory of the control plane, and waits until
+/// a test kills this process.
 async fn own() -> Result<ExitCode> {
     let cluster = ControlPlane::start_with(small()).await?;
     cluster.pause(Component::ControllerManager)?;
@@ -387,8 +389,8 @@ async fn own() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// Starts a control plane with a node and a running pod, and prints its directory. Then waits until a test kills this
-/// process.
+/// Starts a control plane with a node and a running pod. Writes the address of the pod into the file `addresses`.
+/// Prints the directory of the control plane, and waits until a test kills this process.
 async fn own_node() -> Result<ExitCode> {
     let cluster = ControlPlane::start().await?;
     let node = Node::start(&cluster).await?;
@@ -409,8 +411,8 @@ fn small() -> Options {
     Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
 }
 
-/// Creates a Deployment of two pods with a grace period of ten minutes. KWOK ignores this grace period and removes
-/// deleted pods at once.
+/// Creates a Deployment of two pods. The pods have a grace period of ten minutes, but KWOK ignores grace periods and
+/// removes deleted pods at once.
 async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
     let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
     let deployment = json!({

@@ -1,16 +1,17 @@
-//! Runs every command in README.md and docs/ on a real control plane, in the order of the links in docs/README.md. The
-//! output must match the documented output.
+//! Runs the commands of README.md and docs/ on a real control plane, and compares their output with the documented
+//! output. The order of the documents is the order of the links in docs/README.md. An HTML comment above a block of
+//! commands says how to run the block:
 //!
 //! ````text
-//! <!-- run as alice -->                             the person (default: admin)
-//! <!-- run as alice, who types credit-scorer -->    on a terminal, with the typed answer to a question
+//! <!-- run as alice -->                             as this person (without a comment: as admin)
+//! <!-- run as alice, who types credit-scorer -->    on a terminal, with this answer to a question
 //! <!-- run as dev, who is refused -->               every command must fail
-//! <!-- not run: it pulls an image -->
-//! ```sh        a script that must succeed
-//! ```console   `$ ` before each command, then its whole output (… stands for any text)
+//! <!-- not run: it pulls an image -->               the test leaves this block out
 //! ````
 //!
-//! Any white space counts as one space, because the width of a column depends on its content.
+//! A block `sh` is one script. In a block `console`, each command begins with `$ `, and its expected output follows. In
+//! this output, … stands for any text. The comparison treats any white space as one space, because the width of a table
+//! column depends on the values in the column.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,11 +27,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// The timeout of a command. It is longer than every `kubectl wait` in a document.
+/// The timeout of a command. This time is longer than the timeout of every `kubectl wait` in the documents.
 const TIMEOUT: Duration = Duration::from_mins(3);
 
 fn main() -> Result<ExitCode> {
-    // Each document continues with the state of the previous document.
+    // Only one thread, because each document continues with the cluster state of the previous document.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     std::env::set_current_dir(root())?;
     let runtime = Runtime::new()?;
@@ -56,8 +57,8 @@ async fn cluster() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// README.md, docs/README.md, and the documents to which docs/README.md links, in this order. Fails if docs/README.md
-/// does not link to every document in docs/.
+/// Returns README.md and docs/README.md, and then the other documents in the order of the links in docs/README.md.
+/// Fails if docs/README.md does not link to every document in docs/.
 fn in_order() -> Result<Vec<PathBuf>> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
     for link in links_of(&fs::read_to_string("docs/README.md")?) {
@@ -78,7 +79,7 @@ fn in_order() -> Result<Vec<PathBuf>> {
 /// A fenced block of commands in a document.
 struct Block {
     line: usize,
-    /// The HTML comment above the block.
+    /// The text of the HTML comment above the block. Empty if there is no comment.
     directive: String,
     kind: String,
     text: String,
@@ -105,7 +106,7 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a block, each with its expected output. A `sh` block has no expected output.
+/// Returns the commands of a block, each with its expected output. A block `sh` is one command without expected output.
 fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     if block.kind == "sh" {
         return vec![(block.text.clone(), None)];
@@ -122,8 +123,8 @@ fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     commands
 }
 
-/// The output without the log lines of kubectl's client library. For example, if a process ends during a watch, the
-/// library prints `E1125 18:03:41.123456   99 reflector.go:204] …`.
+/// Returns the output of a command without the log lines of kubectl's client library. For example, if a process ends
+/// during a watch, the library prints `E1125 18:03:41.123456   99 reflector.go:204] …`.
 fn without_logs(printed: &str) -> String {
     let is_log = |line: &str| {
         let Some((head, rest)) = line.split_once(' ') else { return false };
@@ -136,7 +137,7 @@ fn without_logs(printed: &str) -> String {
     printed.split_inclusive('\n').filter(|line| !is_log(line)).collect()
 }
 
-/// Whether the output matches the documented output, in which … stands for any text.
+/// Whether the printed output matches the documented output, in which … stands for any text.
 fn is_match(printed: &str, expected: &str) -> bool {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (printed, expected) = (squeeze(printed), squeeze(expected));
@@ -155,8 +156,8 @@ fn is_match(printed: &str, expected: &str) -> bool {
     rest.is_empty()
 }
 
-/// All documents run on this control plane, one after the other. `run` and `not_run` count the blocks of commands that
-/// ran and that did not run.
+/// The control plane on which all documents run, one after the other. `cluster` is `None` if the program only lists the
+/// tests. `run` and `not_run` count the blocks of commands that ran and that did not run.
 struct Stage {
     runtime: Runtime,
     cluster: Option<(ControlPlane, Assent)>,
@@ -165,7 +166,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// Runs every block of a document, even after a failure. The error lists all failures.
+    /// Runs the blocks of a document, except the blocks with `not run`. Continues after a failure. The error lists all
+    /// failures.
     fn run_document(&self, document: &Path) -> Result<()> {
         let mut failures = String::new();
         for block in blocks(&fs::read_to_string(document)?) {

@@ -1,16 +1,19 @@
 //! The comparison of a pod with the approved runtime exists twice: in CEL for the API server, and in Rust for the
-//! operator and the plugin. In this test, both decide about the same generated pods and must agree on each pod.
+//! operator and the plugin. In this test, both implementations compare the same generated pods with the same Clearance.
+//! They must agree on each pod.
 //!
 //! ```text
-//!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
-//!            └─► pods with up to two changes ───────────┤                       ├─ equal
-//!                and with injected parts                └─► policy::matches ────┘
-//!  texts with placeholders ─► values and near misses, in a third of the runtimes
-//!  schema of a runtime ─► each field occurs in a cleared pod, and a change of only this field holds a pod
+//!                              ┌─► API server: adds the gate, or does not ─┐
+//!  random Clearance and pod ───┤                                           ├─► equal decisions
+//!                              └─► Rust: `policy::matches` ────────────────┘
 //! ```
 //!
-//! A near miss resembles a value of a placeholder, but the placeholder does not match it. The environment variable
-//! `ASSENT_MATCHING_PODS` sets the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
+//! A third of the approved runtimes have placeholders. Their pods contain values of these placeholders, or near misses.
+//! A near miss is a text that the placeholder does not match. At the end, the test checks that the pods covered the
+//! fields of a runtime: each field occurs in a cleared pod, and a change of only this field holds a pod.
+//!
+//! The environment variable `ASSENT_MATCHING_PODS` sets the number of pods (default 10,000), and `ASSENT_SEED` sets the
+//! seed of the random generator (default 42).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -28,15 +31,15 @@ use serde_json::{Value, json};
 
 const NS: &str = "matching";
 
-/// The number of runtimes in one Clearance.
+/// The number of generated runtimes in one Clearance.
 const RUNTIMES: usize = 40;
 
-/// The number of pods that are compared with one Clearance.
+/// The number of pods in one round. Each round has a new Clearance. The last round can have fewer pods.
 const PODS: usize = 1000;
 
 const CONCURRENCY: usize = 8;
 
-/// Fields for which the API server accepts only one value, so a pod cannot differ in them.
+/// Fields for which the API server accepts only one value. So no valid pod differs from its runtime in these fields.
 const FIXED: [&str; 4] = [
     "containers.env.valueFrom.fieldRef.apiVersion",
     "initContainers.env.valueFrom.fieldRef.apiVersion",
@@ -46,22 +49,22 @@ const FIXED: [&str; 4] = [
 
 struct Case {
     pod: Value,
-    /// The index of the system whose runtime the pod had before the changes.
+    /// The index of the system that the pod names. Before the changes, the pod had the runtime of this system.
     system: usize,
-    /// The changed field, if the test changed exactly one field.
+    /// The field that [`change_one_field`] changed. The pod then has no other change.
     field: Option<String>,
-    /// Whether the test added parts to the pod that a cluster can inject, such as sidecars.
+    /// Whether the pod went through [`inject`], which adds parts that a cluster can inject, such as sidecars.
     injected: bool,
 }
 
-/// For each field, the number of pods in which the test changed it.
+/// For each field, how often [`change_one_field`] chose this field.
 type Changes = BTreeMap<String, usize>;
 
-/// The decision on which the API server and Rust agree.
+/// The result of [`compare`] for one pod.
 enum Outcome {
     Cleared,
     Held,
-    /// Kubernetes refuses the pod as invalid.
+    /// Kubernetes refuses the pod as invalid, so Rust does not compare the pod.
     Invalid,
 }
 
@@ -70,13 +73,13 @@ struct Tally {
     cleared: usize,
     /// The number of cleared pods with injected parts.
     injected: usize,
-    /// The numbers of cleared and of held pods whose approved runtime has placeholders.
+    /// The number of cleared pods, and the number of held pods, whose approved runtime has placeholders.
     patterned: [usize; 2],
     held: usize,
     invalid: usize,
-    /// All fields that occur in the approved runtime of a cleared pod.
+    /// The fields that occur in the approved runtime of at least one cleared pod.
     cleared_fields: BTreeSet<String>,
-    /// For each field, the number of held pods in which only this field differed.
+    /// For each field, the number of held pods in which only this field was changed.
     held_fields: BTreeMap<String, usize>,
 }
 
@@ -89,7 +92,8 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         Options { nodes: 0, without: vec![Component::Scheduler, Component::Kwok], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
     let assent = Assent::install(&cluster).await?;
-    // The test writes the Clearance itself, with the account of the operator, so the operator must not run.
+    // The test writes the Clearance itself, with the account of the operator. A running operator would overwrite this
+    // Clearance.
     assent.operator().kill();
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": NS, "labels": { "assent.dev/mode": "enforce" } } });
@@ -101,7 +105,8 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let (mut tally, mut changes) = (Tally::default(), Changes::new());
     for round in 0..pods.div_ceil(PODS) {
         let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut rng)).collect();
-        // Pods have injected parts in the first round too, but the Clearance trusts none of them.
+        // In the first round, the Clearance trusts no parts. So this round also tests injected parts that nobody
+        // trusts.
         let trusted_parts = if round == 0 { json!({}) } else { trusted() };
         let (known, trusted) = publish(&operator, round, &runtimes, &trusted_parts).await?;
         wait_for_round(&api, round).await?;
@@ -145,8 +150,9 @@ impl Tally {
         Ok(())
     }
 
-    /// Checks the shares of cleared, invalid and injected pods. With at least 2,000 pods, also checks that they cover
-    /// every field.
+    /// Fails if the shares of cleared, invalid or injected pods are not as expected. With at least 2,000 pods, also
+    /// fails if too few pods belong to runtimes with placeholders, or if the pods do not cover every field of a
+    /// runtime.
     fn check_coverage(&self, pods: usize) -> Result<()> {
         let valid = self.cleared + self.held;
         let share = self.cleared * 100 / valid.max(1);
@@ -171,7 +177,7 @@ impl Tally {
     }
 }
 
-/// Every leaf field of a runtime in the schema of a Clearance, such as `containers.env.value`.
+/// Returns the path of every leaf field of a runtime in the schema of a Clearance, such as `containers.env.value`.
 fn schema_fields() -> Result<BTreeSet<String>> {
     let definition =
         definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
@@ -223,7 +229,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// Lets the API server and Rust decide about a pod. Fails if their decisions differ.
+/// Lets the API server and Rust decide about a pod. Fails if their decisions differ. Returns the common decision.
 async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<Outcome> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let admitted = match api.create(&dry, &serde_json::from_value(pod.clone())?).await {
@@ -244,7 +250,8 @@ async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trus
     Ok(if matched { Outcome::Cleared } else { Outcome::Held })
 }
 
-/// Writes the Clearance of a round. Returns its runtimes and trusted parts as the API server stores them.
+/// Writes the Clearance of a round. Returns the runtimes and the trusted parts of this Clearance as the API server
+/// stores them.
 async fn publish(
     operator: &kube::Client,
     round: usize,
@@ -288,8 +295,8 @@ async fn publish(
     Ok((known, written.spec.trusted.clone()))
 }
 
-/// Waits until the policies of the API server use the Clearance of a round, because only this Clearance clears the
-/// probe.
+/// Waits until the policies of the API server use the Clearance of a round. The image of the pod `probe` is the number
+/// of the round, so only this Clearance clears the pod.
 async fn wait_for_round(api: &Api<Pod>, round: usize) -> Result<()> {
     let probe = json!({ "metadata": { "name": "round", "labels": { "assent.dev/system": "round" } },
         "spec": { "containers": [{ "name": "round", "image": round.to_string() }] } });
@@ -306,10 +313,12 @@ fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
     &of[rng.usize(..of.len())]
 }
 
-/// A container with few possible values for each field, so that two containers often have equal values.
+/// Returns a random container of a runtime. Each field has few possible values, so that two containers often have equal
+/// values.
 fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "b:v1@sha256:0", "reg:5000/c", "reg:5000/c:v1@sha256:0", "a:b:c@sha256:0", "a@b@sha256:0"]) });
-    // An init container can have hooks and probes only with `restartPolicy: Always`.
+    // The container can become an init container. Kubernetes allows its hooks and probes only with `restartPolicy:
+    // Always`.
     if rng.bool() {
         container["restartPolicy"] = json!("Always");
         match rng.u8(..4) {
@@ -372,7 +381,7 @@ fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     container
 }
 
-/// HTTP requests of hooks.
+/// Returns HTTP requests for the hooks of a container.
 fn requests() -> [Value; 3] {
     let headers = json!([{ "name": "Accept", "value": "a" }, { "name": "X", "value": "" }]);
     [
@@ -432,7 +441,8 @@ fn is_block(volume: &Value) -> bool {
     volume["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"] == "Block"
 }
 
-/// Volumes that a runtime states with all their fields. Most kinds occur with and without the optional fields.
+/// Returns volumes without a name. A runtime states all fields of volumes of these kinds. Most kinds occur here both
+/// with and without their optional fields.
 fn outside() -> Vec<Value> {
     let selector = json!({ "matchLabels": { "tier": "fast" },
         "matchExpressions": [{ "key": "a", "operator": "In", "values": ["b"] }] });
@@ -503,7 +513,8 @@ fn runtime(rng: &mut fastrand::Rng) -> Value {
     runtime
 }
 
-/// A text with one or two placeholders. The runtime has the placeholders `listed`. Any other placeholder is plain text.
+/// Returns a text with one or two placeholders, most of them from `listed`, the list of the runtime. If a placeholder
+/// is not in this list, the runtime treats it as plain text.
 fn placeholder_text(rng: &mut fastrand::Rng, listed: &[Placeholder]) -> String {
     let one = |rng: &mut fastrand::Rng| {
         if rng.u8(..8) == 0 { *pick(rng, &Placeholder::ALL) } else { *pick(rng, listed) }
@@ -590,17 +601,18 @@ fn rename_volume(spec: &mut Value, from: &str, to: &str) {
     }
 }
 
-/// Texts that resemble values of placeholders. Some are values of one placeholder and near misses of another.
+/// Texts that replace placeholders. Each text is not a value of at least one placeholder. For example, `01` is a value
+/// of `<number>`, but not of `<ordinal>`.
 const NEAR_MISSES: [&str; 40] = [
     "", " ", "1 ", " 1", "-1", "+1", "01", "100000", "1.", ".5", "1e", "1e+100", "0x1", "1_0", "1;x", "a;b",
     "a/b", "../a", "a b", "$(A)", "`a`", "\"a\"", "'a'", "a\n", "\na", "A", "a_b", "a,b", "a=b", "<name>",
     "a.", "-a", "a-", "ü", "١", "a:1", "a:123456", "a:", "bcdfa", "a\0",
 ];
 
-/// Near misses that Kubernetes accepts in the name of a claim or a volume.
+/// Near misses that Kubernetes accepts in the names of claims and volumes.
 const NEAR_NAMES: [&str; 6] = ["01", "100000", "1-1", "bcdfa", "x", "0"];
 
-/// A value of a placeholder, or sometimes a text that is one character too long for it.
+/// Returns a value of a placeholder. For `<name>` and `<host>`, the text is sometimes one character too long.
 fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
     let values: &[&str] = match placeholder {
         Placeholder::Ordinal => &["0", "7", "10", "99999"],
@@ -616,7 +628,8 @@ fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
     if long { "a".repeat(limit + rng.usize(..2)) } else { (*pick(rng, values)).to_owned() }
 }
 
-/// Replaces the placeholders of a text by values. With `miss`, one of them gets a near miss instead.
+/// Replaces the placeholders of a text that are in `listed` by values. With `miss`, the first of these placeholders
+/// gets one of `misses` instead of a value.
 fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss: bool, misses: &[&str]) {
     let Some(mut filled) = text.as_str().map(str::to_owned).filter(|text| text.contains('<')) else { return };
     let mut miss = miss;
@@ -638,14 +651,15 @@ fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss:
     *text = json!(filled);
 }
 
-/// Replaces the placeholders of a runtime by values. Adds some of the variables that the runtime lets vary.
+/// Replaces the placeholders of a runtime by values, and with `miss` also by near misses. Adds some of the variables
+/// that `mayVary` lists with a value.
 fn fill_placeholders(rng: &mut fastrand::Rng, spec: &mut Value, miss: bool) {
     let listed: Vec<Placeholder> = serde_json::from_value(spec["placeholders"].clone()).unwrap_or_default();
     drop(spec.as_object_mut().and_then(|spec| spec.remove("placeholders")));
     if listed.is_empty() {
         return;
     }
-    // With `miss`, each text gets a near miss with probability 1/6. So most of these pods differ in one text only.
+    // Each text gets a near miss only with probability 1/6, so that many of these pods differ in only one text.
     let missing = |rng: &mut fastrand::Rng| miss && rng.u8(..6) == 0;
     for containers in ["containers", "initContainers"] {
         for container in spec.get_mut(containers).and_then(Value::as_array_mut).into_iter().flatten() {
@@ -706,13 +720,14 @@ fn name_servers() -> [Value; 3] {
     ]
 }
 
-/// Fields that make a pod use namespaces of the node, or make its containers share a process namespace.
+/// Fields that make a pod use Linux namespaces of the node, or make its containers share a process namespace.
 const SHARES: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"];
 
-/// The hooks and probes of a container. A runtime and a pod use the same names for them.
+/// The hooks and probes of a container. Runtimes and pods use the same names for hooks and probes.
 const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// A pod of a random system, with up to two changes and sometimes with injected parts.
+/// Generates a pod of a random system. The pod has the runtime of this system. Most pods then get changes, and some get
+/// injected parts.
 fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> Case {
     let system = rng.usize(..runtimes.len());
     let mut runtime = runtimes[system].clone();
@@ -745,7 +760,8 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     Case { pod, system, field, injected }
 }
 
-/// The first two annotations hold a pod. The others do not, although most of their names are similar.
+/// A pod with one of the first two annotations is held. The other annotations do not hold a pod, although most of their
+/// names are similar.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",
@@ -760,12 +776,13 @@ fn sources(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
     volumes.filter_map(|volume| volume.pointer_mut("/projected/sources")?.as_array_mut()).flatten()
 }
 
-/// Changes one field of a runtime to another value that is valid in a pod. Returns the field.
+/// Changes or removes one field of a runtime, so that the result is still valid in a pod. Returns the path of the
+/// field, or `None` if no field was changed.
 fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut Changes) -> Option<String> {
     let mut places = Vec::new();
     leaves(runtime, String::new(), &mut places);
     let kinds: BTreeSet<String> = places.iter().map(|place| field_of(place)).collect();
-    // Prefer the field with the fewest changes, so that rare fields are changed too.
+    // Choose the field that this function chose least often, so that rare fields are changed too.
     let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary") && field != "placeholders");
     let field = kinds.min_by_key(|field| (changes.get(field).copied().unwrap_or(0), rng.u32(..)))?;
     *changes.entry(field.clone()).or_default() += 1;
@@ -778,7 +795,8 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
         return Some(field);
     }
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
-        // A volume without a source would be invalid, or would become an emptyDir. So a ConfigMap replaces the source.
+        // A volume without a source would be invalid, or would become an `emptyDir`. So a ConfigMap replaces the
+        // source.
         let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
         of.remove(name);
         of.insert("configMap".to_owned(), json!({ "name": "other" }));
@@ -805,7 +823,8 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     Some(field)
 }
 
-/// Another valid value of a field that accepts only certain texts. `None` for other fields.
+/// Returns a valid value for a field that accepts only certain texts, such as `keyType`. Returns `None` for other
+/// fields.
 fn other_text(name: &str) -> Option<Value> {
     let text = match name {
         "type" => "DirectoryOrCreate",
@@ -821,11 +840,12 @@ fn other_text(name: &str) -> Option<Value> {
     Some(json!(text))
 }
 
-/// Appends the JSON pointers of all scalars and empty objects of a runtime.
+/// Appends the JSON pointers of all scalars and empty objects in `value` to `into`.
 fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {
-            // A name such as `example.org/a` contains the separator of a JSON pointer (RFC 6901 section 3).
+            // Names such as `example.org/a` contain the separator of a JSON pointer, so they are escaped (RFC 6901,
+            // section 3).
             let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
             inner.iter().for_each(|(name, value)| leaves(value, format!("{here}/{}", escaped(name)), into));
         }
@@ -836,7 +856,8 @@ fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     }
 }
 
-/// The field of a JSON pointer: its names without list indexes, up to a map whose keys users choose.
+/// Returns the path of the field to which a JSON pointer leads, such as `containers.env.value`. The path has no list
+/// indexes, and ends at a map in [`MAPS`].
 fn field_of(pointer: &str) -> String {
     let names: Vec<_> =
         pointer.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect();
@@ -844,12 +865,12 @@ fn field_of(pointer: &str) -> String {
     names[..end].join(".")
 }
 
-/// Maps whose keys users choose. The schema has no properties for these keys.
+/// Maps whose keys users choose. The schema of a runtime does not list these keys.
 const MAPS: [&str; 7] =
     ["labels", "annotations", "volumeAttributes", "userAnnotations", "matchLabels", "requests", "limits"];
 
-/// Turns a container of a runtime into a container of a pod. A runtime states commands and requests of hooks and probes
-/// in the fields `exec` and `http`.
+/// Turns a container of a runtime into a container of a pod. A runtime states the commands of hooks and probes in the
+/// field `exec`, and the HTTP requests of hooks in the field `http`.
 fn to_pod_container(container: &mut Value) {
     let Some(fields) = container.as_object_mut() else { return };
     fields.remove("mayVary");
@@ -872,8 +893,8 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
     match rng.u8(..47) {
-        // Assent compares these fields, so most of these changes hold the pod. The exceptions are `add_equal_meaning`
-        // and `change_free_field`.
+        // The following changes are in fields that Assent compares, so most of these changes hold the pod. Only
+        // `add_equal_meaning` and most changes of `change_free_field` do not hold the pod.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),
@@ -905,7 +926,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
         }
         27..37 => change_compared_field(rng, spec),
         37..47 => change_free_field(rng, spec),
-        // These changes do not hold the pod, unless they replace an approved hook or probe.
+        // The following changes do not hold the pod, unless they replace an approved hook or probe.
         14 => add(&mut spec["volumes"], &token(pick(rng, &token_sources()))),
         15 => reverse(&mut spec["containers"]),
         16 => reverse(&mut spec["volumes"]),
@@ -920,7 +941,8 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Changes how the pod states some fields, but not their meaning. So the pod still matches.
+/// Changes how a pod states some fields, but not the meaning of these fields. For example, writes `1024Mi` instead of
+/// `1Gi`.
 fn add_equal_meaning(rng: &mut fastrand::Rng, spec: &mut Value) {
     for container in spec["containers"].as_array_mut().into_iter().flatten() {
         if let Some((name, digest)) = container["image"].as_str().and_then(|image| image.split_once('@')) {
@@ -953,8 +975,7 @@ fn add_equal_meaning(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a field that Assent compares. No runtime or few runtimes have the new value, so most of these pods do not
-/// match.
+/// Sets a field that Assent compares. Few approved runtimes have the new value, so Assent holds most of these pods.
 fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..10) {
@@ -1044,7 +1065,8 @@ fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// The parts that the Clearance trusts. Some have the name of an approved container, volume or variable.
+/// Returns the parts that the Clearance trusts after the first round. Some parts have the name of an approved
+/// container, volume or variable.
 fn trusted() -> Value {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     json!({
@@ -1120,7 +1142,8 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
             7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
             8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
             9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
-            // Each of these parts differs from a trusted part, or can have the name of an approved part.
+            // Most of the following parts are not trusted: they differ from a trusted part, or an approved part can
+            // have the same name.
             10 => proxy["args"] = json!(["other"]),
             11 => proxy["image"] = json!("mesh/proxy:1"),
             12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
@@ -1154,8 +1177,8 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Adds the container `plain`, which is trusted unless it is changed. The text `<ordinal>` of a trusted part is plain
-/// text, so an argument with a value in its place does not match.
+/// Adds the container `plain`, and sometimes changes it so that the Clearance does not trust it. In a trusted part,
+/// `<ordinal>` is plain text and no placeholder. So the argument `--rank=7` does not match.
 fn add_plain(rng: &mut fastrand::Rng, spec: &mut Value) {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     let mut plain = json!({ "name": "plain", "image": digest, "args": ["--rank=<ordinal>"],
@@ -1179,7 +1202,8 @@ fn reverse(list: &mut Value) {
     }
 }
 
-/// Adds an item unless the list has an item with the same name, because the API server refuses duplicates.
+/// Adds an item, unless the list has an item with the same name. The API server refuses most lists with duplicate
+/// names.
 fn add(list: &mut Value, item: &Value) {
     if list.is_null() {
         *list = json!([]);
@@ -1192,7 +1216,7 @@ fn add(list: &mut Value, item: &Value) {
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The sources of the volume with which Kubernetes or `OpenShift` provides the service account token.
+/// Returns the sources of the volume that Kubernetes or `OpenShift` adds for the service account token.
 fn token_sources() -> [Value; 4] {
     let bundle = |name: &str, file: &str| json!({ "configMap": { "name": name, "items": [{ "key": file, "path": file }] } });
     [
@@ -1203,7 +1227,7 @@ fn token_sources() -> [Value; 4] {
     ]
 }
 
-/// A volume with a name like the name that Kubernetes gives to the volume of the service account token.
+/// Returns a volume with this source. Its name looks like the name of the volume with the service account token.
 fn token(source: &Value) -> Value {
     json!({ "name": "kube-api-access-x", "projected": { "sources": [source] } })
 }

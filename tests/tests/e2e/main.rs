@@ -1,16 +1,16 @@
-//! End-to-end tests of Assent on a real control plane: every promise, every refusal, every outage.
+//! End-to-end tests of Assent on a real control plane. A test is called a trial in `libtest_mimic`.
 //!
-//! `i1` to `i5` in a test name are the promises in the order of `docs/concepts.md`.
+//! The names of some tests begin with `i1` to `i5`. These are the numbers of the promises in `docs/concepts.md` that
+//! the tests check.
 //!
-//! Most tests run at the same time on one shared control plane, each in its own namespace. A test that stops the
-//! operator or the API server needs a control plane for itself. If such a test leaves the control plane as it was, the
-//! next such test uses the same control plane with a new operator.
-//!
-//! ```text
-//!  own(…)   starts its control plane itself
-//!  (lend)   one of the idle control planes ── passed, namespaces deleted ──> idle again
-//!  shared   the shared control plane, which the first of these tests starts. They are last.
-//! ```
+//! - A test of `shared!` uses the shared control plane, in its own namespace. The first of these tests starts the
+//!   control plane. These tests come after the tests of `own!` in the list.
+//! - A test of `own!` with `(lend)` can stop and restart processes, so it needs a control plane for itself. The test
+//!   gets an idle control plane, or a new one if none is idle. After the test passes, the namespaces of the test are
+//!   deleted. The control plane is then idle again, unless the shared control plane already runs.
+//! - Any other test of `own!` starts a control plane itself.
+//! - A test of `on_node!` needs a real node. With `(node)`, it uses the shared control plane. Without `(node)`, it
+//!   starts a control plane itself.
 
 mod accelerators;
 mod alerting;
@@ -72,7 +72,7 @@ use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, RwLock};
 
-/// One trial on the shared control plane for each listed function.
+/// For each listed function, makes one trial that runs on the shared control plane.
 macro_rules! shared {
     ($stage:expr, $($module:ident :: $test:ident),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -86,9 +86,9 @@ macro_rules! shared {
     }),*] };
 }
 
-/// One trial for each listed function. A trial with `(lend)` gets a control plane with Assent, which other trials use
-/// later. So it may stop and restart processes, but must leave all policies and risk levels as they were. Every other
-/// trial starts its own control plane.
+/// For each listed function, makes one trial with a control plane for itself. A trial with `(lend)` gets a control
+/// plane with Assent, and later trials use the same control plane. So a trial with `(lend)` may stop and restart
+/// processes, but must leave all policies and risk levels as they were. Any other trial starts its own control plane.
 macro_rules! own {
     ($stage:expr, $($module:ident :: $test:ident $(($lend:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -102,9 +102,9 @@ macro_rules! own {
     (@run $stage:ident, $test:path, $lend:ident) => { $stage.$lend($test).await };
 }
 
-/// One trial for each listed function. Each trial needs a real node, and is skipped if this machine cannot run one.
-/// Trials with `(node)` use the shared control plane and share one node. Every other trial starts its own control
-/// plane.
+/// For each listed function, makes one trial that needs a real node. If this machine cannot run a node, all these
+/// trials are skipped. The trials with `(node)` use the shared control plane and share one node. Any other trial starts
+/// its own control plane.
 macro_rules! on_node {
     ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -128,17 +128,17 @@ macro_rules! on_node {
 
 struct Stage {
     runtime: Runtime,
-    /// The node must be dropped before the control plane, and Rust drops fields in the order of their declaration.
+    /// `node` must be dropped before the control plane. Rust drops fields in the order of their declaration.
     node: OnceCell<Node>,
     shared: OnceCell<Shared>,
-    /// The control planes with Assent that no trial uses now. No operator runs on them.
+    /// Control planes with Assent that no trial uses at the moment. No operator runs on them.
     idle: Mutex<Vec<ControlPlane>>,
     /// A trial that runs beside others holds this lock for reading. A trial that runs alone holds this lock for
     /// writing.
     turn: RwLock<()>,
 }
 
-/// The operator must be dropped before its control plane, and Rust drops fields in the order of their declaration.
+/// `assent` must be dropped before its control plane. Rust drops fields in the order of their declaration.
 struct Shared {
     assent: Assent,
     cluster: ControlPlane,
@@ -154,10 +154,11 @@ impl Stage {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The shared control plane. The first call starts it.
+    /// Returns the shared control plane and its operator. The first call starts both.
     async fn shared(&self) -> Result<&Shared> {
         let start = async || {
-            // The trials of the shared control plane are last, so no later trial needs an idle control plane.
+            // All trials of `own!` start before the trials on the shared control plane. So no later trial needs an idle
+            // control plane.
             self.idle().clear();
             let begin = Instant::now();
             let cluster = ControlPlane::start().await?;
@@ -168,8 +169,8 @@ impl Stage {
         self.shared.get_or_try_init(start).await
     }
 
-    /// Runs a trial on an idle control plane, or on a new one if none is idle. After a failure, nobody uses the control
-    /// plane again.
+    /// Runs a trial on an idle control plane, or on a new one if none is idle. If the trial fails, no later trial uses
+    /// this control plane.
     async fn lend(&self, test: impl AsyncFn(&ControlPlane, &Assent) -> Result<()>) -> Result<()> {
         let idle = self.idle().pop();
         let (cluster, assent) = if let Some(cluster) = idle {
@@ -189,9 +190,9 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a trial with its own control plane. The time limits of the trial assume a machine that is not overloaded.
-    /// So if the trial fails beside other trials, it runs once more, alone and on a new control plane. Only the second
-    /// result counts.
+    /// Runs a trial that has its own control plane, beside other trials. The time limits of such a trial assume a
+    /// machine that is not overloaded. So if the trial fails, it runs once more, alone and on a new control plane. Then
+    /// only the second result counts.
     async fn run_again_if_failed(&self, name: &str, test: impl AsyncFn() -> Result<()>) -> Result<()> {
         let beside = {
             let _turn = self.turn.read().await;
@@ -207,7 +208,7 @@ impl Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // Each trial runs dozens of programs. More parallel trials only slow each other down until they time out.
+    // Each trial runs dozens of programs. With more parallel trials, the machine is overloaded and the trials time out.
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let stage = Arc::new(Stage::new(Runtime::new()?));
     let conclusion = libtest_mimic::run(&arguments, trials(&stage));
@@ -461,7 +462,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_has_no_unneeded_permissions,
         chart::editors_can_describe_but_not_decide,
     ];
-    // The trials of `own` take longest, so they start first. The short trials at the end keep all threads busy.
+    // The trials of `own!` take longest, so they start first. The short trials at the end keep all threads busy.
     own(stage)
         .into_iter()
         .chain(on_nodes(stage))

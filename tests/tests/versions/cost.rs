@@ -1,11 +1,9 @@
-//! Measures how much time the policies add to the creation of a pod, by the number of systems in its namespace.
+//! Measures how much time the policies add to the creation of a pod, for several numbers of systems in the namespace of
+//! the pod.
 //!
-//! ```text
-//!  round ── dry-run create of the same pod in ─┬─ an ungoverned namespace: the baseline
-//!                                              └─ governed namespaces with 1, 10 and 50 systems
-//! ```
-//!
-//! The namespaces take turns, so that a slow moment of the machine affects all of them.
+//! In each round, the test creates the same pod in four namespaces, as a dry run. One namespace is not governed, and
+//! its time is the baseline. The other three namespaces are governed and have 1, 10 and 50 systems. Each round covers
+//! all four namespaces, so that a slow moment of the machine affects all of them.
 
 use std::time::{Duration, Instant};
 
@@ -17,19 +15,19 @@ use serde_json::{Value, json};
 /// The number of systems in each governed namespace. Each system has one version.
 const SYSTEMS: [usize; 3] = [1, 10, 50];
 
-/// The number of creations in each namespace. The first `WARM_UP` creations are not measured.
+/// The number of rounds. The times of the first `WARM_UP` rounds are not counted.
 const TURNS: usize = 220;
 const WARM_UP: usize = 20;
 
-/// The median times to create a pod on one version of Kubernetes, in milliseconds. `baseline` is the time in an
-/// ungoverned namespace.
+/// The median times to create a pod on one version of Kubernetes, in milliseconds. `baseline` is the time in the
+/// ungoverned namespace. `governed` has one time for each number in [`SYSTEMS`].
 pub struct Row {
     version: String,
     baseline: f64,
     governed: [f64; SYSTEMS.len()],
 }
 
-/// The rows in the format of the table in `docs/performance.md`.
+/// Formats the rows as the table in `docs/performance.md`.
 pub fn table(rows: &[Row]) -> String {
     let head = "| Kubernetes | not governed | 1 system | 10 systems | 50 systems |\n|---|---|---|---|---|"
         .to_owned();
@@ -77,8 +75,8 @@ fn median(mut took: Vec<Duration>) -> f64 {
     took.get(took.len() / 2).map_or(0.0, |middle| middle.as_secs_f64() * 1000.0)
 }
 
-/// Creates a governed namespace with this number of systems, or an ungoverned namespace for `None`. Returns its name,
-/// and a pod that is cleared there.
+/// Creates a governed namespace with this number of systems, or an ungoverned namespace for `None`. Returns the name of
+/// the namespace, and a pod that the API server creates there without a gate.
 async fn namespace_with(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String, Value)> {
     let namespace = systems.map_or_else(|| "cost-free".to_owned(), |systems| format!("cost-{systems}"));
     let labels = if systems.is_some() { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };

@@ -1,4 +1,4 @@
-//! The life of a system with the commands of its users: held or refused, approved, running, revoked, expired.
+//! Runs the commands of users, and checks after each step whether versions are cleared and pods run.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::Stage;
 /// The timeout for an action of a controller on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-/// Waits until the pods of `app` are held, or refused if the API server cannot hold pods.
+/// Waits until the two pods of `app` are held. If the API server cannot hold pods, waits until it has refused them.
 async fn is_withheld(stage: &Stage, scene: &Scenario<'_>, app: &str) -> Result<()> {
     if stage.holds {
         return scene.held(app, 2).await.map(drop);
@@ -78,8 +78,8 @@ pub async fn expire(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The level requires a fairness result and the expression `purpose`. A failing result withholds the version, and a
-/// good result clears it.
+/// The level requires a fairness result, and that the expression named `purpose` is true. A failing result withholds
+/// the version, and a good result clears the version.
 pub async fn evidence(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
@@ -102,8 +102,8 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     scene.is_cleared("v1").await.map(drop)
 }
 
-/// A hold stops a version until a person resumes it. Before Kubernetes 1.36, the API server does not record who opened
-/// the incident, so the plugin does.
+/// A hold stops a version until a person resumes the system. Before Kubernetes 1.36, the API server does not record who
+/// opened an incident. So the plugin writes the name of the opener into the incident.
 pub async fn incidents(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "incidents", "limited").await?;
     scene.publish("v1", &container("1")).await?;
@@ -119,8 +119,8 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
 }
 
-/// Placeholders in arguments, variables, mounts, volumes and claims match only valid values. Each version of Kubernetes
-/// evaluates the policies with its own CEL library.
+/// Placeholders in arguments, variables, mounts, volumes and claims match only valid values. The test runs on each
+/// version of Kubernetes, because each evaluates the policies with its own CEL library.
 pub async fn placeholders(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "placeholders", "minimal").await?;
     let with = |ordinal: &str, leader: Option<&str>, user: &str| {
@@ -176,7 +176,8 @@ pub async fn placeholders(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// An override clears a version that lacks an approval. The review ends the override, and so the clearance.
+/// An override clears a version that lacks an approval. A review with the outcome `NotJustified` ends the override and
+/// the clearance.
 pub async fn overrides(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "overrides", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "overridable" },

@@ -1,12 +1,10 @@
-//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest version.
+//! A short test suite. It runs on several older minor versions of Kubernetes that the chart supports, and on the newest
+//! version. For each version, the suite starts a control plane, installs the chart and starts the operator. Then it
+//! runs three modules:
 //!
-//! ```text
-//!  version ── control plane of that version ── chart, operator
-//!                ├─ life       hold or refuse, approve, revoke, expire, evidence, incidents,
-//!                │             placeholders, overrides
-//!                ├─ policies   each policy that a request can reach refuses, warns or changes
-//!                └─ cost       time to create a pod with 1, 10 and 50 systems
-//! ```
+//! - `life`: pods are held or refused, and people approve, revoke, attest, hold and override versions.
+//! - `policies`: each policy that a request can reach refuses a request, warns about it or changes its object.
+//! - `cost`: measures the time to create a pod in namespaces with 1, 10 and 50 systems.
 //!
 //! `make test-versions` runs the suite. The first run builds the control planes, which takes about five minutes for
 //! each version. Arguments select versions: `make test-versions ARGS=1.30`.
@@ -23,18 +21,19 @@ use assent_tests::{Assent, ControlPlane, Options, Person};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 
-/// The older versions, each with a module `tests/controlplane/kubernetes-VERSION`. The newest version is not in this
-/// list.
+/// The older versions of Kubernetes. Each has a Go module `tests/controlplane/kubernetes-VERSION`. The newest version
+/// is not in this list.
 const OLDER: [&str; 4] = ["1.30", "1.33", "1.35", "1.36"];
 
-/// The first minor version with `MutatingAdmissionPolicy` v1, which the API server needs to hold a pod.
+/// The first minor version of Kubernetes with `MutatingAdmissionPolicy` v1. The API server needs such policies to hold
+/// a pod.
 const HOLDS_SINCE: u32 = 36;
 
 struct Stage {
     cluster: ControlPlane,
     /// Keeps the operator running until this field is dropped.
     _assent: Assent,
-    /// Whether the policies hold an uncleared pod. Otherwise, the policies refuse the pod.
+    /// Whether the policies hold an uncleared pod. If false, the policies refuse the pod.
     holds: bool,
 }
 
@@ -56,7 +55,7 @@ impl Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // A second control plane at the same time would distort the measurement of the cost.
+    // A second control plane at the same time would distort the times that `cost` measures.
     arguments.test_threads = Some(1);
     let costs: Arc<Mutex<Vec<cost::Row>>> = Arc::default();
     let versions = OLDER.into_iter().map(Some).chain([None]);

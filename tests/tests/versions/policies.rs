@@ -1,5 +1,6 @@
-//! Checks that the installed policies work on this version of Kubernetes. Each policy must refuse a request, warn about it
-//! or change its object. The constants below name the exceptions.
+//! Checks that the installed policies work on the tested version of Kubernetes. Each validating policy must refuse a
+//! request or warn about it. The two constants below name the exceptions. The mutating policies, if the API server has
+//! them, must change objects.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use serde_json::{Value, json};
 
 use crate::Stage;
 
-/// No request triggers this policy, because the schema of ModelVersion refuses each edit earlier.
+/// The name of a policy that no request triggers. The schema of ModelVersion refuses each edit before the API server
+/// evaluates this policy.
 const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
-/// No request triggers these policies if the API server has mutating policies: a mutating policy overwrites a forged
-/// author first.
+/// The names of two policies that refuse forged authors. If the API server has mutating policies, no request triggers
+/// these two policies, because a mutating policy overwrites a forged author first.
 const BEHIND_A_STAMP: [&str; 2] = ["assent-author", "assent-changed-by"];
 
 async fn installed(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
@@ -30,8 +32,8 @@ fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Triggers each policy at least once. A policy without a trigger fails the test. So for a new policy, add a request
-/// here.
+/// Triggers each validating policy at least once, except the policies in the two constants. The test fails if a policy
+/// neither refused a request nor warned about it. So if you add a policy, also add a request that triggers it.
 pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "attacked", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -65,7 +67,8 @@ fn policies_in(said: &str) -> Vec<String> {
     quoted.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
 }
 
-/// Sends requests about pods. The policies must refuse all of them. Returns the refusals.
+/// Creates a cleared and a held pod. Sends requests about pods that the policies must refuse. Returns the messages of
+/// the refusals.
 async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let mut bound = scene.pod("bound", &container("other"));
@@ -95,7 +98,8 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// Tries to bind, evict and delete pods as users, and to edit a workload as the operator. Returns the refusals.
+/// Tries to bind a pod with another system label, and to evict and delete a pod with a long grace period. As the
+/// operator, tries to scale a ReplicaSet. Returns the messages of the refusals.
 async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let raw = async |subresource: &str, body: &Value| {
         let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);
@@ -161,8 +165,8 @@ async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// Sends requests about decisions, and about objects on which decisions depend. The policies must refuse all of them.
-/// Returns the refusals.
+/// Creates two monitors. Sends requests that the policies must refuse, about decisions and about objects on which
+/// decisions depend. Returns the messages of the refusals.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
@@ -208,7 +212,8 @@ async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// A system with an open incident is evidence, so the API server refuses to delete it. Returns the refusal.
+/// Tries to delete a system with an open incident. The API server must refuse this, because the system is evidence.
+/// Returns the message of the refusal.
 async fn evidence(stage: &Stage) -> Result<String> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let open = ["incident", "open", "scorer", "--name=kept", "--reason=for the test"];
