@@ -1,5 +1,5 @@
-//! Argo CD with Assent: a version that awaits approval is Suspended, and a withheld version is Degraded. Argo CD
-//! writes nothing while the cluster matches Git.
+//! Assent and Argo CD. A version that awaits approval has the health Suspended in Argo CD. A rejected or revoked
+//! version has the health Degraded. Argo CD writes nothing while the cluster matches Git.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ impl<'a> Stage<'a> {
         Ok(Self { scene, argo: ArgoCd::install(cluster).await?, layout })
     }
 
-    /// Applies the Applications of the repository, with the address of the local copy.
+    /// Commits the repository, and applies its Argo CD Applications. In these Applications, the address of the local
+    /// copy replaces the example address.
     async fn bootstrap(&self) -> Result<()> {
         let url = self.layout.commit("one-repository")?;
         for application in ["governance", "support"] {
@@ -40,8 +41,8 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// The objects of an Application without their statuses, which the operator may write at any time, and the time of
-    /// the last sync.
+    /// Returns the time of the last sync of an Application, and the objects of the Application. The objects have no
+    /// status, because the operator can write a status at any time.
     async fn written(&self, application: &str) -> Result<Vec<Value>> {
         let status = self.argo.application(application).await?["status"].take();
         let mut written = vec![status["operationState"]["finishedAt"].clone()];
@@ -57,7 +58,8 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Checks that an Application stays Synced in ten refreshes, and that no client writes to its objects.
+    /// Checks that an Application stays Synced in ten refreshes. Also checks that nobody writes to its objects in this
+    /// time, except to their statuses.
     async fn is_quiet(&self, application: &str) -> Result<()> {
         self.argo.refresh(application).await?;
         let before = self.written(application).await?;
@@ -82,7 +84,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     for kind in ["AISystem", "ModelVersion"] {
         argo.shows("support", kind, "Suspended", "kubectl assent approve support-assistant").await?;
     }
-    // The argocd command reports the same health.
+    // The command `argocd` reports the same health.
     for (kind, name, health) in [
         ("aisystem", SYSTEM, "Suspended"),
         ("modelversion", VERSION, "Suspended"),
@@ -121,8 +123,8 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
 
-    // Governance changes the level in Git: it now requires a result. CI adds the result to Git, and a person signs it
-    // with the plugin.
+    // Governance changes the level in Git, so that the level requires a fairness result. CI adds a result to Git, and a
+    // person signs the result with the plugin.
     require_result(&stage.layout)?;
     stage.layout.commit("one-repository")?;
     argo.refresh("governance").await?;
@@ -142,8 +144,8 @@ async fn the_kinds_of_incidents_have_a_health(stage: &Stage<'_>) -> Result<()> {
     for (kind, name) in of_incidents(scene).await? {
         let said = argo.override_says("health", &scene.get(kind, name).await?).await?;
         let expected = match (kind, name) {
-            // A note has no status. So Argo CD reports no health of the note, and the note does not affect its
-            // Application.
+            // A note has no status. So Argo CD reports no health of the note, and the note does not affect the health
+            // of its Application.
             ("incidentnote", _) => "Health script is not configured",
             (_, INVALID_MONITOR) => "STATUS: Degraded",
             _ => "STATUS: Healthy",
@@ -188,10 +190,10 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     replicas(scene, 2).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, so Argo CD restores them each time. After the operator has scaled down three times, it
-    // holds the pods instead.
+    // In Git, `replicas` is 2, so Argo CD restores this number after each time that the operator scales down. After the
+    // third time, the operator holds the pods instead.
     decide(scene, "revoke").await?;
-    // The timeout includes the back-off of Argo CD: 2, 6 and 18 seconds.
+    // The timeout covers the back-off of Argo CD between its syncs: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
     until(Duration::from_mins(2), "the Event Contested", contested).await?;
     scene.held(SYSTEM, 2).await?;
@@ -258,7 +260,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-/// Argo CD has no timeout for a hook. So it waits until Assent releases the hook.
+/// Argo CD has no timeout for a hook. So Argo CD waits until Assent resumes the Job of the hook.
 pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
@@ -342,7 +344,8 @@ pub async fn an_application_repository_cannot_add_systems_and_argocd_cannot_appr
     ensure!(refused.contains("assent.dev:AISystem"), "{refused}");
     scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("the system was applied")?;
 
-    // Argo CD is cluster-admin, but Assent refuses its approval, because its account is not a person.
+    // The account of Argo CD is cluster-admin. But this account is not a person, so Assent refuses an approval by this
+    // account.
     let approval = unsigned(scene).await?;
     stage.layout.add("two-repositories/governance-repository/systems/support", "mine.yaml", &approval)?;
     stage.layout.commit("two-repositories/governance-repository")?;

@@ -1,5 +1,5 @@
-//! Shared steps of the tests of Flux and Argo CD. The example repositories have one system: an assistant for customer
-//! support.
+//! Shared steps of the tests of Flux and Argo CD. The example repositories in these tests contain one system, an
+//! assistant for customer support.
 
 use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Layout, Person, SOON, Scenario, from_now, root, until};
@@ -11,20 +11,21 @@ pub const SYSTEM: &str = "support-assistant";
 
 pub const VERSION: &str = "support-assistant-v1";
 
-/// The scenario in the namespace of the system. The GitOps controller creates this namespace from the repository.
+/// Returns a scenario for the namespace of the system. The GitOps controller creates this namespace from the
+/// repository.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// Decides about the version as the risk officer Alice. Waits for the version first, because Argo CD applies it after
-/// the Deployment.
+/// Decides about the version as the risk officer Alice. First waits until the version exists, because Argo CD applies
+/// the version after the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// Decommissions the system as the administrator at `date`, or now if `date` is `None`.
+/// Decommissions the system as the administrator: at `date`, or now if `date` is `None`.
 pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));
@@ -42,7 +43,8 @@ pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
 pub const INVALID_MONITOR: &str = "invalid";
 
 /// Applies an incident that holds nothing, a note, an override that nobody grants, and two monitors. Waits until the
-/// operator has processed these objects. Returns their kinds and names.
+/// operator has written the conditions of these objects, except the note, which has no status. Returns the kinds and
+/// names of the objects.
 pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'static str); 5]> {
     let mut incident = scene.incident("complaint", &json!({ "effect": "None" }));
     let mut asked = scene.override_(VERSION, "urgent", &scene.digest_of(VERSION).await?);
@@ -56,7 +58,7 @@ pub async fn of_incidents(scene: &Scenario<'_>) -> Result<[(&'static str, &'stat
         let spec = json!({ "system": SYSTEM, "query": query, "onBreach": "Warn" });
         scene.apply(Person::Admin, &scene.monitor(name, &spec)).await?;
     }
-    // The test runs no Prometheus, so the monitor with the valid query gets no answer.
+    // The test runs no Prometheus, so the monitor `watch` gets no answer.
     scene.condition("monitor", "watch", "WithinLimits", "Unknown", "NoAnswer").await?;
     scene.condition("monitor", INVALID_MONITOR, "Stalled", "True", "QueryInvalid").await?;
     scene.condition("incident", "complaint", "Holding", "False", "NoEffect").await?;
@@ -87,7 +89,7 @@ pub fn require_result(layout: &Layout) -> Result<()> {
     layout.edit(level, "  images: Digest\n", &format!("  images: Digest\n  assessments: [{required}]\n"))
 }
 
-/// Adds a fairness result of the version to the layout `one-repository`, as CI does.
+/// Adds a file with a fairness result of the version to the layout `one-repository`, as CI does.
 pub async fn record(scene: &Scenario<'_>, layout: &Layout, name: &str, value: &str) -> Result<()> {
     let digest = scene.digest_of(VERSION).await?;
     let mut result = scene.assessment(name, &digest, value, &from_now(-2));
@@ -111,7 +113,8 @@ pub async fn replicas(scene: &Scenario<'_>, count: u32) -> Result<()> {
     .await
 }
 
-/// An object with its managed fields, but without its status, which the operator may write at any time.
+/// Reads an object without its status and resource version, because the operator can write the status at any time. The
+/// result contains the managed fields, except those of the status.
 pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "-n", namespace, "-o=json", "--show-managed-fields"];
     let mut object: Value = serde_json::from_str(&scene.cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
@@ -123,8 +126,8 @@ pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name:
     Ok(object)
 }
 
-/// Creates a key for the risk officer Erin, and lists it in the role in the layout `many-clusters`. Returns the path of
-/// the private key.
+/// Creates a key for the risk officer Erin, and adds the public key to the role in the layout `many-clusters`. Returns
+/// the path of the private key.
 pub fn register_key(layout: &Layout) -> Result<String> {
     let key = layout.path("erin").display().to_string();
     let args = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
@@ -137,7 +140,7 @@ pub fn register_key(layout: &Layout) -> Result<String> {
     Ok(key)
 }
 
-/// Reviews the version in one cluster and signs an approval with `key`. Adds the approval to the layout
+/// Signs an approval of the version with `key`, in the cluster of `scene`. Adds the approval to the layout
 /// `many-clusters`.
 pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()> {
     const APPROVALS: &str = "many-clusters/support/approvals";
@@ -148,7 +151,7 @@ pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()
     layout.add(APPROVALS, "erin.yaml", &signed)
 }
 
-/// The YAML in docs/gitops.md that begins with `first`.
+/// Reads docs/gitops.md. Returns the YAML from the text `first` to the end of its code block.
 pub fn documented(first: &str) -> Result<Value> {
     let document = fs::read_to_string(root().join("docs/gitops.md"))?;
     let block = &document[document.find(first).context("docs/gitops.md has no such line")?..];

@@ -29,13 +29,15 @@ async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     Ok(end)
 }
 
-/// The time at which the kubelet begins to stop a pod because of its deadline.
+/// Returns the time at which the kubelet begins to stop a pod because of its deadline. Returns `None` if the pod has no
+/// deadline or has not started.
 fn end(pod: &Value) -> Option<Timestamp> {
     let started: Timestamp = pod["status"]["startTime"].as_str()?.parse().ok()?;
     Some(started + Duration::from_secs(pod["spec"]["activeDeadlineSeconds"].as_u64()?))
 }
 
-/// Waits until exactly `count` pods run and `wanted` accepts the deadline of each pod.
+/// Waits until the Deployment `scorer` has exactly `count` pods, all of them run, and `wanted` accepts the deadline of
+/// each pod.
 async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> bool) -> Result<()> {
     until(Duration::from_secs(40), "the deadlines of the pods", async || {
         let pods = scene.pods("scorer").await?;
@@ -86,8 +88,8 @@ pub async fn i2_without_an_operator_the_nodes_end_expired_pods(
     Ok(())
 }
 
-/// The API server does not allow a higher `activeDeadlineSeconds`. So after a renewal, the operator replaces each pod
-/// before its deadline, one pod at a time.
+/// The API server does not allow a higher `activeDeadlineSeconds`. So after people renew the approval, the operator
+/// replaces each pod before the deadline of the pod, within the disruption budget.
 pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane) -> Result<()> {
     let scene = switched(cluster, "deadman-renewal", 50).await?;
     scene.publish("v1", &container("1")).await?;
@@ -124,7 +126,7 @@ pub async fn pods_get_an_earlier_end_at_once(cluster: &ControlPlane) -> Result<(
     let patch = ["patch", "aisystem", "scorer", "--type=merge", "-p", &decommission.to_string()];
     scene.kubectl(Admin, &patch).await?;
     ends(&scene, 2, |end| end == second).await?;
-    // A user with write access to pods cannot extend the deadline.
+    // A user with write access to pods cannot extend the deadline of a pod.
     let pods = scene.pods("scorer").await?;
     let name = pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?;
     let longer = r#"{"spec":{"activeDeadlineSeconds":7200}}"#;

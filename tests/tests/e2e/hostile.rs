@@ -1,10 +1,9 @@
-//! Unreadable objects: the API server stores objects that most clients cannot parse. These objects affect no
-//! other object.
+//! The API server can store objects that most clients cannot parse. These unreadable objects must not affect other
+//! objects.
 //!
-//! ```text
-//!  each watched kind × each mutation ─► stored ─► live, after a restart, after a relist: an approval and a
-//!                                                 revocation elsewhere take effect within seconds
-//! ```
+//! A test stores unreadable objects of each kind that the operator watches. Then an approval and a revocation in
+//! another namespace must take effect within seconds: at once, after a restart of the operator, and after a new list of
+//! all objects.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::outage::stage;
 
-/// The longest time for a decision to take effect, on a loaded machine.
+/// The longest allowed time for a decision to take effect on a loaded machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
 const ROLE: &str = "assent-operator";
@@ -47,7 +46,8 @@ async fn decides_in_time(scene: &Scenario<'_>, when: &str, revision: &str) -> Re
     Ok(())
 }
 
-/// Checks that Events, conditions and metrics report the unreadable objects, and that the log has no secret.
+/// Checks that an Event, a condition and metrics report the unreadable objects, that the operator is ready, and that
+/// the log contains no secret.
 async fn reports_unreadable_objects(assent: &Assent, scene: &Scenario<'_>) -> Result<()> {
     let log = std::fs::read_to_string(assent.operator().log())?;
     ensure!(!log.contains(SECRET), "the log has an environment variable of a container");
@@ -114,7 +114,7 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
 
     cluster.restart(Component::ApiServer).await?;
     Assent::governed(&cluster).await?;
-    // On a busy machine, the back-off of a watch can end long after the restart.
+    // On a busy machine, a watch can back off until long after the restart of the API server.
     until(Duration::from_mins(3), "all watches", async || {
         let metrics = assent.get("/metrics").await?;
         let mut watches = metrics.lines().filter(|line| line.starts_with("assent_watch_up{"));
@@ -125,14 +125,15 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
     reports_unreadable_objects(&assent, &hostile).await
 }
 
-/// Regression test: each unreadable object broke the watch of its kind, so twelve of them delayed a revocation by 70 s.
+/// Regression test: in an earlier version of Assent, each unreadable object broke the watch of its kind. Twelve such
+/// objects delayed a revocation by 70 s.
 pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &ControlPlane) -> Result<()> {
     let victim = Scenario::new(cluster, "undelayed", "limited").await?;
     let hostile = Scenario::governed_by(cluster, "delaying", "limited", &json!({})).await?;
     let digest = victim.publish("v1", &container("1")).await?;
     victim.decide(Person::Alice, &victim.decision("Approve", "v1", &digest, "risk-officer")).await?;
     victim.is_cleared("v1").await?;
-    // The test makes Approvals unreadable, because the watch of Approvals also delivers the revocation.
+    // The unreadable objects are Approvals, because the same watch delivers the revocation.
     let mut names = Vec::new();
     for number in 0..12 {
         let approval = hostile.decision("Approve", &format!("odd-{number}"), &digest, "risk-officer");
@@ -155,7 +156,8 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
     Ok(())
 }
 
-/// The leader has no permission to list approvals. The readiness check and a metric report the broken watch.
+/// The leader may not list approvals. The readiness check and a metric of the leader report the broken watch. A standby
+/// stays ready.
 pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch(
     cluster: &ControlPlane,
     assent: &Assent,

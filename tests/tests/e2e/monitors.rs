@@ -1,8 +1,6 @@
-//! Monitors: a real Prometheus shows that a metric drifts, and the operator holds the system.
-//!
-//! ```text
-//!  series of the test ─► Prometheus ─► Monitor ─► Incident ─► Held ─► notes, decision ─► cleared
-//! ```
+//! Monitors with a real Prometheus. A test sets the value of a series in Prometheus. If the value breaches the limit of
+//! a Monitor with `onBreach: Hold`, the operator opens an incident. The incident holds the system until people resume
+//! it.
 
 use std::time::Duration;
 
@@ -68,7 +66,7 @@ pub async fn a_drifting_metric_holds_the_system_until_people_resume_it(cluster: 
     );
     scene.event("Monitor", "drift", "MonitorBreached").await?;
 
-    // The hold stays after the metric recovers, and after a user deletes the monitor.
+    // The hold stays after the metric is within its limit again, and after a user deletes the monitor.
     set(prometheus, &scene, "spd", "0.02").await?;
     within(&scene, "drift", "True", "Within").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
@@ -98,7 +96,7 @@ pub async fn a_breach_opens_an_incident_unless_an_earlier_one_still_counts(
     set(prometheus, &scene, "spd", "0.2").await?;
     scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "OpenIncident" }))).await?;
     let first = incident(&scene, "drift").await?;
-    // A change of the monitor during the breach opens no second incident.
+    // If a user changes the monitor during the breach, the operator opens no second incident.
     let edited = json!({ "onBreach": "OpenIncident", "metric": "renamed", "breach": { "above": "0.15" } });
     scene.apply(Dev, &scene.monitor("drift", &edited)).await?;
     until(SOON, "the new spec", async || {
@@ -240,9 +238,9 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
         "{\"secret\",\"namespace\"=~\".+\"}".to_owned(),
     ];
     for query in &attempts {
-        // Prometheus itself gives the secret value for each query, or refuses an experimental function. So only the
-        // operator, which limits a query to one namespace, protects the value. A query with an offset has a result
-        // later.
+        // Prometheus itself answers each query with the secret value 4242, or with an error because it does not support
+        // the function. So only the operator can keep the value secret: it limits each query to one namespace. A query
+        // with an offset has no result at first, so the test waits for a result.
         until(SOON, &format!("a result of {query}"), async || {
             let answer = prometheus.query(query).await?;
             let is_refused = answer["status"] == "error";
@@ -271,8 +269,8 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
             "{limited}"
         );
     }
-    // The tenant's own namespace has no series `secret`, so the value is 1. The series in the other namespace must not
-    // change this value.
+    // The namespace of the monitor has no series `secret`, so the value of the query is 1. The series `secret` of the
+    // other namespace must not change this value.
     let absent = scene.monitor("absent", &json!({ "query": "absent(secret)", "onBreach": "Warn" }));
     scene.apply(Dev, &absent).await?;
     within(&scene, "absent", "False", "Breached").await?;
@@ -302,8 +300,8 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
     let refused = write("apply", &json!({ "onBreach": "Warn", "system": "other" })).await?.denied()?;
     ensure!(refused.contains("create another Monitor for other"), "{refused}");
 
-    // Without the verb `hold`, nobody may loosen or delete a monitor that holds. Nobody may give it an owner either,
-    // because the garbage collector deletes an object with its owner.
+    // Without the verb `hold`, nobody may loosen or delete a monitor that holds the system. Nobody may give this
+    // monitor an owner either, because the garbage collector deletes an object whose owner does not exist.
     scene.apply(Admin, &scene.monitor("guard", &json!({}))).await?;
     let owner =
         r#"{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"a"}]}}"#;
@@ -321,10 +319,11 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
     }
     let label = ["label", "monitor", "guard", "team=risk", "--as=mallory"];
     scene.kubectl(Admin, &label).await?;
-    // `delete monitors --all` deleted the monitor `mine`, which does not hold. So it is created again.
+    // `delete monitors --all` was refused for the monitor `guard`, but it deleted the monitor `mine`. Create `mine`
+    // again.
     write("apply", &json!({ "onBreach": "OpenIncident" })).await?.ok()?;
 
-    // No user forges a measurement, or opens an incident in the name of a monitor.
+    // No user can forge a measurement, or open an incident in the name of a monitor.
     let status = r#"{"status":{"measured":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}"#;
     let forge = ["patch", "monitor", "mine", "--subresource=status", "--type=merge", "-p", status];
     let refused = scene.denied(Admin, &forge).await?;
@@ -380,8 +379,8 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(status.contains("1 within") && status.contains("MONITOR "), "{status}");
     let explained = scene.assent(Dev, &["explain", "modelversion/v1"]).await?.ok()?;
     ensure!(explained.contains("drift (drift) is Within"), "{explained}");
-    // A role that is older than the kind Monitor does not permit its users to list monitors. For such a user, the
-    // plugin must not report that a monitor is missing.
+    // The RBAC role below is like a role that was written before the kind Monitor existed. Its users may not list
+    // monitors. For such a user, the plugin must not report that a monitor is missing.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"], "resources": ["aisystems", "modelversions",
         "approvals", "assessments", "incidents", "incidentnotes", "overrides", "clearances", "risklevels", "approverroles"] });
     let pods = json!({ "apiGroups": [""], "verbs": ["get", "list"], "resources": ["pods", "namespaces"] });
@@ -394,7 +393,7 @@ pub async fn a_level_withholds_versions_until_its_monitors_measure(cluster: &Con
     ensure!(said.stderr.contains("You may not list monitors.assent.dev"), "{said:?}");
     let said = said.ok()?;
     ensure!(said.contains("v1 is cleared") && !said.contains("no monitor of the system"), "{said}");
-    // After the series vanishes, a version stays cleared, because its monitor has measured once.
+    // The monitor has measured a value once. So the version stays cleared after the series vanishes.
     prometheus.remove(&series(&scene, "spd"));
     within(&scene, "drift", "Unknown", "NoValue").await?;
     scene.is_cleared("v1").await?;
@@ -443,7 +442,7 @@ pub async fn the_example_monitors_are_accepted_and_measured(cluster: &ControlPla
         let path = assent_tests::root().join(format!("examples/monitors/{file}.yaml")).display().to_string();
         scene.kubectl(Admin, &["apply", "-f", &path]).await?;
     }
-    // 0.9 is beyond the limit of the parity difference, and within the limit of the ratio.
+    // 0.9 is beyond the limit of `statistical-parity`, and within the limit of `disparate-impact`.
     within(&scene, "statistical-parity", "True", "BeyondLimit").await?;
     within(&scene, "disparate-impact", "True", "Within").await?;
     within(&scene, "data-drift", "Unknown", "NoValue").await?;

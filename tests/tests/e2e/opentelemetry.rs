@@ -1,4 +1,5 @@
-//! Pods with auto-instrumentation of OpenTelemetry, which adds an agent and variables that differ in each rollout.
+//! Pods with the auto-instrumentation of OpenTelemetry. The operator of OpenTelemetry adds an agent and variables to
+//! each pod. One of these variables has another value in each rollout.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ fn exporter() -> Value {
     json!({ "name": "OTEL_TRACES_EXPORTER", "value": "otlp" })
 }
 
-/// The container of the pod template. The operator of OpenTelemetry extends its variable `PYTHONPATH`.
+/// The container of the pod template. The operator of OpenTelemetry extends the variable `PYTHONPATH` of this
+/// container.
 fn scorer() -> Value {
     let mut scorer = container("1");
     let env = scorer["env"].as_array().into_iter().flatten().cloned();
@@ -32,7 +34,8 @@ fn scorer() -> Value {
     scorer
 }
 
-/// The patch of the OpenTelemetry operator for a pod that a `ReplicaSet` creates.
+/// Returns the JSON patch of the OpenTelemetry operator for a new pod of a `ReplicaSet`. The patch is empty if the pod
+/// already has init containers.
 fn inject(pod: &Value) -> Value {
     if pod["spec"]["initContainers"].is_array() {
         return json!([]);
@@ -76,8 +79,8 @@ pub async fn an_instrumented_pod_runs_once_its_version_lets_the_added_variables_
     let mut deployment = scene.deployment("scorer", &scorer());
     scene.apply(Dev, &deployment).await?;
     scene.held("scorer", 2).await?;
-    // The TrustedSidecar covers the agent and the constant variable. The other two variables are neither approved nor
-    // trusted.
+    // The TrustedSidecar trusts the agent and the variable OTEL_TRACES_EXPORTER. The values of PYTHONPATH and
+    // OTEL_RESOURCE_ATTRIBUTES are neither approved nor trusted.
     until(
         Duration::from_mins(1),
         "an explanation that names both variables, and nothing that is trusted",

@@ -1,4 +1,4 @@
-//! Outages of the operator and of the API server: the promises still hold.
+//! Assent keeps its promises while the operator or the API server is down, paused or replaced.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ pub async fn i5_without_an_operator_only_cleared_pods_start(
     let uncleared = scene.get("pod", "uncleared").await?;
     ensure!(uncleared["spec"]["nodeName"].is_null(), "an uncleared pod was bound: {uncleared}");
 
-    // The API server itself compares the end of the clearance with its clock.
+    // No operator runs. The API server itself compares the end of the clearance with its own clock.
     ensure!(Timestamp::now() < end, "the machine is too slow for this test");
     sleep_past(end).await;
     let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
@@ -89,7 +89,8 @@ pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing(
     }
     let digest = scene.publish("v1", &container("1")).await?;
     assent.operator().kill();
-    // The test writes the Clearance for the operator, as if the operator had crashed after an approval and this write.
+    // The test writes the Clearance with the account of the operator, as if the operator had crashed just after this
+    // write.
     let end = Timestamp::from_second(Timestamp::now().as_second() + 10)?;
     let cleared = json!([{ "modelVersion": "v1", "subjectDigest": digest, "notAfter": end,
         "runtime": { "containers": [container("1")] } }]);
@@ -145,18 +146,18 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server(
     cluster.kill(Component::ApiServer)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.restart(Component::ApiServer).await?;
-    // Until the API server has discovered the custom resources again, its policies refuse approvals.
+    // Until the API server has discovered the custom resources again, the policies refuse approvals.
     let approve = async || scene.approve("v1").await.map(Some);
     until(SOON, "the API server to accept approvals again", approve).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// The environment variable with the number of times that the test restarts the API server, by default once. A
-/// measurement uses a higher number.
+/// The environment variable that says how often the test restarts the API server. The default is one restart. To
+/// measure how often pods are refused, use a higher number.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
-/// To resolve the parameter kind of a policy, the API server needs discovery data. The API server reads this data at
-/// its start, and again after 30 seconds. No client can trigger an earlier read.
+/// The parameter of Assent's policies is the kind `Clearance`. To find this kind, the API server needs discovery data,
+/// which it reads at its start and again after 30 seconds. No client can trigger an earlier read.
 pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute(
     cluster: &ControlPlane,
     _assent: &Assent,
@@ -212,7 +213,7 @@ async fn lease(cluster: &ControlPlane) -> Result<Value> {
     Ok(cluster.reader().get("lease", NAMESPACE, "assent").await?["spec"].take())
 }
 
-/// Waits until `operator` leads. The timeout is the lease duration, one retry and some extra time.
+/// Waits until `operator` leads. The timeout is the sum of the lease duration, one retry and some extra time.
 async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
     until(Duration::from_secs(25 + 3 + 10), &format!("{operator} to lead"), async || {
         Ok((lease(cluster).await?["holderIdentity"] == operator).then_some(()))
@@ -251,7 +252,7 @@ pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods(
     Ok(())
 }
 
-/// The number of cluster-wide list requests for a resource since the API server started.
+/// Returns the number of cluster-wide list requests for a resource since the API server started, from all clients.
 async fn lists_of(cluster: &ControlPlane, resource: &str) -> Result<u32> {
     let metrics = cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
     let lists = metrics.lines().filter(|line| {
@@ -334,7 +335,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits(
     .await?;
     scene.held("scorer", 2).await?;
     ensure!(lease(cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
-    // The stale leader may still send a late write in this second. The write must not disturb the new leader.
+    // A late write of the stale leader can still arrive in this second. This write must not disturb the new leader.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 2).await.map(drop)
@@ -345,8 +346,8 @@ async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
     Ok(pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?.to_owned())
 }
 
-/// The clock of the second operator is one minute ahead of the clock of the first. On the second clock, the lease
-/// expired long ago.
+/// The clock of the second operator is one minute ahead of the clock of the first operator. On the clock of the second
+/// operator, the lease seems to have expired long ago. The second operator must not take this lease.
 pub async fn operators_with_clocks_a_minute_apart_elect_one_leader(
     cluster: &ControlPlane,
     assent: &Assent,
@@ -422,7 +423,8 @@ pub async fn health_and_metrics_are_served(_cluster: &ControlPlane, assent: &Ass
     Ok(())
 }
 
-/// During the first half of the grace period, Assent respects the budget. After that, Assent deletes the pods.
+/// During the first half of the grace period, Assent respects the disruption budget. In the second half, Assent deletes
+/// the pods.
 pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace(
     cluster: &ControlPlane,
     _assent: &Assent,

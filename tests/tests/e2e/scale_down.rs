@@ -1,4 +1,5 @@
-//! A workload that Assent scaled down or suspended starts again only when its own version is cleared.
+//! A workload that Assent scaled down or suspended starts again when its own version is cleared. A clearance of another
+//! version of the system does not start the workload.
 
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::workloads::{level, replicas, revoke, set, temple};
 
-/// A test observes for this time that a change does not happen.
+/// The time for which a test checks that something does not change.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// Approves a version as Alice, which is enough at the level of these tests.
+/// Approves a version as Alice. The level of these tests requires only this approval.
 async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -54,7 +55,8 @@ pub async fn i3_a_clearance_of_another_version_does_not_start_a_stopped_deployme
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "blue", 0).await?;
     scene.settled("blue", 0, 0).await?;
-    // A change of the Clearance makes the operator reconcile all workloads of the namespace again.
+    // The Clearance also lists the new version, which is withheld. This change of the Clearance makes the operator
+    // reconcile all workloads of the namespace again.
     scene.publish("v3", &container("3")).await?;
     tokio::time::sleep(A_WHILE).await;
     replicas(&scene, "deployment", "blue", 0).await?;

@@ -1,5 +1,5 @@
-//! Decisions that people sign and keep in Git. The owner of the key is the approver, and not the account that applies
-//! the file.
+//! Decisions that people sign and keep in Git. The approver is the owner of the key, not the account that applies the
+//! file.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use Person::{Admin, Alice, Carol, Dev};
 
-/// A scenario with a published version, and a role that lists the key of each approver.
+/// A scenario with a published version. `role` is the name of a role that lists a key for each approver. The directory
+/// `keys` has the private and public keys.
 struct Signing<'a> {
     scene: Scenario<'a>,
     role: String,
@@ -20,7 +21,8 @@ struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    /// Creates a level that requires one approval in a new role. The role lists a key for each of `users`.
+    /// Creates a level that requires one approval in a new role. The role lists a new key for each of `users`.
+    /// Publishes v1.
     async fn new(cluster: &'a ControlPlane, name: &str, users: &[&str]) -> Result<Self> {
         let scene = Scenario::new(cluster, name, "limited").await?;
         let this = Self { scene, role: format!("{name}-signers"), keys: tempfile::tempdir()? };
@@ -42,7 +44,8 @@ impl<'a> Signing<'a> {
         self.keys.path().join(user)
     }
 
-    /// Writes the role with the keys of `users`. Each key gets the additional fields of its user.
+    /// Writes the role with the keys of `users`. The value next to a user has more fields for the key of this user,
+    /// such as `notAfter`.
     async fn list(&self, users: &[(&str, Value)]) -> Result<()> {
         let mut keys = Vec::new();
         for (user, more) in users {
@@ -57,7 +60,8 @@ impl<'a> Signing<'a> {
         self.scene.apply(Admin, &role).await.map(drop)
     }
 
-    /// Signs a decision of `user` about v1 into a file. Returns the decision and the output of the plugin.
+    /// Signs a decision about v1 with the key of `user`. `act` is the command of the plugin with its options. Returns
+    /// the signed decision and the output of the plugin.
     async fn sign(&self, user: &str, act: &[&str]) -> Result<(Value, Output)> {
         let (key, file) = (self.key(user).display().to_string(), self.keys.path().join("signed.yaml"));
         let plugin = binaries()?.join("kubectl-assent").display().to_string();
@@ -116,7 +120,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     let header = columns.lines().next().unwrap_or_default();
     let at = header.find("APPROVER").context("a column APPROVER")?;
     ensure!(columns.lines().nth(1).is_some_and(|row| row[at..].starts_with("erin ")), "{columns}");
-    // The GitOps controller applies the same file again and again.
+    // A GitOps controller applies the same file again and again. This must cause no error.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");
     let said = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
@@ -157,14 +161,16 @@ pub async fn a_signature_is_valid_for_its_own_decision_only(cluster: &ControlPla
     signing.merge(&approval).await?.ok()?;
     scene.is_cleared("v1").await?;
 
-    // If the controller applies an approval again after a revocation, the approval still has its earlier time.
+    // The controller applies the approval again after a revocation. The approval keeps its earlier time, so it does not
+    // count.
     let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
     signing.merge(&revocation).await?.ok()?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     let again = renamed(&approval, "again");
     signing.merge(&again).await?.ok()?;
     signing.counts(&again, "False", "Revoked").await?;
-    // If the controller applies a revocation again after a new approval, the revocation still has its earlier time.
+    // The controller applies the revocation again after a new approval. The revocation keeps its earlier time, so the
+    // new approval still counts.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("erin", &["approve"]).await?;
     signing.merge(&anew).await?.ok()?;
@@ -216,14 +222,14 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     signing.counts(&approval, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
-    // After the role is deleted, a new decision in this role does not count. This condition shows that the operator has
-    // seen the deletion.
+    // After the role is deleted, a new decision in this role does not count. The condition of such a decision shows
+    // that the operator has seen the deletion.
     signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
     signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     signing.counts(&revocation, "True", "Counted").await?;
 
-    // An approval by another person in the role lifts the revocation.
+    // After a new approval by another person in the role, the revocation no longer withholds the version.
     signing.list(&[("frank", json!({}))]).await?;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("frank", &["approve"]).await?;
@@ -243,7 +249,7 @@ pub async fn an_approval_dated_in_the_future_is_refused_and_a_revocation_is_not(
     ahead["spec"]["decision"] = json!("Revoke");
     ahead["spec"]["reason"] = json!("an outage");
     signing.merge(&ahead).await?.ok()?;
-    // The schema refuses a time that the operator could not read. All other fields of these decisions are valid.
+    // The schema refuses a time that the operator cannot parse. All other fields of these decisions are valid.
     for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
         let mut unreadable = renamed(&approval, "unreadable");
         let part = unreadable.pointer_mut(at).context("a part")?;
@@ -373,7 +379,7 @@ pub async fn a_level_can_require_certifications_that_a_person_signed(cluster: &C
     ensure!(said.contains("Signed: ISO/IEC 42001 of OpenAI by erin, in aisystem/scorer"), "{said}");
     scene.is_cleared("v1").await?;
 
-    // The signature in the printed output counts too, but only for the certification that it covers.
+    // The signature that `certify -o json` printed counts too, but only for the end date of the signed certification.
     let mut longer = certification.clone();
     longer["signature"] = printed["signature"].clone();
     longer["notAfter"] = json!(from_now(7200));

@@ -1,5 +1,6 @@
-//! Users, queues such as Kueue, and parents of Jobs such as `JobSet` also set `spec.suspend` of Jobs and `CronJobs`.
-//! Assent resumes only the Jobs and `CronJobs` that it suspended itself.
+//! Assent is not the only client that sets `spec.suspend` of Jobs and `CronJobs`: users, queues such as Kueue, and
+//! parents of Jobs such as `JobSet` set it too. Assent resumes only the Jobs and `CronJobs` that Assent itself
+//! suspended.
 
 use std::time::Duration;
 
@@ -12,28 +13,29 @@ use crate::workloads::{SUSPENDED, resumed, revoke, strict_job, suspended};
 /// Kueue manages the Jobs that have this label.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
-/// A test observes for this time that a change does not happen.
+/// The time for which a test checks that something does not change.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn patch_of(suspend: bool) -> String {
     json!({ "spec": { "suspend": suspend } }).to_string()
 }
 
-/// Sets `spec.suspend`, as a queue or a parent controller does.
+/// Sets `spec.suspend` of a Job, as a queue or a parent controller does.
 async fn set_suspend(scene: &Scenario<'_>, name: &str, suspend: bool) -> Result<()> {
     let patch = patch_of(suspend);
     let args = ["patch", "job", name, "--type=merge", "--field-manager=manager", "-p", &patch];
     scene.kubectl(Person::Dev, &args).await.map(drop)
 }
 
-/// Whether `spec.suspend` of the Job is true, and whether the Job has the label of Assent.
+/// Returns whether `spec.suspend` of the Job is true, and whether the Job has the label [`SUSPENDED`].
 async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> {
     let job = scene.get("job", name).await?;
     Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
 }
 
-/// Simulates the webhook of a queue in one namespace. The webhook suspends each Job with the label of the queue. If
-/// a Job has the label `default-queue` instead, the webhook suspends the Job and adds the label of the queue.
+/// Simulates the webhook of a queue with a mutating policy for one namespace. The policy suspends each new Job with the
+/// label [`QUEUE`]. It also suspends each new Job with the label `default-queue`, and adds the label [`QUEUE`] to this
+/// Job. Waits until the policy has an effect.
 async fn queue(scene: &Scenario<'_>) -> Result<()> {
     let name = format!("queue-{}", scene.namespace);
     let label = format!("metadata/labels/{}", QUEUE.replace('/', "~1"));
@@ -73,14 +75,14 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     queue(&scene).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "waits"), QUEUE)).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-by-queue"), "default-queue")).await?;
-    // Assent suspends this Job before the Job gets the label of the queue.
+    // Assent suspends this Job before the Job gets the label `QUEUE`.
     scene.apply(Person::Dev, &strict_job(&scene, "labelled-late")).await?;
     suspended(&scene, "job", "labelled-late", true).await?;
     scene.kubectl(Person::Dev, &["label", "job", "labelled-late", &format!("{QUEUE}=main")]).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "admitted"), QUEUE)).await?;
     let held = is_suspended(&scene, "waits").await?;
     ensure!(held == (true, false), "only the queue must suspend the Job: {held:?}");
-    // When the queue admits the Job, the pods wait for the approval.
+    // The queue admits the Job before people approve the version. So the pods of the Job are held.
     set_suspend(&scene, "admitted", false).await?;
     scene.held("admitted", 2).await?;
     scene.approve("v1").await?;
@@ -110,7 +112,7 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "train", true).await?;
     scene.settled("train", 0, 0).await?;
-    // The queue tries to start the Job, which it has already admitted.
+    // The queue admitted the Job before the revocation. Now the queue tries to start the Job again.
     set_suspend(&scene, "train", false).await?;
     let held = is_suspended(&scene, "train").await?;
     ensure!(held == (true, true), "the Job was resumed: {held:?}");
@@ -129,7 +131,8 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     Ok(())
 }
 
-/// Creates a parent object. Returns the manifest of a Job that the parent controls, as `JobSet` controls its Jobs.
+/// Creates a ConfigMap as the parent of a Job. Returns the manifest of a Job that the ConfigMap controls, as `JobSet`
+/// controls its Jobs.
 async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
     scene.apply(Person::Dev, &parent).await?;
@@ -148,7 +151,7 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
         scene.held(name, 2).await?;
         ensure!(is_suspended(&scene, name).await? == (false, false), "Assent suspended {name}");
     }
-    // Without a reason, Assent must not write to the Job, because its writes could conflict with those of a parent
+    // While nothing changes, Assent must not write to the Job. Its writes could conflict with those of the parent
     // controller.
     let version = async || {
         Ok::<_, anyhow::Error>(scene.get("job", "runs").await?["metadata"]["resourceVersion"].take())
@@ -166,7 +169,7 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
         is_suspended(&scene, "stays").await? == (true, false),
         "Assent resumed a Job that its parent suspended"
     );
-    // After a loss of clearance, Assent suspends the Job, so that no pod counts as failed.
+    // After a loss of clearance, Assent suspends the Job. So no pod of the Job counts as failed.
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "runs", true).await?;
     scene.settled("runs", 0, 0).await?;
@@ -250,8 +253,8 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
             let mut manifest = strict_job(&scene, name);
             if kind == "CronJob" {
                 manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
-                // The approval resumes some of these CronJobs. No pod may run even then, so they create a Job only once
-                // a year, and this Job is suspended.
+                // Assent resumes some of these CronJobs after the approval. To run no pod in this test, a CronJob
+                // creates a Job only once a year, and this Job is suspended.
                 manifest["spec"]["schedule"] = json!("0 0 1 1 *");
                 manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
             }
@@ -272,7 +275,7 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
     Ok(())
 }
 
-/// A chart whose only object is a Job, which is a pre-install hook.
+/// Writes a Helm chart with one object, a Job that is a `pre-install` hook.
 fn chart_with_a_hook(scene: &Scenario<'_>) -> Result<tempfile::TempDir> {
     let mut hook = scene.workload("batch/v1", "Job", "migrate", &pod_spec(&container("1")));
     hook["metadata"]["annotations"] = json!({ "helm.sh/hook": "pre-install" });

@@ -1,5 +1,5 @@
-//! Assent stops each kind of workload after a loss of its clearance, unless its level only audits. After a new
-//! approval, Assent restores all workloads except bare pods.
+//! Assent stops a workload of any kind after the workload loses its clearance. At a level with `onLoss.mode: Audit`,
+//! Assent stops nothing. After a new approval, Assent starts all workloads again except bare pods.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// Assent sets this label on each Job or `CronJob` that it suspends.
 pub const SUSPENDED: &str = "assent.dev/suspended";
 
-/// A Job with two parallel pods that fails at the first failed pod.
+/// A Job with two parallel pods. The Job fails as soon as one of the pods fails.
 pub fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
     let mut job = scene.workload("batch/v1", "Job", name, &pod_spec(&container("1")));
     job["spec"]["parallelism"] = json!(2);
@@ -48,7 +48,7 @@ pub async fn a_new_job_is_suspended_until_it_is_approved(cluster: &ControlPlane)
     let scene = Scenario::new(cluster, "new-job", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
-    // A policy suspends the Job at admission, so the Job never runs before the approval.
+    // A policy suspends the Job when the Job is created. So the Job does not run before the approval.
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -186,7 +186,7 @@ pub async fn dev_cannot_resume_a_job_that_assent_suspended(cluster: &ControlPlan
     scene.kubectl(Person::Dev, &["patch", "job", "train", "--type=merge", "-p", resume]).await?;
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
-    // A GitOps controller applies the same manifest repeatedly. This must not resume the Job.
+    // A GitOps controller applies the same manifest repeatedly. These requests must not resume the Job.
     let mut manifest = strict_job(&scene, "train");
     manifest["spec"]["suspend"] = json!(false);
     for _ in 0..3 {
@@ -215,7 +215,8 @@ pub fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     set
 }
 
-/// The names of `count` pods, ordered by their first Event with `reason`.
+/// Waits until `count` pods have an Event with this `reason`. Returns the names of the pods, ordered by the time of the
+/// first such Event.
 async fn order_of(scene: &Scenario<'_>, reason: &str, count: usize) -> Result<Vec<String>> {
     until(SOON, &format!("Events {reason} of {count} pods"), async || {
         let events = scene.list("events.v1.events.k8s.io").await?;
@@ -243,7 +244,8 @@ pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     scene.apply(Person::Dev, &set(&scene, "OrderedReady", "1")).await?;
     scene.running("shards", 3).await?;
     revoke(&scene, "v1").await?;
-    // The controller creates a pod only after the previous pod is ready. So the number of new pods depends on timing.
+    // The StatefulSet controller creates a pod only after the previous pod is ready, and a held pod never becomes
+    // ready. So the number of held pods depends on timing.
     until(SOON, "all pods of the set to stop", async || {
         let pods = scene.pods("shards").await?;
         Ok((!pods.is_empty() && pods.iter().all(|pod| pod["spec"]["nodeName"].is_null())).then_some(()))
@@ -253,7 +255,7 @@ pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     ensure!(stopped == ["shards-2", "shards-1", "shards-0"], "stopped in the order {stopped:?}");
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // Pods that are created after the approval are never held, so they have no Event Released.
+    // Only held pods get an Event `Released`. The controller can create the other pods after the approval.
     let held = scene.pods("shards").await?.len();
     scene.approve("v1").await?;
     scene.running("shards", 3).await?;
@@ -277,8 +279,8 @@ pub async fn a_rolled_back_stateful_set_does_not_hang(cluster: &ControlPlane) ->
     scene.running("shards", 3).await.map(drop)
 }
 
-/// The claim is part of the approved runtime, and each pod has its own claim. Without a placeholder in the claim, each
-/// pod needs its own version.
+/// The approved runtime contains the name of the claim, and each pod has its own claim. Without a placeholder in this
+/// name, each pod needs its own version.
 pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -336,7 +338,7 @@ pub async fn a_stopped_daemon_set_can_still_roll_out(cluster: &ControlPlane) -> 
     })
     .await?;
     let all = scene.pods("agents").await?.len();
-    // The rollout to an uncleared version stops after one pod, because that pod never becomes ready.
+    // The rollout to an uncleared version stops after one pod, because the new pod is held and never becomes ready.
     scene.apply(Person::Dev, &of("2")).await?;
     scene.settled("agents", all - 1, 1).await?;
     scene.apply(Person::Dev, &of("1")).await?;
@@ -401,7 +403,8 @@ pub async fn a_stopped_replica_set_starts_again_after_the_approval(cluster: &Con
     scene.running("plain", 2).await.map(drop)
 }
 
-/// Creates a level that requires one risk officer and has this `onLoss`, and assigns it to the system.
+/// Copies the level `limited`, which requires one risk officer, under a new name and with this `onLoss`. Assigns the
+/// new level to the system.
 pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
     let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
@@ -448,7 +451,8 @@ pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Re
     let backups = scene.list("controllerrevisions").await?;
     ensure!(backups.is_empty(), "the backup was not deleted: {backups:?}");
 
-    // During a second loss, a user changes the number of replicas. After the approval, Assent restores this new number.
+    // After a second loss of clearance, a user sets the number of replicas to 5. After the approval, Assent restores
+    // these 5 replicas.
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "scorer", 0).await?;
     scene.settled("scorer", 0, 0).await?;
@@ -487,7 +491,7 @@ pub async fn scale_down_gives_up_if_another_client_keeps_scaling_up(cluster: &Co
 pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "audit-level", "high").await?;
     level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
-    // After a change to a milder level, the stricter values still apply for a short time.
+    // The new level is milder than the level `high`. So the stricter values of `high` still apply for a short time.
     until(Duration::from_secs(90), "the less strict level to apply", async || {
         let clearance = scene.get("clearance", "clearance").await?;
         Ok((clearance["spec"]["systems"]["scorer"]["onLoss"]["mode"] == "Audit").then_some(()))
@@ -504,13 +508,13 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.running("scorer", 2).await?;
     scene.running("train", 2).await?;
-    // In the mode `Audit`, new pods are still held.
+    // At a level with the mode `Audit`, new pods are still held.
     scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     scene.settled("scorer", 2, 1).await.map(drop)
 }
 
-/// Creates a custom resource with the subresource `scale` and the field `spec.suspend`. Returns a Deployment that the
-/// custom resource controls.
+/// Creates a custom resource with the subresource `scale` and the field `spec.suspend`. Returns the manifest of a
+/// Deployment that the custom resource controls.
 pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
     let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
@@ -521,7 +525,7 @@ pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
         "metadata": { "name": "temples.made-up.example" },
         "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Temple", "plural": "temples" },
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema, "subresources": scale }] } });
-    // Several tests create the definition at the same time. A request can fail because of that, so the test retries it.
+    // Several tests can create the definition at the same time. A request can then fail, so the test retries it.
     until(SOON, "the definition to be accepted", async || {
         Ok(scene.apply(Person::Admin, &definition).await.ok())
     })
@@ -550,8 +554,8 @@ pub async fn a_custom_resource_at_the_root_is_scaled_down(cluster: &ControlPlane
     the_plugin_accepts_the_root(&scene).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "temple", "delphi", 0).await?;
-    // No controller acts on the custom resource, so its pods do not stop by themselves. Assent stops them within the
-    // grace period.
+    // No controller scales the Deployment of the custom resource down. So its pods do not stop by themselves, and
+    // Assent stops them within the grace period.
     scene.held("scorer", 2).await?;
     approve_alone(&scene).await?;
     replicas(&scene, "temple", "delphi", 2).await?;
@@ -597,8 +601,8 @@ pub async fn a_custom_resource_at_the_root_is_suspended(cluster: &ControlPlane) 
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// A Deployment has no `spec.suspend`. So Assent evicts its pods at once, and does not wait for half of the grace
-/// period.
+/// A Deployment has no `spec.suspend`, so Assent evicts the pods of the Deployment. The eviction begins at once, not
+/// after half of the grace period.
 pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
     level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;
