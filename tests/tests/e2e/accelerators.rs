@@ -1,5 +1,5 @@
-//! The scope `accelerated`: the API server, the operator and the plugin agree on which pods use an accelerator. Chart
-//! values can add more accelerators.
+//! The scope `accelerated`. The API server, the operator and the plugin decide alike whether a pod uses an accelerator.
+//! Chart values can add more accelerators.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn env(variable: &Value) -> Value {
     json!({ "name": "c", "image": "c", "env": [variable] })
 }
 
-/// Pods, each with `true` if the pod uses an accelerator.
+/// Returns pods, each with `true` if the pod uses an accelerator.
 fn cases() -> Vec<(Value, bool)> {
     let plain = with(&json!({ "limits": { "cpu": "1", "nvidia.com/gpu": "0", "example.com/nic": "1" } }));
     let mut init = gpu("google.com/tpu");
@@ -134,8 +134,8 @@ pub async fn scope_accelerated_governs_every_pod_with_an_accelerator(cluster: &C
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// `helm upgrade` adds accelerators to the policies at once. An operator with the old values does not revert
-/// the policies.
+/// `helm upgrade` adds accelerators to the policies at once. An operator that still runs with the old values does not
+/// revert the policies.
 pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() -> Result<()> {
     let (cluster, old) = stage().await?;
     let scene = accelerated(&cluster, "more-accelerators").await?;
@@ -156,7 +156,7 @@ pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() ->
         Ok(held.then_some(()))
     };
     until(SOON, "the API server to use the new accelerators", both_held).await?;
-    // This time is enough for the old operator to restore the old policies, which it must not do.
+    // An operator that reverts the policies would do this within three seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let log = old.operator().log_tail(500);
     ensure!(!log.contains("restored") && log.contains("the operator leaves them unchanged"), "{log}");

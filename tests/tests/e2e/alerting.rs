@@ -1,5 +1,5 @@
-//! Prometheus evaluates the example rules, and Alertmanager sends the alerts along the example routes. The test runs
-//! the real programs.
+//! Prometheus evaluates the example alerting rules, and Alertmanager sends the alerts to the receivers of the example
+//! routes. The test runs a real Prometheus and a real Alertmanager.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Alerting, Assent, ControlPlane, Person, Scenario};
@@ -18,7 +18,7 @@ pub async fn an_unacknowledged_incident_and_a_breach_reach_their_receivers() -> 
         "spec": { "incidents": rules } });
     scene.apply(Admin, &level).await?;
     let alerting = Alerting::start(&cluster, &assent).await?;
-    // A breach of a monitor with `onBreach: Warn` opens no incident. An alert of the example rules reports this breach.
+    // A breach of a monitor with `onBreach: Warn` opens no incident. An alert of the example rules reports the breach.
     alerting.prometheus().set("spd{namespace=\"alerts\"}", "0.2");
     scene.apply(Dev, &scene.monitor("drift", &json!({ "onBreach": "Warn" }))).await?;
     scene.apply(Dev, &scene.incident("complaint", &json!({ "effect": "None" }))).await?;

@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::timeout;
 
-/// During the flood, pods must run within this time after their approval, even on a loaded machine.
+/// The longest allowed time from an approval to running pods during the flood, even on a loaded machine.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// The lowest number of stored changes per minute that counts as a flood. The flood attempts 5,500, but other tests
-/// slow it down.
+/// The lowest number of stored changes per minute that counts as a flood. The flood attempts 5,500 changes per minute,
+/// but other tests slow the flood down.
 const LEAST_RATE: f64 = 600.0;
 
-/// The number of measured approvals, each of a new version.
+/// The number of approvals in one measurement. Each approval is for a new version.
 const SAMPLES: usize = 6;
 
 async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Result<Duration> {
@@ -34,7 +34,7 @@ async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Res
     Ok(slowest)
 }
 
-/// Checks that exactly two pods of `app` run. If `running` is false, checks that exactly two are held.
+/// Checks that exactly two pods of `app` run, or that exactly two pods of `app` are held if `running` is false.
 fn two(pods: &Objects<Pod>, app: &str, running: bool) -> Result<(), String> {
     let of_app = pods.values().filter(|pod| pod.labels().get("app").is_some_and(|label| label == app));
     let matching = of_app.filter(|pod| {

@@ -1,4 +1,5 @@
-//! Flux with Assent: Flux reports a withheld version as not ready, and does not conflict with the operator.
+//! Assent and Flux. Flux reports a Kustomization with a version that is not cleared as not ready. Flux and the operator
+//! do not revert each other's changes.
 
 use std::fs;
 use std::path::Path;
@@ -30,13 +31,14 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// Shortens the timeout of the health checks, so that a Kustomization reports a failure soon.
+    /// Shortens the timeout of the health checks of a Kustomization, so that the Kustomization reports a failure soon.
     async fn shorten_timeout(&self, name: &str) -> Result<()> {
         // Half a minute is the shortest timeout that Flux uses.
         self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
     }
 
-    /// Removes the health checks, so that the Kustomization is Ready once Flux has applied its objects.
+    /// Removes the health checks of a Kustomization. The Kustomization is then Ready as soon as Flux has applied its
+    /// objects.
     async fn without_health(&self, name: &str) -> Result<()> {
         self.patch(name, &json!({ "healthChecks": null })).await
     }
@@ -56,7 +58,8 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &patch).await?.ok().map(drop)
     }
 
-    /// The objects that Flux applied, without their statuses, which the operator may write at any time.
+    /// Returns the objects that the Kustomization `name` applied. The objects have no status, because the operator can
+    /// write a status at any time.
     async fn written(&self, name: &str) -> Result<Vec<Value>> {
         let inventory = self.flux.kustomization(name).await?["status"]["inventory"]["entries"].take();
         let mut written = Vec::new();
@@ -71,7 +74,8 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Checks that a Kustomization stays Ready in ten reconciliations, and that no client writes to its objects.
+    /// Checks that a Kustomization stays Ready in ten reconciliations. Also checks that nobody writes to its objects in
+    /// this time, except to their statuses.
     async fn is_quiet(&self, name: &str) -> Result<()> {
         self.flux.reconcile(name).await?;
         let before = self.written(name).await?;
@@ -107,7 +111,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     stage.is_quiet("support").await?;
 
-    // For a withheld version, the health check fails at once, not at its timeout.
+    // For a revoked version, the health check fails at once. Flux does not wait for the timeout of the health check.
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     let status = flux.reconcile("support").await?;
@@ -115,7 +119,8 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
     scene.held(SYSTEM, 2).await?;
 
-    // The version is cleared again for a short time. After its end, the health check in docs/gitops.md fails.
+    // People approve the version for a short time. When this approval expires, the health check in docs/gitops.md
+    // fails.
     stage.patch("support", &documented("healthCheckExprs:")?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
@@ -133,7 +138,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // Incidents, notes, overrides and monitors are healthy, except for a monitor with an invalid query.
+    // Flux reports incidents, notes, overrides and monitors as healthy, except a monitor with an invalid query.
     let objects = of_incidents(scene).await?;
     let checked = async |invalid: bool| {
         let of = objects.into_iter().filter(|(_, name)| invalid || *name != INVALID_MONITOR);
@@ -172,8 +177,8 @@ pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {
     flux.reconcile("support").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git has two replicas, so Flux restores them each time. After the operator has scaled down three times, it holds
-    // the pods instead.
+    // In Git, `replicas` is 2, so Flux restores this number after each time that the operator scales down. After the
+    // third time, the operator holds the pods instead.
     decide(scene, "revoke").await?;
     for _ in 0..3 {
         replicas(scene, 0).await?;
@@ -204,7 +209,8 @@ pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let scene = &stage.scene;
     stage.apply_and_approve(&layout).await?;
-    // A policy protects a decommission only after its date. Before this date, Flux must not revert the decommission.
+    // Before the decommission date, no policy of Assent prevents a revert of the decommission. But Flux must not revert
+    // it.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await?;
@@ -318,7 +324,7 @@ pub async fn flux_installs_assent_without_drift() -> Result<()> {
     let release = layout.path("install/flux.yaml").display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &release]).await?.ok()?;
 
-    // The test runs no helm-controller, so the kustomize-controller applies the rendered chart.
+    // The test runs no helm-controller. Instead, the kustomize-controller applies the rendered chart.
     let render = root().join("packaging/manifests").display().to_string();
     let rendered = layout.path("install/rendered").display().to_string();
     let admin = cluster.account(Admin);

@@ -1,4 +1,5 @@
-//! Mutating admission: a webhook or another policy changes a new pod, and Assent compares the changed pod.
+//! A webhook, or a mutating policy that does not belong to Assent, changes a new pod. Assent then compares the changed
+//! pod with the approved version.
 
 use anyhow::{Result, ensure};
 use assent_tests::{
@@ -25,7 +26,8 @@ async fn with_initializer<'a>(cluster: &'a ControlPlane, name: &str) -> Result<S
     Ok(scene)
 }
 
-/// Creates a policy that adds the initializer to pods of one namespace, as some injectors do.
+/// Creates a mutating policy that adds the [`initializer`] to each new pod of the namespace, as some injectors do.
+/// Waits until the API server uses the policy.
 async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
     let value = format!(
         "[Object.spec.initContainers{{name: 'storage-initializer', image: '{}', args: ['s3://models/bot/1']}}]",
@@ -75,7 +77,8 @@ pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_ope
     injecting_policy(&by_policy).await?;
     assent.operator().kill();
     for scene in [&by_webhook, &by_policy] {
-        // The API server runs mutating policies in random order, so the test needs many pods.
+        // The API server runs mutating policies in random order. So of many pods, the injecting policy changes some before
+        // and some after Assent's policies.
         let mut many = scene.workload("apps/v1", "Deployment", "scorer", &pod_spec(&container("1")));
         many["spec"]["replicas"] = json!(12);
         scene.apply(Dev, &many).await?;

@@ -1,4 +1,4 @@
-//! Attacks on monitors: a flood, series that hide a breach, and values that flap, become NaN or appear twice.
+//! Attacks on monitors: a flood of monitors, a second series beside a bad one, missing values, and values that flap.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use Person::{Admin, Dev};
 type Monitors = Api<assent::api::Monitor>;
 
 /// The number of monitors in the namespace of the hostile tenant. The operator queries at most 512 monitors of a
-/// namespace. A unit test simulates 10,000 monitors.
+/// namespace.
 const FLOOD: usize = 2_000;
 
-/// The longest time to the first value of a monitor, and from a breach to the hold, on a loaded machine.
+/// The longest allowed time from the creation of a monitor to its first value, and from a breach to the hold, on a
+/// loaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The number of requests that the hostile tenant sends at the same time.
@@ -32,7 +33,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.clear("v1", &container("v1")).await?;
     set(prometheus, &calm, "spd", "0.03").await?;
     let api: Monitors = Api::namespaced(cluster.client(Dev)?, &flood.namespace);
-    // Each query has 8,640 steps. The maximum is 11,000.
+    // Each query has 8,640 steps. The operator accepts queries with at most 11,000 steps.
     let costly = json!({ "onBreach": "Warn", "query": "max_over_time(sum(spd)[1d:10s])" });
     let many = (0..FLOOD).map(|n| flood.monitor(&format!("flood-{n:05}"), &costly));
     let create = |manifest| {
@@ -52,7 +53,7 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     };
     stream::iter(many).map(create).buffer_unordered(CLIENTS).try_collect::<Vec<()>>().await?;
 
-    // At this time, the operator has not processed most of the flood.
+    // The operator has probably not processed most monitors of the flood yet.
     let begin = Instant::now();
     calm.apply(Admin, &calm.monitor("drift", &json!({}))).await?;
     within(&calm, "drift", "True", "Within").await?;
@@ -62,11 +63,11 @@ pub async fn a_flood_of_monitors_delays_no_other_namespace(cluster: &ControlPlan
     calm.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
     ensure!(begin.elapsed() < SOON, "the hold took {:?}", begin.elapsed());
 
-    // The operator queries only the first 512 monitors of the flood.
+    // Of the monitors in this flood, the operator queries only the first 512.
     within(&flood, "flood-00000", "Unknown", "NoValue").await?;
     let message = within(&flood, "flood-00512", "Unknown", "TooManyMonitors").await?;
     ensure!(message.contains("more than 512 monitors"), "{message}");
-    // A monitor that holds is always one of the 512 monitors, whatever its name is.
+    // A monitor that holds is always one of the 512 monitors that the operator queries, whatever its name is.
     flood.apply(Admin, &flood.monitor("zz-hold", &json!({}))).await?;
     within(&flood, "zz-hold", "Unknown", "NoValue").await?;
     // The operator does not send a query with more than 11,000 steps to Prometheus.
@@ -88,7 +89,7 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     let good = format!("spd{{namespace=\"{}\",pod=\"good\"}}", scene.namespace);
     let bad = format!("spd{{namespace=\"{}\",pod=\"bad\"}}", scene.namespace);
     prometheus.set(&bad, "0.2");
-    // The tenant adds a series with a good value beside the bad one.
+    // The hostile tenant adds a series with a good value beside the series with the bad value.
     prometheus.set(&good, "0.01");
     prometheus.has(&format!("spd{{namespace=\"{}\"}}", scene.namespace), 2).await?;
     let silent = json!({ "after": "3s", "then": "Breach" });
@@ -107,8 +108,8 @@ pub async fn other_series_and_missing_values_do_not_end_or_hide_a_breach(
     ensure!(message.contains("2 series"), "{message}");
     let opened = incident(&scene, "worst").await?;
 
-    // First, the good series vanishes and the bad series has the value NaN. Then the bad series vanishes too. Without a
-    // value, a breach does not end.
+    // First, the good series vanishes and the bad series has the value NaN. Then the bad series vanishes too. The
+    // breach must not end while the monitor gets no value.
     prometheus.remove(&good);
     prometheus.set(&bad, "NaN");
     for why in ["NaN", "no series"] {
@@ -129,8 +130,8 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     let prometheus = Prometheus::shared(cluster).await?;
     let scene = Scenario::new(cluster, "monitor-flap", "limited").await?;
     set(prometheus, &scene, "spd", "0.01").await?;
-    // `patient` reports a breach only after 20 s above the limit, and each value in this test lasts 7 s. `hysteresis`
-    // stays breached while the value is between its two limits.
+    // The monitor `patient` reports a breach only after 20 s above its limit, and each value in this test lasts 7 s.
+    // The monitor `hysteresis` stays breached while the value is between its two limits.
     let patient = json!({ "breach": { "above": "0.1", "for": "20s" }, "onBreach": "OpenIncident" });
     let hysteresis = json!({ "clear": { "below": "0.05", "for": "1s" }, "onBreach": "OpenIncident" });
     scene.apply(Admin, &scene.monitor("patient", &patient)).await?;
@@ -140,7 +141,7 @@ pub async fn a_value_that_flaps_opens_one_incident_or_none(cluster: &ControlPlan
     }
     for value in ["0.2", "0.07", "0.2", "0.07"] {
         set(prometheus, &scene, "spd", value).await?;
-        // Each value lasts longer than the interval of the monitors, so each monitor measures it.
+        // Each value lasts longer than the interval of the monitors. So each monitor measures each value.
         sleep(Duration::from_secs(7)).await;
     }
     ensure!(incidents(&scene, "patient").await?.is_empty(), "a short flap opened an incident");

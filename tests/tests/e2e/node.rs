@@ -1,6 +1,7 @@
 //! Tests that need a real kubelet, because the simulated nodes run no containers.
 //!
-//! Most containers ignore SIGTERM, so that they run until the end of their termination grace period.
+//! A container in the mode `stubborn` ignores SIGTERM. So it runs until the end of the termination grace period of its
+//! pod.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use tokio::net::TcpStream;
 
 use Person::{Admin, Alice, Dev};
 
-/// The grace period of the level in seconds: the longest time from the loss of the clearance to the end of the last
-/// container.
+/// The grace period of the level in seconds. This is the longest time from the loss of the clearance to the end of the
+/// last container.
 const GRACE: u32 = 10;
 
 /// The extra time that a busy machine may need.
@@ -34,7 +35,8 @@ async fn enforced<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<
     scene(cluster, name, &json!({ "assent.dev/mode": "enforce" })).await
 }
 
-/// A Deployment of two pods on the real node. The pods ask for a termination grace period of ten minutes.
+/// Returns the manifest of a Deployment of two pods on the real node. The manifest states a termination grace period of
+/// ten minutes.
 fn deployment(scene: &Scenario<'_>, container: &Value) -> Value {
     let mut spec = pod_spec(container);
     spec["terminationGracePeriodSeconds"] = json!(600);
@@ -62,8 +64,8 @@ async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
     .await
 }
 
-/// Waits until no container of the namespace runs. Fails if that takes longer than `seconds` and [`SLACK`] after
-/// `begin`.
+/// Waits until no container of the namespace runs. Fails if the last container ends later than `seconds` plus [`SLACK`]
+/// after `begin`.
 async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: u32) -> Result<()> {
     run(scene, node, 0).await?;
     let took = begin.elapsed();
@@ -113,7 +115,7 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
     for pod in &pods {
-        // A pod of another test may have the address of the revoked pod now. So only a response with the name of the
+        // A pod of another test can have the address of the revoked pod now. So only a response with the name of the
         // revoked pod is an error.
         let name = pod["metadata"]["name"].as_str().context("a name")?;
         let answer = read_from_pod(pod, "/etc/hostname").await;
@@ -121,14 +123,14 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     }
     scene.held("scorer", 2).await?;
 
-    // An approval counts only if it is created in a later second than the revocation.
+    // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     decide(&scene, "Approve", "v1").await?;
     run(&scene, node, 2).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// Resources are not part of the approved content, so a resize needs no approval.
+/// The approved runtime does not contain the resources of a container, so a resize needs no approval.
 pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-resize").await?;
     let mut container = node.container("stubborn", "1");
@@ -156,8 +158,8 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
     Ok(())
 }
 
-/// The Deployment controller deletes the old pods with their own termination grace period. Then people revoke both
-/// versions.
+/// During a rollout, the Deployment controller deletes the old pods with the grace period that these pods state. In
+/// this time, people revoke both versions.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
     node: &Node,
@@ -200,16 +202,16 @@ pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     scene.kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &delete(GRACE / 2)]).await?;
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
-    // The kubelet already stops the pod and would ignore a shorter grace period. So the operator must not write a
-    // shorter one into the pod.
+    // The kubelet already stops the pod and would ignore a shorter grace period. So the operator must not shorten the
+    // grace period of this deletion.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pod = scene.get("pod", "scorer").await?;
     ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == GRACE / 2, "{}", pod["metadata"]);
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// A kubelet does not shorten a deletion in progress. If the deletion began before the namespace enforced, an Event
-/// states this cause.
+/// A kubelet does not shorten a deletion that has begun. Here, a user deletes the pod before the namespace gets the
+/// mode `enforce`. An Event names this cause of the late end.
 pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     cluster: &ControlPlane,
     node: &Node,
@@ -282,8 +284,8 @@ pub async fn an_image_volume_has_the_approved_content(cluster: &ControlPlane, no
     Ok(())
 }
 
-/// `terminationMessagePath` and `hostnameOverride` replace files of a container. So a pod with one of these fields does
-/// not match the approved runtime.
+/// `terminationMessagePath` replaces a file in the container, and `hostnameOverride` changes `/etc/hosts`. So a pod
+/// with one of these fields does not match the approved runtime.
 pub async fn a_pod_with_a_field_that_replaces_image_files_is_held(
     cluster: &ControlPlane,
     node: &Node,
@@ -395,7 +397,8 @@ pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     end_within(&scene, &node, Instant::now() + left, GRACE / 2).await
 }
 
-/// A pod has ended only when its kubelet confirms the end. If a kubelet hangs, the Event names it.
+/// A pod has ended only when the kubelet of its node confirms the end. If this kubelet hangs, the Event `StopOverdue`
+/// names the kubelet.
 pub async fn i2_an_event_names_a_kubelet_that_confirms_nothing() -> Result<()> {
     let (cluster, _assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-hangs").await?;

@@ -36,7 +36,7 @@ pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &Contro
     let revoked = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoked).await?.ok()?;
     scene.held("scorer", 2).await?;
-    // An approval must be created in a later second than the revocation. The plugin waits for that second.
+    // An approval counts only if it is created in a later second than the revocation. The plugin waits for this second.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     let said = scene.assent(Person::Bob, &["reject", "scorer", "--yes"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--reason"), "{said:?}");
@@ -126,7 +126,7 @@ pub async fn a_plain_manifest_approves_a_version(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-/// `status --as-if-enforced` lists exactly the pods that stop when the namespace enforces.
+/// `status --as-if-enforced` lists exactly the pods that stop when the namespace gets the mode `enforce`.
 pub async fn status_as_if_enforced_lists_the_pods_that_enforcing_stops(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::governed_by(cluster, "rehearses", "high", &json!({})).await?;
     let dry_run = async |more: &[&str]| -> Result<Vec<Value>> {
@@ -272,7 +272,7 @@ pub async fn who_can_lists_the_roles_and_their_holders(cluster: &ControlPlane) -
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
     ensure!(ethics["holders"].to_string().contains(r#""Group ethics-board""#), "{rows:?}");
-    // Carol is in the group ethics-board. If this group owns the system, Carol's approval does not count.
+    // If the group `ethics-board` owns the system, approvals by the members of this group do not count.
     let mut system = scene.system("high");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "ethics-board" }]);
     scene.apply(Person::Admin, &system).await?;
@@ -324,7 +324,8 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // A role that is older than the kind SystemHistory does not permit its users to read this kind.
+    // The RBAC role below is like a role that was written before the kind SystemHistory existed. Its users may not read
+    // this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -623,7 +624,8 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
     };
     ensure!(events().await? == 0, "an Event repeats what the approver has just seen");
 
-    // A renewal moves the end of the clearance, so it is no longer soon. A revocation leaves no clearance to renew.
+    // After a renewal, the clearance no longer ends soon. After a revocation, no clearance exists, so nobody can renew
+    // it.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
     scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
     until(SOON, "the condition ClearanceExpiring to disappear", async || {
@@ -639,7 +641,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         "{nothing:?}"
     );
 
-    // A scheduled decommission ends the clearance earlier than the approval does.
+    // The scheduled decommission ends the clearance earlier than the approval would end it.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];
@@ -650,7 +652,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         note.contains("but not after that: decommissioned since") && note.contains("the pilot ends"),
         "{note}"
     );
-    // The operator sends the Event before it writes the status.
+    // The operator sends the Event before it writes the conditions, so the test waits for the condition.
     until(SOON, "the condition ClearanceExpiring to have the next step", async || {
         Ok((expiring("modelversion", "v1").await?["reason"] == "Within7Days").then_some(()))
     })
@@ -790,8 +792,8 @@ pub async fn an_exec_credential_program_receives_the_cluster_info(cluster: &Cont
     let token = config["users"][0]["user"]["token"].as_str().context("a token")?.to_owned();
     let credential = json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
         "status": { "token": token } });
-    // The program returns a token only if kubectl or the plugin gives it the address and the certificate authority of
-    // the server.
+    // The credential program returns a token only if its caller, kubectl or the plugin, states the address and the
+    // certificate authority of the server.
     let script = format!(
         r#"case "$KUBERNETES_EXEC_INFO" in *'"server":"https://'*certificate-authority-data*) echo '{credential}';; *) echo "$KUBERNETES_EXEC_INFO" >&2; exit 1;; esac"#
     );

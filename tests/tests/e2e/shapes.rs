@@ -1,13 +1,9 @@
-//! Each file in `tests/shapes` (a *shape*) is a kind of workload that people run. `kubectl assent capture` writes a
-//! ModelVersion for the workload, the API server accepts this version, and the version clears the pods of the workload.
+//! Each file in `tests/shapes`, a *shape*, is the manifest of a kind of workload that people run. `kubectl assent
+//! capture` writes ModelVersions for this manifest. The API server accepts these versions, and they clear the pods of
+//! the workload.
 //!
-//! Each file in `tests/operators` has pods as one operator, such as `KubeRay`, creates them. The pods differ, and one
-//! version clears all of them.
-//!
-//! ```text
-//!  shape ─┬─ capture -f ──► ModelVersion ──► cleared
-//!         └─ pod template ─ as a pod ──────► no gate
-//! ```
+//! Each file in `tests/operators` has the pods of one operator, such as `KubeRay`. The pods differ from each other, and
+//! one version clears all of them.
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -20,7 +16,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// The pod specs in an object, in the order in which `capture` finds them.
+/// Appends the pod specs in an object to `into`, in the order in which `capture` finds them.
 fn pod_specs<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     match value {
         Value::Object(_) if value["spec"]["containers"].is_array() => into.push(&value["spec"]),
@@ -71,8 +67,9 @@ pub async fn captured_versions_of_every_shape_clear_its_pods(cluster: &ControlPl
     Ok(())
 }
 
-/// Each file in `tests/operators` has one runtime and the pods that an operator creates for it. `held` lists changes
-/// that hold the first pod.
+/// Each file in `tests/operators` has three fields. `runtime` is the approved runtime. `pods` are the specs of pods
+/// that an operator creates, and the version clears each of them. `held` are changes, each of which holds the first
+/// pod.
 pub async fn one_version_with_placeholders_clears_the_pods_of_each_operator(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -139,7 +136,7 @@ pub async fn version_with_a_forbidden_kind_of_volume_is_withheld(cluster: &Contr
     Ok(())
 }
 
-/// A pod is held if one of its volumes, mounts, host aliases or name servers differs from the approved version.
+/// A pod is held if a volume, mount, device, host alias or DNS setting differs from the approved version.
 pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "sources-attacked", "minimal").await?;
     let spec = attacked();
@@ -158,7 +155,7 @@ pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlP
     Ok(())
 }
 
-/// The approved runtime. A pod with this value as its spec matches the runtime.
+/// Returns the approved runtime. The same value is also the spec of a pod that matches this runtime.
 fn attacked() -> Value {
     let mut server = container("1");
     server["volumeMounts"] = json!([{ "name": "node", "mountPath": "/node", "mountPropagation": "None" }]);
@@ -181,7 +178,8 @@ fn attacked() -> Value {
     })
 }
 
-/// Changes of the approved pod that a tenant could try: a JSON pointer into the pod spec, and the new value.
+/// Returns changes of the approved pod that a tenant could try. Each change is a JSON pointer into the pod spec, and
+/// the new value.
 fn attacks() -> Vec<(&'static str, Value)> {
     vec![
         ("/volumes/0/hostPath/path", json!("/models")),

@@ -1,4 +1,4 @@
-//! Warnings of the policies: the API server warns about a change that stops or holds pods. A warning never refuses the
+//! Warnings of the policies. The API server warns about a change that stops pods or holds new pods, but accepts the
 //! change.
 
 use anyhow::{Result, ensure};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use Person::{Admin, Dev};
 
-/// What kubectl prints on standard error for a dry run of a change.
+/// Runs a change as a dry run, which must succeed. Returns what kubectl prints to standard error.
 async fn warned(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<String> {
     let args = [args, &["--dry-run=server", "-n", &scene.namespace]].concat();
     let said = scene.cluster.kubectl(person, &args).await?;
