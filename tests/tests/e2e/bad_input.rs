@@ -1,5 +1,5 @@
-//! Invalid input: the API server refuses the object, or a condition names the mistake. An invalid object clears no pod
-//! and does not affect other objects.
+//! Invalid input: the API server refuses the object, or a condition of the object names the mistake. An invalid object
+//! clears no pod and does not affect other objects.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<
     Ok(())
 }
 
-/// A scenario with a running v1. A test that uses this scenario checks at its end that v1 still runs.
+/// Returns a scenario in which v1 runs. At its end, a test checks that v1 still runs.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -116,7 +116,8 @@ pub async fn an_approval_cannot_end_in_the_past_but_a_system_can(cluster: &Contr
         said.contains("spec.notAfter 2020-01-01T00:00:00Z is in the past: choose a later time"),
         "{said}"
     );
-    // GitOps applies the same manifest again after the decommission date. So a date in the past is valid.
+    // A GitOps controller applies the same manifest again after the decommission date. So the API server must accept a
+    // date in the past.
     let mut system = scene.system("high");
     system["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &system).await?;
@@ -182,8 +183,8 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
         "{}",
         &said[..said.len().min(500)]
     );
-    // Two large versions together exceed the limit of one system. So the operator withholds the second version, and v1
-    // still runs.
+    // Two large versions together exceed the limit of one system. So the operator withholds the second large version,
+    // while v1 still runs.
     let mut large = container("2");
     large["args"] = json!(vec!["x".repeat(4000); 100]);
     let create = async |name: &str| {
@@ -192,8 +193,8 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
-        // The older version gets the space first. Creation timestamps have whole seconds, so this wait makes them
-        // differ.
+        // If a system is too large, the operator withholds the newer version. Creation timestamps have whole seconds,
+        // so this wait gives the versions different timestamps.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }

@@ -1,5 +1,5 @@
-//! Pod fields besides the image. A field that changes the approved behaviour holds the pod. A field that Assent does
-//! not compare never holds the pod. Each case changes a few fields of an approved pod.
+//! Pod fields other than the image. A change of a compared field holds the pod. A change of a field that Assent does
+//! not compare does not hold the pod. Each case changes a few fields of an approved pod.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec};
@@ -94,7 +94,8 @@ pub async fn fields_that_replace_files_or_names_hold_an_approved_pod(cluster: &C
     .await
 }
 
-/// Adds a projected volume with `sources` that imitates the volume of the service account token, and mounts it.
+/// Adds a projected volume with `sources` that imitates the volume of the service account token. The main container
+/// mounts this volume.
 fn with_token(pod: &mut Value, sources: &Value, mount: &Value) {
     let mut mount = mount.clone();
     mount["name"] = json!("kube-api-access-mine");
@@ -153,8 +154,8 @@ pub async fn a_volume_that_imitates_the_service_account_token_holds_a_pod(
         ],
     )
     .await?;
-    // The token volume that the API server adds does not hold a pod. The same volume in the manifest does not hold it
-    // either.
+    // The token volume that the API server adds does not hold a pod. A manifest with the same volume does not hold its
+    // pod either.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
         ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),
@@ -203,7 +204,8 @@ pub async fn free_fields_do_not_hold_a_pod(cluster: &ControlPlane) -> Result<()>
     Ok(())
 }
 
-/// A pod spec with volume items, a hook and a shared namespace. A version can approve all of these fields.
+/// Returns a pod spec with volume items, a hook and the IPC namespace of the node. A version can approve all of these
+/// fields.
 fn rich() -> Value {
     let mut spec = pod_spec(&container("1"));
     let files = json!([{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }]);
@@ -227,7 +229,7 @@ fn rich() -> Value {
 pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "fields-compared", "high").await?;
     scene.apply(Dev, &scene.workload("v1", "Pod", "captured", &rich())).await?;
-    // The version that `capture` writes clears the captured pod after the approvals.
+    // After the approvals, the version that `capture` wrote clears the captured pod.
     let said = scene.assent(Dev, &["capture", "pod/captured", "--version=v1", "-o=json"]).await?.ok()?;
     let captured: Value = serde_json::from_str(&said)?;
     let runtime = &captured["spec"]["runtime"];

@@ -1,5 +1,5 @@
-//! The grace period of a risk level limits the termination time of each pod, and does not block the usual ways to stop
-//! pods.
+//! The grace period of a risk level limits the termination grace period of each pod. This limit does not block the
+//! usual ways to stop pods.
 
 use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Person, SOON, Scenario, container, pod_spec, until};
@@ -127,15 +127,16 @@ pub async fn nobody_deletes_or_evicts_with_more_grace_than_the_level_allows(
     Ok(())
 }
 
-/// Evicts a pod with a grace period, which `Api::evict` does not send.
+/// Evicts a pod with a grace period. `Api::evict` writes the grace period into a field `delete_options` that the API
+/// server does not know.
 async fn evict(pods: &Api<Pod>, name: &str, grace: u32) -> kube::Result<()> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": { "gracePeriodSeconds": grace } });
     pods.create_subresource::<_, Value>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
-/// A level can get a shorter grace period while a pod is held. Then the pod's own grace period can be more than half of
-/// the level's.
+/// A level can get a shorter grace period while a pod is held. Then the pod's own grace period can be longer than half
+/// of the level's grace period.
 pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -167,7 +168,8 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     Ok(())
 }
 
-/// The pods start before the namespace enforces, so their own grace period is longer than the level allows.
+/// The pods start before the namespace has the mode `enforce`. So their own grace period is longer than the level
+/// allows.
 pub async fn scaling_draining_and_deletion_with_the_grace_of_the_pod_are_not_blocked(
     cluster: &ControlPlane,
 ) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Every request of the API that writes a pod. Nobody may change the system and the images of a governed pod. Only the
-//! operator may change the gate, the label `assent.dev/held` and the annotations of Assent. No request may block the
-//! release or deletion of a pod.
+//! The tests send requests of every kind that can change a pod. Nobody may change the system or the images of a
+//! governed pod. Only the operator may change the gate, the label `assent.dev/held` and the annotations of Assent. No
+//! request may block the release or deletion of a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,23 +16,24 @@ use crate::refusals::says;
 /// The effect that a request can have on a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// The request can change labels, annotations, gates or images. A policy checks the request, and a test attacks
-    /// with it.
+    /// The request can change labels, annotations, gates or images. A policy checks the request, and a test sends it as
+    /// an attack.
     Judged,
-    /// The API server ignores changes of guarded fields in the request. A test attacks with the request.
+    /// The API server ignores changes of the [`guarded`] fields in the request. A test sends the request as an attack.
     Dropped,
     /// The request ends the pod. The tests in `grace.rs` cover such requests.
     Ends,
-    /// The request does not change the object.
+    /// The request does not change the pod object.
     Reads,
 }
 
 use Class::{Dropped, Ends, Judged, Reads};
 
-/// Every resource of the core group that concerns pods, with each verb. A resource or verb that is not listed here
-/// fails the test until a maintainer assigns its class.
+/// Every resource of the core API group that concerns pods, with each verb. If the API server serves a resource or verb
+/// that is not listed here, a test fails. Then add the resource or verb with its class.
 const KNOWN: &[(&str, &str, Class)] = &[
-    // The API server copies the labels and annotations of a Binding to the pod. The policy assent-binding checks them.
+    // The API server copies the labels and annotations of a Binding to the pod. The policy assent-binding checks these
+    // labels and annotations.
     ("bindings", "create", Judged),
     ("pods/binding", "create", Judged),
     // The policies assent-gate, assent-pod-create and assent-pod-held check a new pod.
@@ -40,13 +41,14 @@ const KNOWN: &[(&str, &str, Class)] = &[
     // The policies assent-pod-update and assent-pod-release check a change.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // Besides the status, the API server accepts only labels and annotations. The policy assent-pod-update checks them.
+    // In such a request, the API server accepts changes of the status, labels and annotations. The policy
+    // assent-pod-update checks the labels and annotations.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
-    // The policy assent-pod-update refuses every change.
+    // The policy assent-pod-update refuses every change of the ephemeral containers.
     ("pods/ephemeralcontainers", "patch", Judged),
     ("pods/ephemeralcontainers", "update", Judged),
-    // The API server accepts only resources and resize policies.
+    // In such a request, the API server accepts only changes of resources and resize policies.
     ("pods/resize", "patch", Dropped),
     ("pods/resize", "update", Dropped),
     ("pods", "delete", Ends),
@@ -122,7 +124,7 @@ pub async fn a_binding_changes_no_guarded_field(cluster: &ControlPlane) -> Resul
     Ok(())
 }
 
-/// The operator can release a held pod even if a client resets, fills or forges its `managedFields`.
+/// The operator can release a held pod even if a client resets, fills or forges the `managedFields` of the pod.
 pub async fn a_held_pod_is_released_with_any_managed_fields(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "managed-fields", "high").await?;
     let entry = |manager: String| {
@@ -216,7 +218,7 @@ pub async fn nobody_writes_the_annotations_of_assent_on_a_pod(cluster: &ControlP
     Ok(())
 }
 
-/// The guarded fields of a pod: labels and annotations of Assent, gates and images.
+/// Returns the guarded fields of a pod: the labels and annotations of Assent, the gates and the images.
 fn guarded(pod: &Value) -> Value {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
     let of_assent = |map: &Value| -> Value {
@@ -232,7 +234,7 @@ fn guarded(pod: &Value) -> Value {
         "ephemeral": images("ephemeralContainers") })
 }
 
-/// The pod with a change of each guarded field, and of its resources.
+/// Returns the pod with changes of its guarded fields and its resources.
 fn attacked(pod: &Value) -> Value {
     let mut pod = pod.clone();
     pod["metadata"]["labels"]["assent.dev/system"] = json!("twin");
@@ -245,7 +247,7 @@ fn attacked(pod: &Value) -> Value {
     pod
 }
 
-/// Sends the attack with `verb` to `resource`: first only the metadata, then only the spec, then both.
+/// Sends the changes of [`attacked`] with `verb` to `resource`: first only the metadata, then only the spec, then both.
 async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().context("no name")?;
     let (whole, of) = (attacked(pod), |part: &str| attacked(pod)[part].clone());
@@ -253,7 +255,7 @@ async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -
     let target: Vec<&str> = subresource.as_deref().into_iter().collect();
     let metadata = json!({ "metadata": { "labels": of("metadata")["labels"], "annotations": of("metadata")["annotations"] } });
     for part in [metadata, json!({ "spec": of("spec") }), whole] {
-        // The response does not matter, because the caller compares the guarded fields of the pod afterwards.
+        // The test ignores the response. The caller compares the guarded fields of the pod afterwards.
         if verb == "patch" {
             let patch = part.to_string();
             scene
@@ -328,7 +330,7 @@ pub async fn no_verb_of_the_pod_api_changes_a_guarded_field(cluster: &ControlPla
             ensure!(guarded(&after) == guarded(&before), "{verb} {resource} changed {name}: {after}");
         }
     }
-    // An Eviction has labels of its own. The API server must not copy them to the pod.
+    // An Eviction can have labels. The API server must not copy these labels to the pod.
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": { "dryRun": ["All"] },
         "metadata": { "name": "runs", "namespace": scene.namespace, "labels": { "assent.dev/system": "twin" } } });
     let before = guarded(&scene.get("pod", "runs").await?);

@@ -1,5 +1,5 @@
-//! Attempts to bypass Assent. dev has the role cluster-admin in the namespace. So RBAC permits the attempts of dev, and
-//! a policy must refuse them.
+//! Attempts to bypass Assent. dev has the role cluster-admin in the namespace, so RBAC permits most requests of dev. A
+//! policy must refuse these requests, or the pods must be held.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub fn says(said: &str, words: &[&str]) -> Result<()> {
     })
 }
 
-/// Creates a pod, and checks that the pod is held and that the operator has sent an Event about it.
+/// Creates a pod. Checks that the pod is held and that the operator has sent an Event about the pod.
 async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     scene.apply(Dev, pod).await?;
@@ -84,7 +84,7 @@ pub async fn dev_cannot_remove_a_gate_that_dev_set(cluster: &ControlPlane) -> Re
     is_held(&scene, &pod).await?;
     let said = scene.denied(Dev, &["patch", "pod", "pod", "-p", LIFT]).await?;
     says(&said, &["only Assent lifts the gate"])?;
-    // When the version is cleared, the operator also lifts a gate that a user set.
+    // When the version is cleared, the operator also removes a gate that a user set.
     scene.clear("v1", &container("1")).await?;
     scene.running_pod("pod").await
 }
@@ -127,7 +127,8 @@ pub async fn dev_cannot_relabel_a_pod(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// A request for the status of a pod can also change its labels, so a policy must check such requests.
+/// A request for the status of a pod can also change the labels of the pod. So the policies must check requests for the
+/// status too.
 pub async fn dev_cannot_relabel_a_pod_through_its_status(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "relabels-status").await?;
     let patch = async |pod: &str, label: &str, value: Value| {
@@ -155,7 +156,7 @@ pub async fn a_pod_without_a_known_system_is_held(cluster: &ControlPlane) -> Res
     says(&scene.event("Pod", "other", "Held").await?, &["there is no AISystem nobodys"])
 }
 
-/// Checks that a pod with `change` is held, because it differs from the approved runtime.
+/// Checks that a pod with `change` is held. The Event must say that the pod differs from the approved version.
 async fn changed(cluster: &ControlPlane, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
     let scene = cleared(cluster, name).await?;
     let mut pod = scene.pod("pod", &container("1"));
@@ -259,7 +260,7 @@ pub async fn an_image_tag_neither_runs_nor_is_approved(cluster: &ControlPlane) -
     let mut tagged = container("1");
     tagged["image"] = json!("registry.example/scorer:v1");
     is_held(&scene, &scene.pod("pod", &tagged)).await?;
-    // The level requires a digest. So a version with a tag is not cleared, although people approve it.
+    // The level requires images with a digest. So a version with a tag is not cleared, although people approve it.
     let digest = scene.publish("tagged", &tagged).await?;
     scene.decide(Alice, &scene.decision("Approve", "tagged", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "tagged", &digest, "ethics-board")).await?;
@@ -307,7 +308,8 @@ pub async fn dev_cannot_lower_the_risk_level(cluster: &ControlPlane) -> Result<(
             "the verb use on risklevels.assent.dev/minimal",
         ],
     )?;
-    // dev may use the level limited. The digest covers the level, so the version needs new approvals.
+    // dev may assign the level `limited`. The digest of a version covers the name of the level, so the version needs
+    // new approvals.
     scene.apply(Dev, &scene.system("limited")).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
@@ -369,7 +371,7 @@ pub async fn a_recreated_version_is_approved_only_with_the_same_content(
     scene.apply(Dev, &scene.version("v1", &container("other"))).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     is_held(&scene, &scene.pod("other", &container("other"))).await?;
-    // The approvals count again for the same content under the same name.
+    // For the same content under the same name, the approvals count again.
     scene.kubectl(Dev, &["delete", "modelversion", "v1"]).await?;
     scene.apply(Dev, &scene.version("v1", &container("1"))).await?;
     scene.running("scorer", 2).await.map(drop)
@@ -386,8 +388,8 @@ pub async fn dev_cannot_approve_without_the_role(cluster: &ControlPlane) -> Resu
             "the verb approve on approverroles.assent.dev/risk-officer",
         ],
     )?;
-    // dev can create a Role and a RoleBinding in the namespace. These do not give dev the approver role, because the
-    // policy checks the verb approve without a namespace.
+    // dev can create a Role and a RoleBinding in the namespace. But they do not give dev the approver role, because the
+    // policy checks the verb `approve` for the whole cluster.
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "mine", "namespace": scene.namespace },
         "rules": [{ "apiGroups": ["assent.dev"], "resources": ["approverroles"], "verbs": ["approve"] }] });
     scene.apply(Dev, &role).await?;
@@ -434,7 +436,7 @@ pub async fn an_approval_is_neither_edited_nor_deleted(cluster: &ControlPlane) -
         let said = scene.denied(person, &["delete", "approval", &name]).await?;
         ensure!(person == Bob || said.contains("is part of the record and cannot be deleted"), "{said}");
     }
-    // Nobody may add an owner reference, because the garbage collector would delete the approval with its owner.
+    // Nobody may add an owner reference, because the garbage collector would then delete the approval with the owner.
     let owner = json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone" }] } });
     let said =
         scene.denied(Dev, &["patch", "approval", &name, "--type=merge", "-p", &owner.to_string()]).await?;
@@ -495,7 +497,7 @@ pub async fn dev_cannot_take_a_namespace_out_of_governance(cluster: &ControlPlan
     says(&said, &["namespace kube-system cannot be governed"])
 }
 
-/// Checks that the pods of a new workload are held, or that its Job is suspended.
+/// Creates a workload. Checks that its Job is suspended, or, for all other kinds, that its pods are held.
 async fn workload(
     cluster: &ControlPlane,
     name: &str,
@@ -566,8 +568,8 @@ pub async fn a_stale_operator_cannot_lift_a_gate_after_the_revocation(cluster: &
     says(&said, &["only the field manager assent-release may lift the gate"])
 }
 
-/// Tries to lift the gate of a pod with the account of the operator. Returns the refusal, or an empty string if the API
-/// server lifts the gate.
+/// Tries to remove the gate of a pod with the account of the operator. Returns the message of the refusal, or an empty
+/// string if the API server allows the request.
 pub async fn lift_as_operator(scene: &Scenario<'_>, pod: &str, manager: Option<&str>) -> Result<String> {
     let operator = scene.cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let pods: Api<Pod> = Api::namespaced(operator, &scene.namespace);

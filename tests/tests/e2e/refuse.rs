@@ -1,6 +1,6 @@
-//! Kubernetes before 1.36 has no `MutatingAdmissionPolicy` v1 to gate a pod, so the policies refuse uncleared pods.
-//! After the approval, the pods must not wait for the back-off of their controller. Each test starts a control plane
-//! without mutating policies.
+//! Before Kubernetes 1.36, the API server cannot hold a pod, because Kubernetes has no `MutatingAdmissionPolicy` v1. So
+//! the policies refuse uncleared pods. After the approval, the pods must not wait for the back-off of their controller.
+//! Each test starts a control plane without mutating policies.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ async fn approve(scene: &Scenario<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The number of times that the API server refused a pod of a controller, according to the Events.
+/// Returns how often the API server refused a pod of a controller of this kind, according to the Events.
 async fn attempts(scene: &Scenario<'_>, kind: &str) -> Result<u64> {
     let events = scene.list("events").await?;
     let refused =
@@ -91,7 +91,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })
     .await?;
-    // The second approval works like the first one, because Assent keeps no state about refused pods.
+    // The second approval has the same effect as the first approval, because Assent keeps no state about refused pods.
     tokio::time::sleep(Duration::from_secs(3)).await;
     approve(&scene).await?;
     scene.running("deployment", 2).await?;

@@ -1,5 +1,5 @@
-//! Sidecars that the cluster injects: a service mesh with a real mutating webhook, and pods in which a developer
-//! modifies the injected parts.
+//! Sidecars that the cluster injects. In two tests, a real mutating webhook injects the parts of a service mesh. In
+//! another test, a developer modifies the injected parts.
 
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ fn mesh() -> Value {
         } })
 }
 
-/// The patch of the webhook. The patch adds containers at the end, and init containers and volumes at the start.
+/// Returns the patch of the webhook for a pod. The patch adds a mount and a variable to each container of the pod. It
+/// adds `sidecar` at the end of the containers, and init containers and volumes at the start of their lists.
 fn inject(pod: &Value, sidecar: &Value) -> Value {
     let spec = &pod["spec"];
     let before = |list: &str| spec[list].as_array().cloned().unwrap_or_default();
@@ -125,12 +126,13 @@ pub async fn a_pod_with_a_trusted_injected_sidecar_runs(cluster: &ControlPlane) 
     let scene = Scenario::new(cluster, "mesh-trusted", "high").await?;
     scene.apply(Admin, &mesh()).await?;
     let _webhook = Webhook::start(cluster, &scene.namespace, |pod| inject(pod, &proxy())).await?;
-    // After the approval, the operator releases the held pods with their injected sidecar.
+    // The pods are created before the approval. After the approval, the operator releases the pods with their injected
+    // sidecar.
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await?;
-    // The policies admit a new pod of the approved version without a gate.
+    // The policies set no gate on a pod that is created after the approval.
     let pod = scene.pod("approved", &container("1"));
     until(SOON, "the API server to see the clearance", async || {
         let dry = ["apply", "--dry-run=server", "-o=json", "-f", "-"];
@@ -194,7 +196,7 @@ pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &Con
     .await
 }
 
-/// Each change would give a developer control over the pod.
+/// Each change in `attacks` would give a developer some control over the pod. So each changed pod must be held.
 pub async fn a_pod_with_a_modified_sidecar_is_held(cluster: &ControlPlane) -> Result<()> {
     let scene = with_trusted_mesh(cluster, "mesh-attacks").await?;
     let attacks: [(&str, Change); 22] = [
@@ -283,13 +285,13 @@ pub async fn a_pod_with_a_modified_sidecar_is_held(cluster: &ControlPlane) -> Re
     let said = scene.assent(Dev, &["explain", "pod/image"]).await?.stdout;
     ensure!(said.contains("mesh/proxy:latest"), "the difference is missing in: {said}");
     ensure!(!said.contains("mesh-init"), "a trusted init container is reported as a difference: {said}");
-    // An injected pod without such a change runs.
+    // A pod with all injected parts but without a change runs.
     scene.apply(Dev, &injected(&scene, "honest")).await?;
     scene.running_pod("honest").await
 }
 
-/// Only a user with a cluster-wide permission may create a `TrustedSidecar`. It must name each image by digest, or by
-/// its complete repository.
+/// Only a user with a cluster-wide permission may create a `TrustedSidecar`. The `TrustedSidecar` must name each image
+/// by digest, or by its complete repository.
 pub async fn a_trusted_sidecar_needs_permission_and_an_exact_image(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-trust", "high").await?;
     let mut mine = mesh();

@@ -1,5 +1,5 @@
-//! Pods of a `StatefulSet` wait for each other only as its `podManagementPolicy` requires. They never wait for an
-//! uncleared pod.
+//! A pod of a `StatefulSet` waits for other pods of the set only as the `podManagementPolicy` requires. It never waits
+//! for an uncleared pod.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::workloads::{approve_alone, level, replicas, revoke, set};
 
-/// The set `shards` with this pod management policy. A rolling update does not change its first pod.
+/// Returns the StatefulSet `shards` with this pod management policy and a partition. A rolling update does not change
+/// the first pod of the set.
 fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     let mut set = set(scene, policy, revision);
     set["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
@@ -100,7 +101,8 @@ pub async fn a_held_pod_below_a_partition_is_not_deleted_repeatedly(cluster: &Co
     Ok(())
 }
 
-/// The set of the workers of a group, as `LeaderWorkerSet` creates it. The leader, which is a pod, owns this set.
+/// Returns the StatefulSet with the workers of a group, as `LeaderWorkerSet` creates it. The pod `leader` owns this
+/// StatefulSet.
 fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     let mut workers = set(scene, "Parallel", "1");
     workers["metadata"]["name"] = json!("shards-0");
@@ -135,7 +137,7 @@ pub async fn i3_a_leader_worker_group_stops_and_starts_at_its_root(cluster: &Con
     scene.running("workers", 2).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "statefulset", "shards", 0).await?;
-    // The garbage collector deletes the workers with their leader.
+    // After the leader is deleted, the garbage collector deletes the workers.
     scene.settled("shards", 0, 0).await?;
     scene.settled("workers", 0, 0).await?;
     scene.event("StatefulSet", "shards", "ClearanceLost").await?;
