@@ -1,8 +1,6 @@
-//! Evidence: results that CI records and people sign decide whether a version runs.
-//!
-//! ```text
-//!  dev: Assessment ──► alice: Approval (Attest) ──► requirement of the level ──► cleared until the maximum age
-//! ```
+//! Evidence: CI records the results of tests as Assessments, and a person signs an Assessment with an Approval
+//! (`Attest`). A signed result decides whether the version meets the requirement of its level. The result counts until
+//! its maximum age.
 
 use anyhow::{Result, ensure};
 use assent::api::Digest;
@@ -59,7 +57,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     ensure!(message.contains("demographic_parity_difference (sex) is 0.08"), "{message}");
     counted(&scene, "bad", "Counted").await?;
 
-    // A good result without a signature changes nothing.
+    // Without a signature, a good result changes nothing.
     scene.apply(Dev, &scene.assessment("good", &digest, "0.031", &from_now(0))).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
@@ -71,7 +69,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     let state = scene.get("modelversion", "v1").await?["status"]["assessments"][0].take();
     ensure!(state["state"] == "Met" && state["value"] == "0.031" && state["signer"] == "alice", "{state}");
 
-    // The pods stop when the result reaches its maximum age.
+    // The version loses its clearance when the result reaches its maximum age. Then the pods stop.
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentExpired").await?;
     scene.held("scorer", 2).await?;
     let history = scene.assent(Dev, &["history", "scorer"]).await?.ok()?;
@@ -144,7 +142,7 @@ pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPla
     let refused = scene.undecided(Alice, &approve).await?;
     ensure!(refused.contains("and no other decision, must name assessments"), "{refused}");
 
-    // A signature for another digest does not count.
+    // A decision with another digest than the digest of the Assessment does not count.
     let mut other = attest.clone();
     other["spec"]["assessments"][0]["digest"] = json!(digest);
     let name = scene.decide(Alice, &other).await?;
@@ -164,7 +162,8 @@ pub async fn a_result_for_other_content_does_not_count(cluster: &ControlPlane) -
     attest(&scene).await?;
     scene.is_cleared("v1").await?;
 
-    // The result of v1 does not count for other content (v2). It counts for the same content under another name (v3).
+    // The result of v1 does not count for v2, which has other content. The result counts for v3, which has the same
+    // content as v1.
     scene.publish("v2", &container("2")).await?;
     scene.condition("modelversion", "v2", "Cleared", "False", "AssessmentMissing").await?;
     scene.publish("v3", &container("1")).await?;
@@ -210,8 +209,8 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
     ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
 
-    // The content of the file determines the name of the object. So if another user applies the manifest too, no second
-    // object exists.
+    // The content of the file determines the name of the Assessment. So if another user applies the same manifest, the
+    // API server creates no second Assessment.
     let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
     let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
     ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");
@@ -235,7 +234,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
         let assess = ["assess", "scorer", "-f", file, "--dry-run", "--kind=Fairness"];
         scene.assent(Dev, &[&assess, &["--performed-at", &from_now(-5)][..], more].concat()).await
     };
-    // The digest of the image in the version is 64 times the letter a.
+    // The digest of the image in v1 is 64 times the letter a.
     let same = write("same.json", &statement(&"a".repeat(64)))?;
     assess(&same, &[]).await?.ok()?;
     let other = write("other.json", &statement(&"b".repeat(64)))?;
@@ -250,7 +249,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
 }
 
 /// The operator writes the end of the clearance into the Clearance. The API server compares this end with its own
-/// clock, so it refuses later pods even if no operator runs.
+/// clock. So the API server refuses later pods even if no operator runs.
 pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing(
     cluster: &ControlPlane,
     assent: &Assent,

@@ -1,4 +1,5 @@
-//! The operator restores deleted or edited policies and Clearances, unless an administrator uninstalled the release.
+//! The operator restores deleted or edited policies and Clearances, unless an administrator uninstalled the Helm
+//! release.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ async fn metric(cluster: &ControlPlane, assent: &Assent, name: &str) -> Result<S
     Ok(said.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Watches of all policies and bindings. A watch shows when a change happens, without the delay of polling.
+/// Watches of all policies and bindings. A watch shows at once when a change happens. Polling would show it later.
 struct Policies {
     mutating: Watched<MutatingAdmissionPolicy>,
     mutating_bindings: Watched<MutatingAdmissionPolicyBinding>,
@@ -99,8 +100,8 @@ async fn uids(cluster: &ControlPlane) -> Result<BTreeSet<String>> {
     Ok(uids.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A copy of the chart that looks like a newer version: one message differs, and so does the fingerprint of the
-/// policies.
+/// Copies the chart, so that the copy looks like a newer version: one message of a policy and the fingerprint of the
+/// policies differ. Returns the path of the copy.
 fn newer_chart(cluster: &ControlPlane) -> Result<String> {
     let to = cluster.directory().join("newer");
     std::fs::create_dir_all(to.join("templates"))?;
@@ -200,7 +201,8 @@ pub async fn deleted_policies_are_back_within_a_second(
     // restores must take less than a second.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // If all policies are missing, the API server compiles all of them again. So this restore may take longer.
+    // If all policies are missing, the API server must compile all of them again. So the limit for this restore is 20
+    // seconds.
     let before = uids(cluster).await?;
     admin(cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
     let deleted = Instant::now();
@@ -254,8 +256,8 @@ pub async fn edited_policies_are_restored_within_a_second(
     // The operator also restores a policy from which a user removed the label of Assent.
     admin(cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
     policies.restored(&BTreeSet::new()).await?;
-    // The operator counts a restore only after it wrote the policy. A late watch event can cause one more restore, so
-    // the metric can exceed five.
+    // The operator counts a restore only after it wrote the policy. A late watch event can cause one more restore. So
+    // the metric can be higher than five.
     until(SOON, "the metric to count five restores", async || {
         let said = metric(cluster, assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {
@@ -307,7 +309,7 @@ pub async fn an_upgrade_after_a_restore_has_no_conflict_and_is_not_reverted() ->
     }
 
     upgrade(&cluster, &newer_chart(&cluster)?).await?;
-    // An operator of the same version as the chart would have restored the policy by now.
+    // The operator is now older than the chart. Within three seconds, it must not revert the newer policy.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let said = admin(&cluster, &["get", level, "-o=json"]).await?;
     ensure!(said.contains("is still in use: without it"), "an older operator replaced a newer policy");
@@ -345,7 +347,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
     let all = count(&cluster).await?;
     let uninstall = ["uninstall", "assent", "--namespace", NAMESPACE];
     for round in 0..5 {
-        // Helm must also delete a policy that the operator restores just before the uninstallation.
+        // The operator can restore a policy just before the uninstallation. Helm must also delete this policy.
         admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_millis(300 * round)).await;
         cluster.helm(&uninstall).await?.ok()?;

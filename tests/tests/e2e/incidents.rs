@@ -1,8 +1,7 @@
-//! Incidents: a hold stops a system at once, and only people resume it.
+//! Incidents: a hold stops a system at once, and only people resume the system.
 //!
-//! ```text
-//!  dev: pause ─► Incident (Hold) ─► Held ─► notes ─► alice, bob: Approval (Resume) ─► cleared
-//! ```
+//! A developer pauses the system. This opens an Incident with the effect `Hold`. After notes state the root cause, the
+//! action and the verification, people resume the system with Approvals (`Resume`).
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, SOON, Scenario, container, from_now, until};
@@ -10,8 +9,8 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// A scenario with a cleared version v1. At its own level, Alice approves versions, and the roles in `resume` resume
-/// held versions.
+/// Returns a scenario with a cleared version v1. The level of the system requires one risk officer, such as Alice, to
+/// approve a version. To resume a held version, the level requires one person in each of the roles in `resume`.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, resume: &[&str]) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let required = |role: &&str| json!({ "role": role, "count": 1 });
@@ -39,7 +38,8 @@ async fn pause(scene: &Scenario<'_>, person: Person, options: &[&str]) -> Result
     Ok(name.unwrap_or_default().to_owned())
 }
 
-/// Writes a note about the root cause, the action and the verification. A person can resume only after these notes.
+/// Writes notes about the root cause, the action and the verification of an incident. A person can resume only after
+/// these notes.
 async fn note_all(scene: &Scenario<'_>, incident: &str) -> Result<()> {
     for type_ in ["root-cause", "action", "verification"] {
         let note = ["incident", "note", incident, "--type", type_, "--text", "for the test"];
@@ -74,7 +74,7 @@ pub async fn a_held_system_stops_until_people_resume_it(cluster: &ControlPlane) 
     let explained = scene.assent(Dev, &["explain", "deployment/scorer"]).await?.ok()?;
     ensure!(explained.contains("incident note"), "{explained}");
 
-    // An approval of the version does not lift the hold, even if it is newer than the hold.
+    // An approval of the version does not end the hold, even if the approval is newer than the hold.
     let digest = scene.digest_of("v1").await?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     let early = scene.assent(Alice, &["resume", "scorer", "--yes"]).await?.denied()?;
@@ -116,7 +116,7 @@ pub async fn the_opener_and_the_author_of_the_action_cannot_resume_alone(
     resume(&scene, Carol, &["--role=risk-officer"]).await?;
     scene.is_cleared("v1").await?;
 
-    // A second incident needs its own decisions.
+    // For a second incident, people must decide again.
     let again = pause(&scene, Dev, &[]).await?;
     note_all(&scene, &again).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
@@ -138,7 +138,8 @@ pub async fn held_content_stays_held_under_a_new_name(cluster: &ControlPlane) ->
     // A version with other content is not held.
     clear(&scene, "v2").await?;
 
-    // A decision about the content of another version, or about another incident, does not lift the hold.
+    // These decisions name the content of another version, another incident, or another digest of the incident. None of
+    // them ends the hold.
     note_all(&scene, &incident).await?;
     // The operator writes the status of an incident after the statuses of the versions. The test needs the digest in
     // this status.
@@ -289,7 +290,7 @@ pub async fn only_an_account_with_the_verb_hold_holds_a_system(cluster: &Control
     ensure!(refused.contains("user mallory may not hold AI system scorer"), "{refused}");
     open("mallory", "complaint", "None").await?.ok()?;
     scene.is_cleared("v1").await?;
-    // Erin may hold systems only in the namespace of the first scenario.
+    // Erin has the verb `hold` only in the namespace of the first scenario.
     let other = Scenario::new(cluster, "held-other", "limited").await?;
     let manifest = other.incident("reach", &json!({ "effect": "Hold" })).to_string();
     let refused =

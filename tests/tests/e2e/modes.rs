@@ -1,5 +1,5 @@
-//! The modes and scopes of a namespace: what each mode reports and stops, and which pods each scope covers. A change to
-//! a weaker mode or a narrower scope needs a permission.
+//! The modes and scopes of a namespace. The tests check what each mode reports and stops, and which pods each scope
+//! covers. A change to a weaker mode or a narrower scope needs the verb `ungovern`.
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub async fn mode_warn_warns_the_creator_and_holds_nothing(cluster: &ControlPlan
     scene.running("other", 2).await.map(drop)
 }
 
-/// The modes audit and warn hold nothing, even without a Clearance or an operator.
+/// The modes `audit` and `warn` hold no pod, even without a Clearance or an operator.
 pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()> {
     let options = Options { audit: true, path: vec![binaries()?], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
@@ -128,15 +128,15 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows whether the
-    // cache has the label.
+    // The admission plugin of the API server reads namespaces from a cache, which gets the label after a short delay.
+    // No request shows whether the cache has the label.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
     ensure!(said.is_empty(), "no operator wrote a Clearance, but kubectl prints a warning: {said}");
     Ok(())
 }
 
-/// The messages that the policy binding `binding` wrote to the audit log.
+/// Returns the messages that the policy binding `binding` wrote to the audit log.
 fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     let log = std::fs::read_to_string(cluster.audit_log()).context("reading the audit log")?;
     let mut found = Vec::new();
@@ -148,8 +148,8 @@ fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The pods lost their clearance before the namespace began to enforce. Their grace period starts when the namespace
-/// begins to enforce, and they stop one after the other.
+/// The pods lose their clearance while the namespace has the mode `warn`. Their grace period starts when the namespace
+/// gets the mode `enforce`, and they stop one after the other.
 pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;

@@ -1,9 +1,9 @@
 //! Overrides: people waive named requirements of one version for a limited time, and another person reviews the
 //! override.
 //!
-//! ```text
-//!  alice: override ─► Override, Approval (Override) ─► ClearedByOverride ─► end ─► bob: Approval (Review)
-//! ```
+//! In most tests, Alice requests an override and grants it with an Approval (`Override`). The version then has the
+//! reason `ClearedByOverride` until the override ends. Afterwards, Bob reviews the override with an Approval
+//! (`Review`).
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, from_now};
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The rules of a level for overrides: Alice or Carol grants, Bob or Carol reviews.
+/// Returns `spec.overrides` of a level: Alice or Carol can grant an override, and Bob or Carol can review the override.
 fn rules(count: u32, review_within: &str, on_missed: &str) -> Value {
     json!({ "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
         "perSystem": { "count": count, "within": "1h" },
         "review": { "within": review_within, "roles": ["ethics-board"], "onMissed": on_missed } })
 }
 
-/// A scenario with a version v1 that nobody approved. Its own level needs an approval of the ethics board, and allows
-/// overrides by `rules`.
+/// Returns a scenario with a version v1 that nobody approved. The scenario has its own level, which requires an
+/// approval of the ethics board. `rules` is `spec.overrides` of this level.
 pub async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
@@ -34,7 +34,8 @@ pub async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> 
 
 const WAIVE: [&str; 4] = ["override", "scorer", "--waive=approval/ethics-board", "--reason=outage"];
 
-/// Requests and grants the override `name` of v1 as Alice, for `time`. Returns the output.
+/// Requests and grants an override of v1 as Alice. `time` is the duration or the end of the override. Returns the
+/// output of the plugin.
 pub async fn overrule(scene: &Scenario<'_>, name: &str, time: &str) -> Result<String> {
     let (name, time) = (format!("--name={name}"), format!("--for={time}"));
     scene.assent(Alice, &[&WAIVE[..], &["--version=v1", "--yes", &name, &time]].concat()).await?.ok()
@@ -124,7 +125,7 @@ pub async fn objections_and_holds_are_stronger_than_an_override(cluster: &Contro
     scene.condition("override", "third", "Granted", "True", "Granted").await?;
     scene.condition("modelversion", "v2", "Cleared", "False", "Held").await?;
 
-    // A revocation ends the override.
+    // A revocation of the version ends the override.
     scene.decide(Bob, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.condition("override", "first", "Active", "False", "Revoked").await?;
     for refused in ["held/drift", "rejected/bob", "prohibited/high", "image-not-pinned/x", "approval/"] {
@@ -145,7 +146,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
         let said = scene.assent(Alice, &ask(more)).await?.denied()?;
         ensure!(said.contains(refusal), "{said}");
     }
-    // The API server accepts this override. The level allows neither its duration nor its second waiver.
+    // The API server accepts this override. But the level allows neither the long duration nor the waiver of a document.
     let long = manifest(
         &scene,
         "long",
@@ -162,7 +163,8 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
     );
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
 
-    // The granted override uses the only place of the quota. A request that nobody granted uses no place.
+    // Only granted overrides count for the quota, which is one override. The override `long` is granted, so the quota
+    // is used.
     let said = scene.assent(Alice, &ask(&["--for=1h"])).await?.denied()?;
     ensure!(said.contains("has used its quota of 1"), "{said}");
     scene.apply(Dev, &manifest(&scene, "second", &json!({})).await?).await?;
@@ -213,8 +215,8 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
         let refused = scene.denied(Admin, verb).await?;
         ensure!(refused.contains(refusal), "{refused}");
     }
-    // Only a person in the role can grant. A decision must name its override, and must not have fields of other
-    // decisions.
+    // Only a person in the role can grant an override. A decision `Override` must name its override, and must not have
+    // fields of other kinds of decisions.
     let grant = decision(&scene, "Override", "risk-officer", "right").await?;
     let refused = scene.undecided(Dev, &grant).await?;
     ensure!(refused.contains("forbidden") || refused.contains("does not hold the role"), "{refused}");
@@ -231,7 +233,8 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
     let review = decision(&scene, "Review", "ethics-board", "right").await?;
     let refused = scene.undecided(Bob, &review).await?;
     ensure!(refused.contains("must state an outcome"), "{refused}");
-    // The digest covers the namespace, so a decision does not count in another namespace.
+    // The digest in the decision covers the namespace of the override. So the decision does not count in another
+    // namespace.
     let other = self::scene(cluster, "override-other", &rules(2, "1h", "NoFurtherOverrides")).await?;
     other.apply(Dev, &manifest(&other, "right", &json!({})).await?).await?;
     let mut moved = decision(&other, "Override", "risk-officer", "right").await?;

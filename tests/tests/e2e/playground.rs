@@ -10,8 +10,8 @@ use tokio::process::Command;
 
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// A shell starts the playground and ends. The playground continues to run. Each command that the playground suggests
-/// succeeds. After the stop, the server and its files are gone.
+/// A shell starts the playground and ends, but the playground continues to run. Each command that the playground
+/// suggests succeeds. After the stop, the files of the server are gone.
 pub async fn a_playground_outlives_its_shell_until_it_is_stopped() -> Result<()> {
     let home = tempfile::tempdir()?;
     let programs = binaries()?.display().to_string();
