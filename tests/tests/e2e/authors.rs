@@ -1,5 +1,5 @@
-//! The API server records the author of each object that people decide about. With separation of duties, an
-//! author cannot approve their own work. The history names the person who caused each change of a verdict.
+//! The API server records who created or changed an object that people decide about. If a level separates duties, an
+//! author cannot approve their own work. The history names the user of each change that altered a verdict.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
@@ -181,7 +181,7 @@ pub async fn history_names_the_person_behind_a_changed_verdict_and_every_deletio
     let withheld = entry(&scene, "Withheld", "modelversion/v1", None).await?;
     says(withheld["note"].as_str().unwrap_or_default(), &["awaiting approval"])?;
     let before = history(&scene).await?.len();
-    // v1 is already withheld, so this change does not alter its verdict.
+    // v1 is already withheld, so this change does not alter the verdict on v1.
     merge(&scene, Dev, "aisystem/scorer", &json!({ "spec": { "jurisdictions": ["DE"] } })).await?;
     scene.digest_of("v1").await?;
     ensure!(history(&scene).await?.len() == before, "the history has a change without effect");
@@ -227,7 +227,8 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
         forged["metadata"] = json!({ "name": "other", "namespace": scene.namespace });
         says(&scene.refused(person, &forged).await?, &["written by Assent only"])?;
     }
-    // A time that the operator cannot read, in the metadata of a history, does not prevent further entries.
+    // If the metadata of a history has a time that the operator cannot parse, the operator still adds entries to the
+    // history.
     let odd = json!({ "metadata": { "managedFields": [{ "manager": "odd", "operation": "Update",
         "time": "9999-12-31T23:59:59Z", "apiVersion": "assent.dev/v1alpha1", "fieldsType": "FieldsV1",
         "fieldsV1": { "f:metadata": {} } }] } });
@@ -238,7 +239,7 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
     }
     scene.clear("v2", &container("2")).await?;
     entry(&scene, "Cleared", "modelversion/v2", None).await?;
-    // Nobody can delete a history, but it does not block the deletion of its namespace.
+    // Nobody can delete a history. But a history does not block the deletion of its namespace.
     scene.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await.map(drop)
 }
 

@@ -1,5 +1,5 @@
-//! The limits of a Clearance: new objects do not end the clearance of running pods in the same namespace, and a
-//! revocation always stops pods.
+//! The size of a Clearance is limited. If it is full, new systems and versions do not end the clearance of running pods
+//! in the same namespace. A revocation still stops pods.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ async fn running_with<'a>(cluster: &'a ControlPlane, name: &str, container: &Val
     Ok(scene)
 }
 
-/// A container with arguments that need six times their length in storage, because Go escapes ampersands in JSON.
+/// Returns a container with long arguments of ampersands. In storage, they need six times their length, because Go
+/// escapes ampersands in JSON.
 fn ampersands(name: &str, arguments: usize) -> Value {
     let mut container = container(name);
     container["args"] = json!(vec!["&".repeat(16_000); arguments]);
@@ -59,7 +60,7 @@ async fn create(scene: &Scenario<'_>, items: &[Value]) -> Result<()> {
     scene.cluster.kubectl_stdin(Admin, &["create", "-f", "-"], &list).await?.ok().map(drop)
 }
 
-/// The size of the Clearance in bytes, as the API server encodes it.
+/// Returns the size of the Clearance in bytes, in the JSON that the API server returns.
 async fn stored(scene: &Scenario<'_>) -> Result<usize> {
     let path = format!("/apis/assent.dev/v1alpha1/namespaces/{}/clearances/clearance", scene.namespace);
     Ok(scene.cluster.kubectl(Admin, &["get", "--raw", &path]).await?.ok()?.trim_end().len())
@@ -76,7 +77,8 @@ pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &Cont
         let name = format!("noise-{system_number}");
         let of = |v: usize| {
             let (mut first, mut second) = (container("1"), container("1"));
-            // Two equal images would give only one reason, which makes the message half as long.
+            // Each image without a digest adds a reason to the message. Two equal images would add only one reason, so
+            // the images differ.
             (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(999)));
             second["name"] = json!("other");
             let mut version =
@@ -102,8 +104,7 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
     until(SOON, "256 systems in the Clearance", full).await?;
-    // The name of the new system sorts first. Nevertheless, the new system may only replace a system without a cleared
-    // version.
+    // In the order of names, the new system is the first. But it may replace only a system without a cleared version.
     create(
         &scene,
         &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
@@ -116,8 +117,8 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
 }
 
 pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &ControlPlane) -> Result<()> {
-    // v1 is larger than the space that the flood leaves. So v1 stays cleared only because it was cleared before the
-    // flood.
+    // v1 is larger than the space in the Clearance that the flood leaves. So v1 stays cleared only because it was
+    // cleared before the flood.
     let scene = running_with(cluster, "large-flood", &ampersands("1", 2)).await?;
     for number in 0..4 {
         let name = format!("large-{number}");
@@ -143,7 +144,7 @@ pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &Con
     runs_until_it_is_revoked(&scene).await
 }
 
-/// Creates the largest version that etcd stores. With a status, this version is too large for etcd.
+/// Creates the largest version that etcd accepts. With a status, this version would be too large for etcd.
 async fn create_largest(scene: &Scenario<'_>, name: &str) -> Result<()> {
     let mut large = container("2");
     for last in (0..6_200).rev().step_by(30) {
@@ -177,7 +178,8 @@ pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = running(cluster, "takes-less").await?;
-    // The API server refuses each Clearance with a withheld version, as if it were too large for etcd.
+    // The API server refuses each Clearance with a withheld version. To the operator, this looks like a Clearance that
+    // is too large for etcd.
     let no_withheld_version =
         "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
     scene.refuse_clearances_unless(no_withheld_version, "it is too large for this test").await?;
@@ -216,8 +218,8 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     let clearance = scene.get("clearance", "clearance").await?;
     let cleared = cleared(&clearance, "scorer");
     ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
-    // The policy compares a pod with the versions in order, so the last version has the highest cost. The pods of the
-    // first and the last version have every variable that they may have.
+    // The policy compares a pod with the versions in their order, so a pod of the last version has the highest cost.
+    // Both pods have every variable that they may have.
     for version in [cleared[0], cleared[cleared.len() - 1]] {
         let mut container = large(version.trim_start_matches('v').parse()?);
         let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));
@@ -226,7 +228,8 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
         scene.apply(Dev, &scene.pod(version, &container)).await?;
         scene.running_pod(version).await?;
     }
-    // An uncleared pod does not exceed the cost limit either. So the API server holds this pod instead of refusing it.
+    // The comparison of an uncleared pod stays below the cost limit too. So the API server holds this pod and does not
+    // refuse it.
     let mut other = large(VERSIONS + 1);
     other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
     scene.apply(Dev, &scene.pod("other", &other)).await?;
@@ -235,8 +238,9 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     scene.cluster.kubectl(Admin, &["delete", "trustedsidecar/costly"]).await?.ok().map(drop)
 }
 
-/// The operator's estimate of the cost covers placeholders. So the pod of the last version that fits starts, even with
-/// the longest values.
+/// The operator estimates the cost of the comparison with each version, and withholds versions beyond the limit. The
+/// estimate covers placeholders. So a pod of the last cleared version starts, even with the longest values of the
+/// placeholders.
 pub async fn a_pod_of_the_last_of_many_versions_with_placeholders_starts(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -291,7 +295,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
         until(Duration::from_mins(2), &format!("the mode {mode} of the system"), is).await
     };
     let approve = async || {
-        // Each approval needs a later timestamp than the decision before it, and timestamps have whole seconds.
+        // An approval counts only if it is created in a later second than the decision before it.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let digest = scene.digest_of("v1").await?;
         scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;

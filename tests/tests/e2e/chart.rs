@@ -1,4 +1,4 @@
-//! The manifests that the Helm chart renders, and the permissions that it grants.
+//! The manifests that the Helm chart renders, and the permissions that the chart grants.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, NAMESPACE, Person, SOON, root, until};
@@ -45,8 +45,8 @@ pub async fn older_clusters_get_no_mutating_policy(cluster: &ControlPlane) -> Re
     let (validates, mutates) =
         (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
     for (args, gates) in [
-        // With access to a cluster, Helm knows the API versions of this cluster. Without access, Helm knows only the
-        // version of Kubernetes.
+        // With access to a cluster, Helm knows the API versions of the cluster, as in the first two cases. Without
+        // access, Helm knows only a version of Kubernetes, as in the other cases.
         (&["--api-versions", &validates][..], false),
         (&["--api-versions", &validates, "--api-versions", &mutates], true),
         (&["--kube-version=1.30.0"], false),
@@ -142,7 +142,7 @@ pub async fn editors_can_describe_but_not_decide(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-/// The output of `make manifests` enables the policies with one `kubectl apply`, even before an operator runs.
+/// One `kubectl apply` of the output of `make manifests` enables the policies, even before an operator runs.
 pub async fn plain_manifests_enable_the_policies() -> Result<()> {
     let (cluster, out) = (ControlPlane::start().await?, tempfile::tempdir()?);
     let render = root().join("packaging/manifests").display().to_string();

@@ -14,7 +14,7 @@ async fn check(cluster: &ControlPlane, args: &[&str], manifests: &str) -> Result
     cluster.run(cluster.account(Person::Dev), "env", &args, Some(manifests)).await
 }
 
-/// The results of a report, one for each pod template. `true` means that a pod of the template would run.
+/// Returns the results in a JSON report, one for each pod template. `true` means that a pod of the template would run.
 fn verdicts(report: &str) -> Result<Vec<(Value, bool)>> {
     let report: Value = serde_json::from_str(report)?;
     let results = report["results"].as_array().context("no results")?;
@@ -61,9 +61,10 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Random systems, versions and pods, in namespaces of several modes and scopes. Some of them are invalid.
+/// Random systems, versions and pods in namespaces with several modes and scopes. Some versions cannot be cleared, and
+/// some pods differ from their version.
 struct Generated {
-    /// The namespaces by name, each with all its manifests except the pods.
+    /// The namespaces by name. Each has all manifests of the namespace except the pods.
     namespaces: Vec<(String, Vec<Value>)>,
     pods: Vec<Value>,
 }
@@ -176,7 +177,7 @@ pub async fn check_agrees_with_the_api_server_about_generated_manifests(
             .filter(|pod| pod["metadata"]["namespace"] == **namespace)
             .cloned()
             .collect();
-        // The operator must first write the Clearance of the namespace, and the API server must see it.
+        // The operator must first write the Clearance of the namespace, and the API server must see this Clearance.
         until(SOON, &format!("the API server to agree in {namespace}"), async || {
             let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
             let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;

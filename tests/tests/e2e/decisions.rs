@@ -14,7 +14,8 @@ use Person::{Admin, Alice, Bob, Carol, Dev};
 
 const SYSTEM: &str = "scorer";
 
-/// Waits for the next second. Timestamps of decisions have whole seconds, and a later decision needs a later timestamp.
+/// Waits for the next second. The timestamps of decisions have whole seconds, and a later decision must have a later
+/// timestamp.
 async fn next_second() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
@@ -57,8 +58,8 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     Ok(())
 }
 
-/// If the cause changes, the operator sends a new Event. It does not suppress this Event, and does not count it as a
-/// repetition of the earlier Event.
+/// If the reason why pods are held changes, the operator sends a new Event `Held`. The operator does not count this
+/// Event as a repetition of the earlier Event.
 pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "current-cause", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -81,8 +82,8 @@ pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Re
     Ok(())
 }
 
-/// The operator sends equal Events about a system at most once per minute. A later Event increases the count in the
-/// series of the first Event.
+/// Within a minute, the operator sends equal Events about a system only once. An equal Event after this minute only
+/// increases the count in the series of the first Event.
 pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "event-series", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -118,7 +119,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     others_approve(&scene, "v3").await?;
     let message = withheld(&scene, "v3", "Rejected").await?;
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
-    // The rejection stays in effect after a user deletes the version that it names.
+    // After a user deletes the version that the rejection names, the rejection still applies to v3.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
     until(SOON, "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
@@ -235,8 +236,8 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let rejected = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
-    // GitOps tools delete objects that are no longer in Git. So no policy refuses such a deletion, and no finalizer
-    // delays it.
+    // GitOps tools delete objects that are no longer in Git. So Assent allows these deletions: no policy refuses them,
+    // and no finalizer delays them.
     scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;

@@ -1,9 +1,8 @@
-//! The escalation, closing, review and evidence of incidents, and attempts to bypass their rules.
+//! The escalation, closing, review and evidence of incidents.
 //!
-//! ```text
-//!  dev: incident open ─► tier 1: Event ─► tier 2: Held ─► carol: acknowledge ─► cleared
-//!  alice: resume ─► review missed ─► Held ─► carol: incident review ─► cleared
-//! ```
+//! If nobody acknowledges an incident, it escalates from tier to tier of its level. A tier with the effect `Hold` holds
+//! the system until somebody acknowledges the incident. If nobody reviews an incident in time, a level can hold the
+//! system until somebody reviews the incident.
 
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ async fn is(scene: &Scenario<'_>, name: &str, type_: &str, status: &str, reason:
     scene.condition("incident", name, type_, status, reason).await
 }
 
-/// A note of this type. For some types, a user needs an additional verb, such as `acknowledge`.
+/// Returns the manifest of a note of this type. For some types, a user needs an additional verb, such as `acknowledge`.
 fn note(scene: &Scenario<'_>, incident: &str, type_: &str) -> Value {
     let mut note = scene.note(&format!("{incident}-{}", type_.to_lowercase()), incident);
     note["spec"]["type"] = json!(type_);
@@ -62,7 +61,8 @@ pub async fn an_unacknowledged_incident_escalates_and_then_holds_until_somebody_
             && message.contains("incident acknowledge complaint"),
         "{message}"
     );
-    // The operator writes the status of the incident after the condition of the version. The list shows this status.
+    // The operator writes the status of the incident after the condition of the version. The command `incident list`
+    // shows this status.
     until(SOON, "the list to name the escalation", async || {
         let listed = scene.assent(Dev, &["incident", "list"]).await?.ok()?;
         ensure!(listed.contains("Escalated to ethics-board"), "{listed}");
@@ -103,7 +103,7 @@ pub async fn a_missed_review_holds_until_somebody_else_reviews(cluster: &Control
     ensure!(message.contains("its review by role risk-officer is overdue"), "{message}");
     scene.event("AISystem", "scorer", "ReviewMissed").await?;
 
-    // Alice alone resumed the system, so her review does not count.
+    // Alice resumed the system alone, so she is involved and her review does not count.
     let review =
         |reason: &'static str| ["incident", "review", "drift", reason, "--role=risk-officer", "--yes"];
     scene.assent(Alice, &review("--reason=it was fine")).await?.ok()?;
@@ -143,7 +143,7 @@ pub async fn only_people_with_the_verbs_handle_an_incident(cluster: &ControlPlan
             "{refused}"
         );
     }
-    // A controller is not a person, so it cannot acknowledge an incident.
+    // A service account is not a person, so it cannot acknowledge an incident.
     let account = format!("--as=system:serviceaccount:{}:default", scene.namespace);
     let all = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": { "name": "controller", "namespace": scene.namespace },
@@ -155,7 +155,7 @@ pub async fn only_people_with_the_verbs_handle_an_incident(cluster: &ControlPlan
         cluster.kubectl_stdin(Admin, &["create", "-f", "-", &account], &manifest).await?.denied()?;
     ensure!(refused.contains("is not a person"), "{refused}");
 
-    // The opener cannot close an incident alone, even with every permission.
+    // The opener cannot close an incident alone, even with all permissions in the namespace.
     scene.assent(Dev, &["incident", "close", "complaint", "--reason=it is mine"]).await?.ok()?;
     is(&scene, "complaint", "Closed", "False", "ClosedByOpener").await?;
     is(&scene, "complaint", "Handled", "False", "Escalated").await?;

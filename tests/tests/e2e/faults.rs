@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::outage::{approve_until, sleep_past};
 
-/// The sum of a metric of the operator over all its labels.
+/// Returns the sum of a metric of the operator over all label values.
 async fn metric(assent: &Assent, name: &str) -> Result<u64> {
     let text = assent.get("/metrics").await?;
     let values =
@@ -49,7 +49,7 @@ async fn counted(scene: &Scenario<'_>, wanted: &Value) -> Result<()> {
     .await
 }
 
-/// Checks that the operator does not repeat requests about pods while it can only wait. The check takes four seconds.
+/// Checks for four seconds that the operator sends no requests about pods while it can only wait.
 async fn sends_no_requests(assent: &Assent) -> Result<()> {
     let before = metric(assent, "assent_enforcements_total").await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -62,8 +62,9 @@ fn uid(pod: &Value) -> Value {
     pod["metadata"]["uid"].clone()
 }
 
-/// KWOK never confirms the end of a pod on the node `lost`. The operator must not force the deletion, even with a grace
-/// period of zero. After a forced deletion, the `StatefulSet` would replace a pod that may still run.
+/// KWOK never confirms the end of a pod on the node `lost`. The operator must not force the deletion of the pod, even
+/// if the grace period of the level is zero. After a forced deletion, the `StatefulSet` would replace a pod that may
+/// still run.
 pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted(
     cluster: &ControlPlane,
     operator: &Assent,
@@ -147,7 +148,7 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod(
         Ok((metric(operator, "assent_overdue_pods ").await? == 0).then_some(()))
     })
     .await?;
-    // The new, held pods have the finalizer too. It would delay the deletion of the namespace.
+    // The new, held pods have the finalizer too. The finalizer would delay the deletion of the namespace.
     remove_finalizers(&scene, &scene.pods("kept").await?).await
 }
 
@@ -248,11 +249,13 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
     Ok(())
 }
 
-/// Objects that make the API server respond with 429 to dev, and to requests of the operator about the API `groups`.
+/// Returns objects that make the API server busy for requests of dev, and for requests of the operator about the API
+/// `groups`.
 ///
-/// These requests share a priority level that serves one request at a time. A request of dev occupies the level for one
-/// minute: the API server calls six webhooks at `address`, where nothing responds. After ten seconds, the API server
-/// ends the TLS handshake with each webhook.
+/// These requests share a priority level that serves one request at a time. The API server responds with 429 to any
+/// further request. One request of dev occupies this priority level for one minute: the API server calls six webhooks
+/// for it, one after the other. Nothing responds at `address`, so the API server ends each TLS handshake after ten
+/// seconds.
 fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     let operator =
         json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": NAMESPACE, "name": "assent" } });
@@ -277,7 +280,7 @@ fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     ] })
 }
 
-/// Does `work` while the API server responds with 429 to each request of the operator about `groups`. The API server
+/// Runs `work` while the API server responds with 429 to each request of the operator about `groups`. The API server
 /// can respond in this way for at most one minute.
 async fn while_busy(
     scene: &Scenario<'_>,
@@ -316,7 +319,7 @@ fn flow_schema(scene: &Scenario<'_>) -> String {
     format!("flow_schema=\"{}\"", scene.namespace)
 }
 
-/// The number of requests in the flow schema to which the API server responded with 429.
+/// Returns the number of requests in the flow schema of the scenario to which the API server responded with 429.
 async fn rejected(scene: &Scenario<'_>) -> Result<u64> {
     let schema = flow_schema(scene);
     let metrics = scene.cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
@@ -392,7 +395,7 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
     // The API server is busy for at most one minute, so the load begins shortly before the end of the clearance.
     sleep_past(end - Duration::from_secs(20)).await;
     while_busy(&scene, &["", "apps", "events.k8s.io", "policy"], async {
-        // The operator still learns about the new pods, because its watch is open.
+        // The operator still gets the new pods, because its watch of pods is open.
         scene.apply(Person::Admin, &scene.deployment("waits", &container("other"))).await?;
         scene.held("waits", 2).await?;
         ensure!(Timestamp::now() < end, "the machine is too slow for this test");
@@ -424,9 +427,9 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
     Ok(())
 }
 
-/// The operator cannot remove an expired version from the `Clearance`. If it stopped the pods now, the API server would
-/// refuse the new pods instead of holding them. So the operator waits for the write, but for at most half of the grace
-/// period.
+/// The API server refuses the write that removes an expired version from the `Clearance`. If the operator stopped the
+/// pods now, the API server would refuse the new pods instead of holding them. So the operator waits until the write
+/// succeeds, but for at most half of the grace period.
 pub async fn i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance(
     cluster: &ControlPlane,
     _operator: &Assent,

@@ -1,4 +1,4 @@
-//! The lifecycle of a version: held, approved, running, stopped, approved again.
+//! The lifecycle of a version: its pods are held, run after the approval, stop, and run again after a new approval.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub async fn i1_an_approved_pod_runs(cluster: &ControlPlane) -> Result<()> {
         ensure!(released.starts_with(&format!("v1@{digest} ")), "the annotation is {released}");
         ensure!(pod["metadata"]["labels"]["assent.dev/held"].is_null(), "the pod still has the label: {pod}");
     }
-    // A pod that is cleared on creation is never held.
+    // A pod that is cleared at its creation is never held.
     scene.apply(Person::Dev, &scene.pod("direct", &container("1"))).await?;
     let direct = scene.get("pod", "direct").await?;
     ensure!(direct["spec"]["schedulingGates"].is_null(), "{direct}");
@@ -229,8 +229,8 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     .await
 }
 
-/// The API server aborts an expression that exceeds the cost limit, and refuses the pod. The comparison with many large
-/// versions must stay below that limit.
+/// The API server refuses a pod if a CEL expression of a policy exceeds the cost limit. The comparison with many large
+/// versions must stay below this limit.
 pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
     const VERSIONS: usize = 24;
     let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
@@ -270,7 +270,7 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     Ok(())
 }
 
-/// The kind `Oracle` represents the custom resources of serving and training operators. Assent does not know this kind.
+/// The kind `Oracle` is like a custom resource of a serving or training operator. Assent does not know this kind.
 pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =

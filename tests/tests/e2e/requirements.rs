@@ -1,8 +1,7 @@
-//! Requirements that governance writes as expressions.
+//! Requirements that governance writes as expressions in a RiskLevel.
 //!
-//! ```text
-//!  RiskLevel ── expression ──► true: cleared │ false or failed: withheld │ invalid: the level is not ready
-//! ```
+//! If all expressions are true, a version meets the requirements. If an expression is false or fails, the version is
+//! withheld. If an expression is invalid, the level is not ready, and no version of this level may run.
 
 use std::time::Instant;
 
@@ -167,8 +166,8 @@ pub async fn an_expression_reads_network_policies_and_storage_classes(cluster: &
             "metadata": { "name": "egress", "namespace": scene.namespace },
             "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Egress"] } })
     };
-    // This policy does not select every pod of the system, because a pod may lack the label `app`. So the rule egress
-    // is not met.
+    // This policy does not select every pod of the system, because a pod can lack the label `app`. So the version does
+    // not meet the requirement `egress`.
     scene.apply(Admin, &policy(json!({ "app": "scorer" }))).await?;
     withheld(&scene, "v1", "RequirementNotMet").await?;
     scene.apply(Admin, &policy(json!({ "assent.dev/system": "scorer" }))).await?;

@@ -1,5 +1,5 @@
-//! Controllers retry refused pods with a growing back-off. When the pods are cleared, Assent triggers a retry within
-//! seconds.
+//! If the API server refuses pods, their controllers retry with a growing back-off. When the pods would be cleared or
+//! held, Assent triggers a retry within seconds.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// The time for which the API server refuses the pods. The back-off doubles with each retry, so at the end it is about
-/// as long as this time.
+/// The time for which the API server refuses the pods. The back-off of a controller doubles with each retry. So at the
+/// end, the back-off is about as long as this time.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {
@@ -107,8 +107,8 @@ async fn patch_set(cluster: &ControlPlane, operator: &str, body: &str) -> Result
     cluster.kubectl(Person::Admin, &args).await
 }
 
-/// The namespace gets the label of Assent while no operator runs. So it has no Clearance, and the API server refuses
-/// its pods.
+/// The namespace gets the label of Assent while no operator runs. So the namespace has no Clearance, and the API server
+/// refuses the pods of the namespace.
 pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after(
     cluster: &ControlPlane,
     assent: &Assent,

@@ -44,7 +44,7 @@ async fn withheld(scene: &Scenario<'_>, reason: &str) -> Result<String> {
     scene.condition("modelversion", "v1", "Cleared", "False", reason).await
 }
 
-/// Waits until v1 lacks only an approval, and approves it as Alice.
+/// Waits until v1 lacks only an approval, and then approves v1 as Alice.
 async fn approve(scene: &Scenario<'_>) -> Result<()> {
     withheld(scene, "AwaitingApproval").await?;
     scene
@@ -103,7 +103,8 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     // The approvers sign the dates of reviews too, so the new dates need a new approval.
     approve(&scene).await?;
     scene.running("scorer", 2).await?;
-    // The operator writes the statuses after the Clearance, which starts the pods.
+    // The pods start as soon as the operator has written the Clearance. The operator writes the status of the system
+    // only after that.
     until(SOON, "the condition ReviewsOverdue to disappear", async || {
         let conditions = scene.get("aisystem", "scorer").await?["status"]["conditions"].to_string();
         ensure!(!conditions.contains("ReviewsOverdue"), "{conditions}");
@@ -129,8 +130,8 @@ pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // An announced retirement of a hosted model needs no new approval. The clearance ends at the time of the
-    // retirement.
+    // If the supplier announces the retirement of a hosted model, the version needs no new approval. The clearance ends
+    // at the time of the retirement.
     hosted["retiresAt"] = json!(from_now(20));
     change(&scene, &json!({ "hostedModels": [hosted], "suppliers": suppliers })).await?;
     scene.condition("modelversion", "v1", "Cleared", "True", "Cleared").await?;

@@ -1,5 +1,5 @@
-//! An upgrade from the previous release and a rollback, while workloads run. Running pods continue, held pods stay
-//! held, and no decision is lost.
+//! Assent is upgraded and rolled back while workloads run. Running pods continue, held pods stay held, and no decision
+//! is lost.
 
 use anyhow::{Context, Result, bail, ensure};
 use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, SOON, Scenario, container, root, until};
@@ -17,7 +17,7 @@ async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     Ok(uids)
 }
 
-/// Creates uncleared pods in dry runs while `work` runs. The API server must gate or refuse each pod.
+/// Creates uncleared pods in dry runs while `work` runs. The API server must hold or refuse each of these pods.
 async fn while_attacked<T>(scene: &Scenario<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let attempts = async {
         for number in 0.. {
@@ -35,7 +35,8 @@ async fn while_attacked<T>(scene: &Scenario<'_>, work: impl Future<Output = Resu
     }
 }
 
-/// A namespace with running pods of v1 and held pods of an uncleared Deployment.
+/// A namespace with running pods of v1, and held pods of an uncleared Deployment. `uids` are the UIDs of the running
+/// pods.
 struct Running<'a> {
     scene: Scenario<'a>,
     uids: Vec<String>,
