@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A test runs this program again with this environment variable. The new process starts a control plane, and with the
-/// value `node` also a node. The process then waits until the test kills it.
+/// value `node` also a node. The process then waits until the test kills the process.
 const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
@@ -298,7 +298,7 @@ async fn a_killed_owner_leaves_no_process() -> Result<()> {
     let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
     // At least seven processes run: etcd, API server and controller manager, a supervisor for each of them, and the
-    // process that removes the directory.
+    // process that removes the directory of the control plane.
     ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;

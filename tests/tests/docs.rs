@@ -219,7 +219,7 @@ impl Stage {
     }
 }
 
-/// The targets of the local links of a document, without anchors.
+/// Returns the targets of the local links of a document, without anchors.
 fn links_of(document: &str) -> Vec<String> {
     let targets = document.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
     let targets = targets.filter(|t| !t.contains("://") && !t.starts_with('#') && !t.starts_with("mailto:"));

@@ -10,7 +10,8 @@
 //!
 //! A third of the approved runtimes have placeholders. Their pods contain values of these placeholders, or near misses.
 //! A near miss is a text that the placeholder does not match. At the end, the test checks that the pods covered the
-//! fields of a runtime: each field occurs in a cleared pod, and a change of only this field holds a pod.
+//! fields of a runtime: each field occurs in a cleared pod. For each field that can differ, a pod is held because only
+//! this field differs.
 //!
 //! The environment variable `ASSENT_MATCHING_PODS` sets the number of pods (default 10,000), and `ASSENT_SEED` sets the
 //! seed of the random generator (default 42).
@@ -73,7 +74,7 @@ struct Tally {
     cleared: usize,
     /// The number of cleared pods with injected parts.
     injected: usize,
-    /// The number of cleared pods, and the number of held pods, whose approved runtime has placeholders.
+    /// Of the pods whose approved runtime has placeholders: the number of cleared pods, and the number of held pods.
     patterned: [usize; 2],
     held: usize,
     invalid: usize,
@@ -317,8 +318,8 @@ fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
 /// values.
 fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "b:v1@sha256:0", "reg:5000/c", "reg:5000/c:v1@sha256:0", "a:b:c@sha256:0", "a@b@sha256:0"]) });
-    // The container can become an init container. Kubernetes allows its hooks and probes only with `restartPolicy:
-    // Always`.
+    // The container can become an init container. Only with `restartPolicy: Always`, an init container can have hooks and
+    // probes.
     if rng.bool() {
         container["restartPolicy"] = json!("Always");
         match rng.u8(..4) {
@@ -601,8 +602,8 @@ fn rename_volume(spec: &mut Value, from: &str, to: &str) {
     }
 }
 
-/// Texts that replace placeholders. Each text is not a value of at least one placeholder. For example, `01` is a value
-/// of `<number>`, but not of `<ordinal>`.
+/// Texts that replace placeholders in pods. For each text, at least one placeholder does not match it. For example,
+/// `01` is a value of `<number>`, but not of `<ordinal>`.
 const NEAR_MISSES: [&str; 40] = [
     "", " ", "1 ", " 1", "-1", "+1", "01", "100000", "1.", ".5", "1e", "1e+100", "0x1", "1_0", "1;x", "a;b",
     "a/b", "../a", "a b", "$(A)", "`a`", "\"a\"", "'a'", "a\n", "\na", "A", "a_b", "a,b", "a=b", "<name>",
@@ -628,8 +629,8 @@ fn value_of(rng: &mut fastrand::Rng, placeholder: Placeholder) -> String {
     if long { "a".repeat(limit + rng.usize(..2)) } else { (*pick(rng, values)).to_owned() }
 }
 
-/// Replaces the placeholders of a text that are in `listed` by values. With `miss`, the first of these placeholders
-/// gets one of `misses` instead of a value.
+/// Replaces each placeholder from `listed` in a text by a value. With `miss`, the first of these placeholders gets one
+/// of `misses` instead of a value.
 fn fill(rng: &mut fastrand::Rng, text: &mut Value, listed: &[Placeholder], miss: bool, misses: &[&str]) {
     let Some(mut filled) = text.as_str().map(str::to_owned).filter(|text| text.contains('<')) else { return };
     let mut miss = miss;
@@ -893,8 +894,8 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
     match rng.u8(..47) {
-        // The following changes are in fields that Assent compares, so most of these changes hold the pod. Only
-        // `add_equal_meaning` and most changes of `change_free_field` do not hold the pod.
+        // Most of the following changes hold the pod, because Assent compares the changed fields. `add_equal_meaning`
+        // and most changes of `change_free_field` do not hold the pod.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),

@@ -156,7 +156,7 @@ pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() ->
         Ok(held.then_some(()))
     };
     until(SOON, "the API server to use the new accelerators", both_held).await?;
-    // An operator that reverts the policies would do this within three seconds.
+    // If the old operator reverted the policies, it would do so within three seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let log = old.operator().log_tail(500);
     ensure!(!log.contains("restored") && log.contains("the operator leaves them unchanged"), "{log}");

@@ -15,7 +15,7 @@ use crate::assistant::{
 };
 use Person::Admin;
 
-/// The namespace of the example system, Argo CD, and a copy of some example repositories.
+/// The namespace of the example system (`scene`), Argo CD, and a local copy of example repositories (`layout`).
 struct Stage<'a> {
     scene: Scenario<'a>,
     argo: ArgoCd<'a>,
@@ -58,8 +58,8 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Checks that an Application stays Synced in ten refreshes. Also checks that nobody writes to its objects in this
-    /// time, except to their statuses.
+    /// Checks that an Application stays Synced in ten refreshes. Also checks that nobody writes to the objects of the
+    /// Application in this time, except to their statuses.
     async fn is_quiet(&self, application: &str) -> Result<()> {
         self.argo.refresh(application).await?;
         let before = self.written(application).await?;

@@ -52,7 +52,7 @@ pub async fn the_last_author_of_a_system_cannot_approve_its_versions(cluster: &C
     let scene = Scenario::new(cluster, "system-author", "high").await?;
     may_edit(&scene, Alice).await?;
     scene.clear("v1", &container("1")).await?;
-    // Alice becomes the author of the system, because she changes its owners.
+    // Alice becomes the author of the system, because she changes the owners of the system.
     let owners = json!({ "spec": { "owners": [{ "kind": "User", "name": "someone" }] } });
     merge(&scene, Alice, "aisystem/scorer", &owners).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;

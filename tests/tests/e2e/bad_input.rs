@@ -15,7 +15,7 @@ async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<
     Ok(())
 }
 
-/// Returns a scenario in which v1 runs. At its end, a test checks that v1 still runs.
+/// Returns a scenario in which v1 runs. Each test that calls this function checks at its end that v1 still runs.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -183,8 +183,8 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
         "{}",
         &said[..said.len().min(500)]
     );
-    // Two large versions together exceed the limit of one system. So the operator withholds the second large version,
-    // while v1 still runs.
+    // Two large versions together exceed the size limit of one system. So the operator withholds the second large
+    // version, while v1 still runs.
     let mut large = container("2");
     large["args"] = json!(vec!["x".repeat(4000); 100]);
     let create = async |name: &str| {

@@ -1,5 +1,5 @@
-//! The size of a Clearance is limited. If it is full, new systems and versions do not end the clearance of running pods
-//! in the same namespace. A revocation still stops pods.
+//! The size of a Clearance is limited. If the Clearance is full, new systems and versions do not end the clearance of
+//! running pods in the same namespace. A revocation still stops pods.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ async fn running_with<'a>(cluster: &'a ControlPlane, name: &str, container: &Val
     Ok(scene)
 }
 
-/// Returns a container with long arguments of ampersands. In storage, they need six times their length, because Go
-/// escapes ampersands in JSON.
+/// Returns a container with long arguments of ampersands. In storage, the arguments need six times their length,
+/// because Go escapes ampersands in JSON.
 fn ampersands(name: &str, arguments: usize) -> Value {
     let mut container = container(name);
     container["args"] = json!(vec!["&".repeat(16_000); arguments]);
@@ -104,7 +104,8 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
     until(SOON, "256 systems in the Clearance", full).await?;
-    // In the order of names, the new system is the first. But it may replace only a system without a cleared version.
+    // In the order of names, the new system is the first. But in the Clearance, it may replace only a system without a
+    // cleared version.
     create(
         &scene,
         &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
@@ -219,7 +220,7 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     let cleared = cleared(&clearance, "scorer");
     ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
     // The policy compares a pod with the versions in their order, so a pod of the last version has the highest cost.
-    // Both pods have every variable that they may have.
+    // The pods below have every variable that they may have.
     for version in [cleared[0], cleared[cleared.len() - 1]] {
         let mut container = large(version.trim_start_matches('v').parse()?);
         let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));

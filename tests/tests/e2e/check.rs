@@ -64,7 +64,7 @@ fn text(value: &Value) -> String {
 /// Random systems, versions and pods in namespaces with several modes and scopes. Some versions cannot be cleared, and
 /// some pods differ from their version.
 struct Generated {
-    /// The namespaces by name. Each has all manifests of the namespace except the pods.
+    /// The name of each namespace, and the manifests of the namespace except the pods.
     namespaces: Vec<(String, Vec<Value>)>,
     pods: Vec<Value>,
 }

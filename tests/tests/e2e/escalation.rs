@@ -1,8 +1,8 @@
 //! The escalation, closing, review and evidence of incidents.
 //!
-//! If nobody acknowledges an incident, it escalates from tier to tier of its level. A tier with the effect `Hold` holds
-//! the system until somebody acknowledges the incident. If nobody reviews an incident in time, a level can hold the
-//! system until somebody reviews the incident.
+//! If nobody acknowledges an incident, the incident escalates through the tiers of the risk level. A tier with the
+//! effect `Hold` holds the system until somebody acknowledges the incident. If nobody reviews an incident in time, a
+//! level can hold the system until somebody reviews the incident.
 
 use std::time::Duration;
 

@@ -143,7 +143,7 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod(
 
     remove_finalizers(&scene, &before).await?;
     counted(&scene, &json!({ "running": 0, "held": 4 })).await?;
-    // The operator sets the metric separately from the counts in the status.
+    // The operator sets the metric of overdue pods separately from the counts in the status of the system.
     until(SOON, "the metric to count no overdue pods", async || {
         Ok((metric(operator, "assent_overdue_pods ").await? == 0).then_some(()))
     })

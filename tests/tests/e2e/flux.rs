@@ -1,5 +1,5 @@
-//! Assent and Flux. Flux reports a Kustomization with a version that is not cleared as not ready. Flux and the operator
-//! do not revert each other's changes.
+//! Assent and Flux. If a version is not cleared, Flux reports the Kustomization of the version as not ready. Flux and
+//! the operator do not revert each other's changes.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl<'a> Stage<'a> {
         self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
     }
 
-    /// Removes the health checks of a Kustomization. The Kustomization is then Ready as soon as Flux has applied its
+    /// Removes the health checks of a Kustomization. The Kustomization is then Ready as soon as Flux has applied the
     /// objects.
     async fn without_health(&self, name: &str) -> Result<()> {
         self.patch(name, &json!({ "healthChecks": null })).await
@@ -74,8 +74,8 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Checks that a Kustomization stays Ready in ten reconciliations. Also checks that nobody writes to its objects in
-    /// this time, except to their statuses.
+    /// Checks that a Kustomization stays Ready in ten reconciliations. Also checks that nobody writes to the objects of
+    /// the Kustomization in this time, except to their statuses.
     async fn is_quiet(&self, name: &str) -> Result<()> {
         self.flux.reconcile(name).await?;
         let before = self.written(name).await?;

@@ -358,7 +358,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
         scene.held("other", 2).await?;
         if round < 4 {
             Assent::release(&cluster).await?;
-            // The new release has a new service account, so the operator needs a new token.
+            // The new Helm release has a new service account, so the operator needs a new token.
             Assent::account(&cluster, "operator", cluster.server()).await?;
             assent.operator().restart()?;
             until(SOON, "all policies", async || Ok((count(&cluster).await? == all).then_some(()))).await?;

@@ -2,8 +2,8 @@
 //! objects.
 //!
 //! A test stores unreadable objects of each kind that the operator watches. Then an approval and a revocation in
-//! another namespace must take effect within seconds: at once, after a restart of the operator, and after a new list of
-//! all objects.
+//! another namespace must take effect within seconds: at once, after a restart of the operator, and after the operator
+//! listed all objects again.
 
 use std::time::{Duration, Instant};
 

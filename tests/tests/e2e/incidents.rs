@@ -1,7 +1,7 @@
 //! Incidents: a hold stops a system at once, and only people resume the system.
 //!
-//! A developer pauses the system. This opens an Incident with the effect `Hold`. After notes state the root cause, the
-//! action and the verification, people resume the system with Approvals (`Resume`).
+//! A developer pauses the system. The command opens an Incident with the effect `Hold`. After notes state the root
+//! cause, the action and the verification, people resume the system with Approvals (`Resume`).
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, SOON, Scenario, container, from_now, until};

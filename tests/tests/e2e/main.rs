@@ -1,7 +1,6 @@
 //! End-to-end tests of Assent on a real control plane. A test is called a trial in `libtest_mimic`.
 //!
-//! The names of some tests begin with `i1` to `i5`. These are the numbers of the promises in `docs/concepts.md` that
-//! the tests check.
+//! Some test names begin with `i1` to `i5`. Such a test checks the promise with this number in `docs/concepts.md`.
 //!
 //! - A test of `shared!` uses the shared control plane, in its own namespace. The first of these tests starts the
 //!   control plane. These tests come after the tests of `own!` in the list.

@@ -238,9 +238,9 @@ pub async fn a_monitor_reads_only_its_own_namespace(cluster: &ControlPlane) -> R
         "{\"secret\",\"namespace\"=~\".+\"}".to_owned(),
     ];
     for query in &attempts {
-        // Prometheus itself answers each query with the secret value 4242, or with an error because it does not support
-        // the function. So only the operator can keep the value secret: it limits each query to one namespace. A query
-        // with an offset has no result at first, so the test waits for a result.
+        // Prometheus itself answers each query with the secret value 4242, or with an error because the function is
+        // experimental. So only the operator can keep the value secret: the operator limits each query to one
+        // namespace. A query with an offset has no result at first, so the test waits for a result.
         until(SOON, &format!("a result of {query}"), async || {
             let answer = prometheus.query(query).await?;
             let is_refused = answer["status"] == "error";
@@ -323,7 +323,7 @@ pub async fn only_an_account_with_the_verb_hold_writes_a_monitor_that_holds(
     // again.
     write("apply", &json!({ "onBreach": "OpenIncident" })).await?.ok()?;
 
-    // No user can forge a measurement, or open an incident in the name of a monitor.
+    // No user can forge a measurement of a monitor, or open an incident in the name of a monitor.
     let status = r#"{"status":{"measured":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}}"#;
     let forge = ["patch", "monitor", "mine", "--subresource=status", "--type=merge", "-p", status];
     let refused = scene.denied(Admin, &forge).await?;

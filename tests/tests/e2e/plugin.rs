@@ -405,7 +405,7 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     let capture = async || scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await;
     let unknown = capture().await?;
     ensure!(unknown.stderr.contains("no node has reported its digest yet"), "{unknown:?}");
-    // The simulated nodes do not write imageID, so the test writes it as a kubelet does.
+    // The simulated nodes do not write `imageID`, so the test writes `imageID` as a kubelet does.
     let report = async |pod: &Value, of: char| {
         let id = format!("registry.example:5000/scorer@{}", digest(of));
         let patch = json!([{ "op": "add", "path": "/status/containerStatuses/0/imageID", "value": id }]);

@@ -41,14 +41,14 @@ const KNOWN: &[(&str, &str, Class)] = &[
     // The policies assent-pod-update and assent-pod-release check a change.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // In such a request, the API server accepts changes of the status, labels and annotations. The policy
+    // In a request for the status, the API server accepts changes of the status, labels and annotations. The policy
     // assent-pod-update checks the labels and annotations.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
     // The policy assent-pod-update refuses every change of the ephemeral containers.
     ("pods/ephemeralcontainers", "patch", Judged),
     ("pods/ephemeralcontainers", "update", Judged),
-    // In such a request, the API server accepts only changes of resources and resize policies.
+    // In a request for a resize, the API server accepts only changes of resources and resize policies.
     ("pods/resize", "patch", Dropped),
     ("pods/resize", "update", Dropped),
     ("pods", "delete", Ends),

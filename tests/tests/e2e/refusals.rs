@@ -497,7 +497,8 @@ pub async fn dev_cannot_take_a_namespace_out_of_governance(cluster: &ControlPlan
     says(&said, &["namespace kube-system cannot be governed"])
 }
 
-/// Creates a workload. Checks that its Job is suspended, or, for all other kinds, that its pods are held.
+/// Creates a workload of this kind. For a Job or `CronJob`, checks that the Job is suspended. For all other kinds,
+/// checks that the pods are held.
 async fn workload(
     cluster: &ControlPlane,
     name: &str,

@@ -1,4 +1,4 @@
-//! Requirements that governance writes as expressions in a RiskLevel.
+//! Requirements that governance writes as expressions in a `RiskLevel`.
 //!
 //! If all expressions are true, a version meets the requirements. If an expression is false or fails, the version is
 //! withheld. If an expression is invalid, the level is not ready, and no version of this level may run.

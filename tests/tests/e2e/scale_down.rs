@@ -101,7 +101,8 @@ pub async fn a_scaled_down_deployment_starts_after_its_field_managers_are_reset(
         let reset = r#"{"metadata":{"managedFields":[{}]}}"#;
         scene.kubectl(Person::Dev, &["patch", "deployment", name, "--type=merge", "-p", reset]).await?;
     }
-    // The first server-side apply after the reset records a field manager for all existing fields.
+    // The first server-side apply after the reset records another field manager for all existing fields, including
+    // `replicas`.
     let label = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "adopted", "namespace": scene.namespace, "labels": { "team": "risk" } } });
     let apply = ["apply", "--server-side", "--field-manager=gitops", "-f", "-"];

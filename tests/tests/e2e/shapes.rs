@@ -1,6 +1,6 @@
-//! Each file in `tests/shapes`, a *shape*, is the manifest of a kind of workload that people run. `kubectl assent
-//! capture` writes ModelVersions for this manifest. The API server accepts these versions, and they clear the pods of
-//! the workload.
+//! Each file in `tests/shapes`, a *shape*, is the manifest of a kind of workload that people run. The command
+//! `kubectl assent capture` writes ModelVersions for this manifest. The API server accepts these versions, and they
+//! clear the pods of the workload.
 //!
 //! Each file in `tests/operators` has the pods of one operator, such as `KubeRay`. The pods differ from each other, and
 //! one version clears all of them.

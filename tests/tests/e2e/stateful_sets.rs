@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::workloads::{approve_alone, level, replicas, revoke, set};
 
-/// Returns the StatefulSet `shards` with this pod management policy and a partition. A rolling update does not change
+/// Returns the `StatefulSet` `shards` with this pod management policy and a partition. A rolling update does not change
 /// the first pod of the set.
 fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     let mut set = set(scene, policy, revision);
@@ -101,8 +101,8 @@ pub async fn a_held_pod_below_a_partition_is_not_deleted_repeatedly(cluster: &Co
     Ok(())
 }
 
-/// Returns the StatefulSet with the workers of a group, as `LeaderWorkerSet` creates it. The pod `leader` owns this
-/// StatefulSet.
+/// Returns the `StatefulSet` with the workers of a group, as `LeaderWorkerSet` creates it. The pod `leader` owns this
+/// `StatefulSet`.
 fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     let mut workers = set(scene, "Parallel", "1");
     workers["metadata"]["name"] = json!("shards-0");

@@ -131,8 +131,8 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     Ok(())
 }
 
-/// Creates a ConfigMap as the parent of a Job. Returns the manifest of a Job that the ConfigMap controls, as `JobSet`
-/// controls its Jobs.
+/// Creates a `ConfigMap` as the parent of a Job. Returns the manifest of a Job that the `ConfigMap` controls, as
+/// `JobSet` controls its Jobs.
 async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
     scene.apply(Person::Dev, &parent).await?;

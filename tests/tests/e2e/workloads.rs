@@ -255,7 +255,7 @@ pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     ensure!(stopped == ["shards-2", "shards-1", "shards-0"], "stopped in the order {stopped:?}");
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // Only held pods get an Event `Released`. The controller can create the other pods after the approval.
+    // Only held pods get an Event `Released`. Pods that the controller creates after the approval are not held.
     let held = scene.pods("shards").await?.len();
     scene.approve("v1").await?;
     scene.running("shards", 3).await?;

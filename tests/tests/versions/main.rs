@@ -1,6 +1,6 @@
 //! A short test suite. It runs on several older minor versions of Kubernetes that the chart supports, and on the newest
 //! version. For each version, the suite starts a control plane, installs the chart and starts the operator. Then it
-//! runs three modules:
+//! runs three Rust modules:
 //!
 //! - `life`: pods are held or refused, and people approve, revoke, attest, hold and override versions.
 //! - `policies`: each policy that a request can reach refuses a request, warns about it or changes its object.

@@ -99,7 +99,7 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
 }
 
 /// Tries to bind a pod with another system label, and to evict and delete a pod with a long grace period. As the
-/// operator, tries to scale a ReplicaSet. Returns the messages of the refusals.
+/// operator, tries to scale a `ReplicaSet`. Returns the messages of the refusals.
 async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let raw = async |subresource: &str, body: &Value| {
         let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);
