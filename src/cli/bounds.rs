@@ -1,5 +1,5 @@
-//! Checks a value against the bounds of a CRD schema. So the plugin prints no object that the API server would
-//! refuse for a value out of bounds.
+//! Checks a value against the limits of a CRD schema: text lengths, numbers, list sizes, enums and unique keys. So the
+//! plugin prints no object that the API server would refuse because of such a limit.
 //!
 //! ```text
 //!  schema, value ──► spec.runtime.containers[0].image is empty
@@ -7,7 +7,8 @@
 
 use serde_json::Value;
 
-/// The first field of `value` that violates the bounds of `schema`, with the reason. `None` if no field does.
+/// Returns the first field of `value` that violates a limit of `schema`, with the reason. Returns `None` if every field
+/// is within its limits.
 pub fn violation(schema: &Value, value: &Value) -> Option<String> {
     at(schema, value, "")
 }
@@ -57,8 +58,8 @@ fn of_number(schema: &Value, number: f64) -> Option<String> {
     (!is_allowed).then(|| format!("is {number}, and a version can state only {least} to {most}"))
 }
 
-/// The message for a list or an object with too few or too many entries. `what` is the suffix of both bounds:
-/// `Items` for `minItems` and `maxItems`.
+/// Returns the message for a list or a JSON object with too few or too many entries. `what` is the end of the names of
+/// both limits in the schema, such as `Items` in `minItems` and `maxItems`.
 fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
     let (least, most) = (schema[format!("min{what}")].as_u64(), schema[format!("max{what}")].as_u64());
     let size = size as u64;
@@ -69,7 +70,8 @@ fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
         .map(|most| format!("has {size} entries, and a version can state at most {most}"))
 }
 
-/// The message for a list in which two items have the same key.
+/// Returns the message if two items of a list have the same value in the key field. The schema names the key field of
+/// the list, such as `name`.
 fn of_names(schema: &Value, items: &[Value]) -> Option<String> {
     let key = schema["x-kubernetes-list-map-keys"][0].as_str()?;
     let twice =

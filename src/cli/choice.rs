@@ -1,10 +1,10 @@
-//! The answers to `approve --interactive`, except an approval.
+//! The answers of the user to a question of `approve --interactive`. The answer that approves is not among them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Reject,
     Skip,
-    /// Skips this version and all later versions.
+    /// Skips this version and all versions that `approve --interactive` would show after it.
     Quit,
 }
 

@@ -25,7 +25,7 @@ use crate::{
 pub struct Next {
     /// The whole command line, with its arguments quoted for a shell.
     pub command: String,
-    /// The purpose of the command. The report prints it above the command.
+    /// The purpose of the command. [`Error::report`] prints it above the command.
     pub what_for: String,
 }
 
@@ -55,12 +55,12 @@ pub enum Error {
         /// The reason why the value is invalid.
         why: String,
     },
-    /// The API server refused a request, or a request did not reach it.
+    /// A request to the API server failed.
     #[error("cannot {doing}: {}", cause(source))]
     Api {
         /// The failed operation and its object, as in `read the approvals`.
         doing: String,
-        /// The error of the client.
+        /// The error of the `kube` client.
         #[source]
         source: Box<kube::Error>,
         /// Commands that help. If empty, [`Error::next`] derives commands from `source`.
@@ -76,7 +76,7 @@ pub enum Error {
         what: String,
         /// The namespace that does not have the object.
         namespace: String,
-        /// Names of existing objects that the message suggests. Can be empty.
+        /// Names of existing objects of the same kind, which the message lists. Can be empty.
         others: Vec<String>,
         /// Commands that help.
         next: Vec<Next>,
@@ -99,7 +99,7 @@ pub enum Error {
         /// The roles that the risk level requires.
         roles: Vec<String>,
     },
-    /// The command needs a reason, because it writes a record such as a rejection, a revocation or a pause.
+    /// The command lacks `--reason`. A record such as a rejection or a revocation must have a reason.
     #[error("--reason is required to {act}: the record must have a reason")]
     NoReason {
         /// The verb of the command, such as `reject`.
@@ -107,7 +107,7 @@ pub enum Error {
         /// The typed command, with `--reason` added.
         command: String,
     },
-    /// The digest of the content differs from `--digest`.
+    /// The current digest of the version differs from the value of `--digest`.
     #[error(
         "{subject} changed after your review: you reviewed {expected}, and now it is {found}. Nothing was signed"
     )]
@@ -116,21 +116,21 @@ pub enum Error {
         subject: String,
         /// The value of `--digest`.
         expected: Digest,
-        /// The digest of the current content.
+        /// The current digest of the version.
         found: Digest,
         /// The command that shows the review again.
         review: String,
     },
-    /// The digest in the status of the version differs from the digest of its content.
+    /// The digest in the status of the version differs from the digest that this program computed.
     #[error(
         "the status of {subject} has digest {theirs}, but its content has {ours}: the operator has not read the last change, or another user edited the status. Nothing was signed"
     )]
     OperatorDisagrees {
         /// The version and its system.
         subject: String,
-        /// The digest of the content, which this program computed.
+        /// The digest that this program computed from the content.
         ours: Digest,
-        /// The digest in the status, which the operator wrote.
+        /// The digest in the status.
         theirs: Digest,
         /// Commands that help.
         next: Vec<Next>,
@@ -149,7 +149,7 @@ pub enum Error {
         role: String,
         /// The current time according to the clock of the API server.
         now: Timestamp,
-        /// Commands that shorten the approval.
+        /// Commands that shorten the earlier approval.
         next: Vec<Next>,
     },
     /// `--until` is not in the future.
@@ -164,13 +164,13 @@ pub enum Error {
         /// The typed command, with `--yes` added.
         command: String,
     },
-    /// A result file cannot be recorded.
+    /// The program cannot record a file with test results.
     #[error("{why}")]
     Results {
         /// The file, the reason and the next step.
         why: String,
     },
-    /// The user did not confirm.
+    /// The user did not confirm the command.
     #[error("nothing was changed: the answer was not {wanted}")]
     Declined {
         /// The answer that confirms.
@@ -204,7 +204,7 @@ pub enum Error {
     NotSigned {
         /// The number of versions whose decision failed.
         failed: usize,
-        /// The number of versions that waited for the user.
+        /// The number of versions that awaited a decision of the user.
         of: usize,
     },
     /// The objects changed between the review and the signature.
@@ -268,7 +268,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Wraps an error of the client. `doing` is the failed operation, as in `read the approvals`.
+    /// Returns a function that converts an error of the `kube` client. `doing` is the failed operation, as in `read the
+    /// approvals`.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         |source| Self::Api { doing: doing.into(), source: Box::new(source), next: Vec::new() }
     }
@@ -367,7 +368,7 @@ pub fn cause(source: &kube::Error) -> String {
     }
 }
 
-/// The next commands for an error of the client, if the caller suggests none.
+/// The next commands for an error of the `kube` client, if the error itself contains none.
 fn next_for(source: &kube::Error) -> Vec<Next> {
     match source {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
@@ -380,14 +381,15 @@ fn next_for(source: &kube::Error) -> Vec<Next> {
     }
 }
 
-/// Moves the message of an admission policy to the front, before the name of the policy.
+/// Rewrites the error of an admission policy: the message comes first, then the name of the policy. Returns any other
+/// error unchanged.
 fn refused(message: &str) -> String {
     let Some((what, why)) = message.split_once(" denied request: ") else { return message.to_owned() };
     let policy = what.split('\'').nth(1).unwrap_or("an admission policy");
     format!("{why} (refused by the policy {policy})")
 }
 
-/// An error and its causes. Skips a cause that the text already contains.
+/// The text of an error and of its causes. Skips a cause that the text already contains.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -15,8 +15,8 @@ use crate::{
 /// The namespace in the commands of the tests.
 pub const PLACE: &str = " -n lending";
 
-/// Parses `arguments`, and asserts that `typed` repeats all of them. Fails if `arguments` lacks a flag of `A` other than
-/// `--yes`.
+/// Asserts that the command from `typed` repeats all of `arguments`. Fails if `arguments` lacks a flag of `A` other
+/// than `--yes`, so that a test covers every new flag.
 pub fn assert_repeated<A: clap::Args>(command: &str, arguments: &str, typed: impl Fn(&A) -> CommandLine) {
     let definition = A::augment_args(clap::Command::new("test"));
     let words: Vec<_> = arguments.split(' ').collect();

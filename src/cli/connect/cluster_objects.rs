@@ -1,8 +1,7 @@
 //! Reads the objects of Kubernetes that the expressions of risk levels use, with the permissions of the user.
 //!
 //! ```text
-//!  levels ── variables of their expressions ──► lists ──► ReadObjects ── of a namespace ──► ClusterObjects
-//!                                                 └─ forbidden ──► not known
+//!  levels ── variables of their expressions ──► list requests ──► ReadObjects ── of a namespace ──► ClusterObjects
 //! ```
 
 use std::{
@@ -40,15 +39,16 @@ where
     }
 }
 
-/// The objects that the expressions of levels use: read from the cluster, or taken from manifests. A field is `None` if no
-/// level needs its kind, if the user may not list the kind, or if the manifests have no object of the kind.
+/// The objects that the expressions of levels use: read from the cluster, or taken from manifests. The field for a kind
+/// is `None` if no level needs the kind, if the user may not list the kind, or if the manifests have no object of the
+/// kind.
 #[derive(Debug, Default)]
 pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
     pub claims: Option<ByNamespace<ClaimFacts>>,
     pub classes: Option<ByNamespace<StorageClassFacts>>,
-    /// Whether the lists contain all objects of their namespaces. `false` for manifests, because the cluster
-    /// can have more objects.
+    /// Whether the other fields contain all objects of their kinds in each namespace that was read. `false` for objects
+    /// from manifests, because the cluster can have more objects.
     pub is_complete: bool,
 }
 
@@ -61,12 +61,13 @@ impl ReadObjects {
             is_complete: self.is_complete,
         });
         let policies = self.network_policies.as_ref().map(|all| all.get(namespace).cloned());
-        // Only a complete list proves that the namespace has no objects of the kind.
+        // If the list is not complete, a namespace without an entry can still have network policies. Then they are
+        // unknown.
         let network_policies = policies.and_then(|of| of.or_else(|| self.is_complete.then(BTreeMap::new)));
         ClusterObjects { network_policies, storage }
     }
 
-    /// Adds an object to `objects`, which has all objects of this kind.
+    /// Adds `object` to `objects`. This is the field of [`ReadObjects`] for the kind of `object`.
     pub fn add<K, V>(objects: &mut Option<ByNamespace<V>>, namespace: &str, object: K)
     where
         K: Resource<DynamicType = ()>,
@@ -79,7 +80,8 @@ impl ReadObjects {
 }
 
 /// Reads the objects of each kind that the expressions of `levels` use. Reads the network policies and claims of
-/// `namespace`, or of all namespaces if it is `None`. A `StorageClass` has no namespace.
+/// `namespace`, or of all namespaces if `namespace` is `None`. Reads all `StorageClass` objects, because they have no
+/// namespace.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,
@@ -99,7 +101,7 @@ pub async fn read(
     Ok(read)
 }
 
-/// `None` if the user may not list this kind.
+/// Lists the objects of a kind. Returns `None` if the user may not list this kind.
 async fn list<K, V: From<K>>(api: Api<K>, plural: &str) -> Result<Option<ByNamespace<V>>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

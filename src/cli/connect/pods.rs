@@ -1,8 +1,8 @@
-//! Reads pods page by page, because all pods of a large cluster can need too much memory.
+//! Reads pods page by page, because all pods of a large cluster can need too much memory. Also finds the [`Workload`]
+//! of a pod.
 //!
 //! ```text
 //!  API server ── 500 pods at a time ──► closure of the caller
-//!  controller of a pod ── Roots ──► Workload
 //! ```
 
 use k8s_openapi::api::core::v1::Pod;
@@ -18,7 +18,7 @@ use crate::{
     watch::request,
 };
 
-/// The number of objects in one list request.
+/// The maximum number of objects in the response to one list request.
 pub const PAGE: u32 = 500;
 
 pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut(Vec<Pod>)) -> Result<()> {
@@ -45,7 +45,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Finds the workload of `pod`. `owner` is the controller that owns the pod.
+    /// Finds the workload of the pod with the name `pod`. `owner` is the controller of the pod, or `None` for a bare
+    /// pod.
     pub async fn of(
         roots: &mut Roots,
         client: &Client,
@@ -60,7 +61,7 @@ impl Workload {
         Self { api_version: root.api_version, kind: root.kind, name: root.name }
     }
 
-    /// The workload in the form of kubectl, such as `deployment/chat`.
+    /// The kind and the name of the workload, as kubectl writes them, such as `deployment/chat`.
     pub fn in_words(&self) -> String {
         format!("{}/{}", self.kind.to_lowercase(), self.name)
     }

@@ -1,10 +1,9 @@
-//! Reads the current user and the roles of the user from the API server, and finds the holders of a role.
+//! Reads from the API server who the current user is, which roles this user holds, and who else holds a role.
 //!
 //! ```text
-//!  SelfSubjectReview ───────► Approver
-//!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
-//!  ClusterRoles + Bindings ─┐
-//!  ApproverRoles (keys) ────┴► holders of a role  other authorizers than RBAC are not asked
+//!  SelfSubjectReview ───────────────────────────────────► Approver, the current user
+//!  SelfSubjectAccessReview ─────────────────────────────► roles that the current user holds
+//!  ClusterRoles, ClusterRoleBindings, ApproverRoles ────► Holders of each role
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,13 +26,14 @@ use crate::{
     watch::request,
 };
 
-/// The resource whose object names are the roles.
+/// The resource of `ApproverRole` objects. The name of a role is the name of its `ApproverRole`.
 const ROLES: &str = "approverroles";
 
-/// The RBAC verb on [`ROLES`] that makes a user a holder of the role.
+/// The RBAC verb of the permission to decide. A user holds a role if the user has this verb on the resource [`ROLES`]
+/// with the name of the role.
 const APPROVE: &str = "approve";
 
-/// The user of the connection, as the API server authenticates it.
+/// The user as whom the API server authenticates the requests of `client`.
 pub async fn myself(client: &Client) -> Result<Approver> {
     request::myself(client).await.map_err(Error::api("ask the API server who you are"))
 }
@@ -69,7 +69,8 @@ async fn holds(client: &Client, role: &str) -> Result<bool> {
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// The holders of each role: by RBAC, or by a key of the `ApproverRole`.
+/// The holders of each role: users and groups with the RBAC permission, and the owners of the keys that the
+/// `ApproverRole` lists. Permissions from authorizers other than RBAC are not included.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     by_cluster_role: BTreeMap<String, (Vec<PolicyRule>, BTreeSet<String>)>,
@@ -77,7 +78,7 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Reads the cluster roles, their bindings and the approver roles. The error is a sentence without a full stop that
+    /// Reads the cluster roles, their bindings and the approver roles. The error is a sentence without a full stop. It
     /// names the kinds that could not be read.
     pub async fn read(client: &Client) -> Result<Self, String> {
         let roles = Api::<ClusterRole>::all(client.clone());
@@ -112,7 +113,7 @@ impl Holders {
         Self { by_cluster_role, by_key: BTreeMap::new() }
     }
 
-    /// Adds the people whose keys are valid at `now`.
+    /// Adds, for each role, the owners of the keys that are valid at `now`.
     fn with_keys(mut self, roles: Vec<ApproverRole>, now: Timestamp) -> Self {
         for role in roles {
             let valid = role.spec.keys.into_iter().filter(|key| key.is_valid_at(now));
@@ -122,7 +123,8 @@ impl Holders {
         self
     }
 
-    /// Users and groups that hold `role`, such as `Group ethics-board`. The owner of a valid key is a user.
+    /// The users and groups that hold `role`, such as `Group ethics-board`. The owner of a key appears as a user, such
+    /// as `User erin`.
     pub fn of(&self, role: &str) -> Vec<String> {
         let granting =
             self.by_cluster_role.values().filter(|(rules, _)| rules.iter().any(|r| grants(r, role)));
@@ -155,8 +157,8 @@ fn grants(policy: &PolicyRule, role: &str) -> bool {
         && (names.is_empty() || names.contains(&&role.to_owned()))
 }
 
-/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:`
-/// users, even if a binding grants the role to them.
+/// Whether the subject of a binding is a person or a group that can contain people. The API server refuses approvals by
+/// service accounts and by users whose names begin with `system:`, even if a binding grants the role to them.
 fn is_person(subject: &Subject) -> bool {
     match subject.kind.as_str() {
         "User" => !subject.name.starts_with("system:"),

@@ -1,10 +1,9 @@
-//! Connects to the cluster with the same flags as kubectl. If the plugin did not know one of these flags, it
-//! could record a decision in the wrong cluster.
+//! Connects to the cluster with the connection flags of kubectl, such as `--context`.
 //!
 //! ```text
 //!  --kubeconfig | $KUBECONFIG | ~/.kube/config ─┐
-//!  --context, --cluster, --user                 ├─► Config ── --server, --token, --as … ──► Client
-//!  credentials of a pod ────────────────────────┘                                          namespace
+//!  --context, --cluster, --user ────────────────┼─► Config ── --server, --token, --as … ──► Session
+//!  credentials of a pod ────────────────────────┘
 //! ```
 
 use std::{path::PathBuf, time::Duration};
@@ -75,15 +74,15 @@ pub struct Session {
     pub client: Client,
     /// The namespace of `--namespace` or of the context.
     pub namespace: String,
-    /// The connection flags, for the commands that the output suggests.
+    /// The connection flags that the user typed. The commands that the output suggests repeat these flags.
     pub flags: String,
     /// The address of the API server.
     pub server: String,
 }
 
 impl Session {
-    /// The API of a kind in the namespace of the session, or in every namespace. Also returns the place for
-    /// messages, such as `of namespace lending`.
+    /// Returns the API for kind `K` in the namespace of the session, or in every namespace if `everywhere` is true.
+    /// Also returns the place in words for messages, such as `of namespace lending`.
     pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -108,7 +107,7 @@ impl Session {
 }
 
 impl Connection {
-    /// Prepares a client. The first request opens the connection.
+    /// Prepares a session, but sends no request. The first request of the client opens the connection.
     pub async fn session(&self) -> Result<Session> {
         let mut config = self.config().await?;
         self.override_cluster(&mut config)?;
@@ -119,12 +118,13 @@ impl Connection {
         Ok(Session { client, namespace, flags: self.repeated(), server })
     }
 
-    /// The flag `-n` as typed, for a suggested command that does not contact a cluster.
+    /// The flag `-n` as typed, for a suggested command that does not contact a cluster. Empty if the user did not type
+    /// this flag.
     pub fn offline_place(&self) -> String {
         self.namespace.as_ref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default()
     }
 
-    /// The default namespace of manifests, for commands that do not contact a cluster.
+    /// The namespace of manifests that do not state one, for commands that do not contact a cluster.
     pub fn offline_namespace(&self) -> String {
         self.namespace.clone().unwrap_or_else(|| "default".to_owned())
     }
@@ -141,7 +141,8 @@ impl Connection {
             None if chosen => Ok(Config::from_kubeconfig(&options).await?),
             None => match (Config::infer().await, &self.server) {
                 (Ok(config), _) => Ok(config),
-                // As in kubectl, an address is enough if there is no kubeconfig. `override_cluster` sets the address.
+                // Without a usable kubeconfig, the address in `--server` is enough. `override_cluster` sets this
+                // address.
                 (Err(_), Some(server)) => Ok(Config::new(server.parse().unwrap_or_default())),
                 (Err(error), None) => Err(Error::NoCluster(Box::new(error))),
             },
@@ -199,7 +200,8 @@ impl Connection {
         Ok((!duration.is_zero()).then_some(duration))
     }
 
-    /// The connection flags that suggested commands repeat, so that they reach the same cluster as the same user.
+    /// The connection flags that suggested commands repeat. So these commands contact the same cluster as the same
+    /// user.
     fn repeated(&self) -> String {
         let pairs = [
             ("--kubeconfig", self.kubeconfig.as_ref().map(|path| path.display().to_string())),

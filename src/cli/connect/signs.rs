@@ -11,7 +11,7 @@ use crate::{
     policy::Accelerators,
 };
 
-/// The default namespace of an installation.
+/// The namespace into which the documentation installs Assent.
 pub const NAMESPACE: &str = "assent-system";
 
 const NAME: &str = "assent-inventory";
@@ -19,21 +19,22 @@ const NAME: &str = "assent-inventory";
 /// The signs in the values of the chart.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// Patterns for the names of images, one on each line.
+    /// Patterns for the names of images that run AI workloads, one on each line.
     pub image_patterns: String,
     /// Signs of accelerators in addition to the built-in signs.
     pub accelerators: Accelerators,
 }
 
 impl Listed {
-    /// Reads the `ConfigMap` of the release in `namespace`.
+    /// Reads the `ConfigMap` of the Helm release in `namespace`.
     pub async fn read(session: &Session, namespace: &str) -> Result<Self> {
         let api = Api::<ConfigMap>::namespaced(session.client.clone(), namespace);
         let doing = format!("read configmap/{NAME} in namespace {namespace}");
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // A newer chart can write signs that this plugin cannot parse. Then only the built-in signs count.
+        // A newer chart can write signs of accelerators that this plugin cannot parse. Then only the built-in signs of
+        // accelerators count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }

@@ -1,13 +1,9 @@
-//! Reads the objects of a system and judges them with the policy core, `crate::policy`. The operator uses the same core,
-//! so both get the same verdict for the same objects.
+//! Reads the objects of a system and judges its versions with the policy core, `crate::policy`. The operator uses the
+//! same core, so the plugin and the operator get the same verdict for the same objects. The plugin computes the digest
+//! of each version itself.
 //!
 //! ```text
-//!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
-//!                                       ├─ ModelVersions ─┬─ digest, computed here
-//!                                       ├─ Approvals ─────┼─ rule(version, more statements, now) ──► OwnedJudgement
-//!                                       ├─ Assessments ───┤
-//!                                       ├─ Incidents, notes ┤
-//!                                       └─ Overrides ───┘
+//!  API server ── read ──► SystemRecord ── rule(version, more, now) ──► OwnedJudgement
 //! ```
 
 use std::{
@@ -81,8 +77,8 @@ pub struct SystemRecord {
     pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
-    /// The labels of the namespace. `None` if the level has no expressions, or if the user may not read the namespace. An
-    /// expression about unknown labels does not affect the verdict.
+    /// The labels of the namespace. `None` if the level has no CEL expressions, or if the user may not read the
+    /// namespace. An expression about unknown labels does not affect the verdict.
     pub labels: Option<BTreeMap<String, String>>,
     /// The objects of Kubernetes that the expressions of the level read, without kinds that the user may not list.
     pub cluster: ClusterObjects,
@@ -94,7 +90,8 @@ pub struct OwnedJudgement {
     pub verdict: Verdict,
     /// The requirements that the version does not meet and that an override waives.
     pub waived: Vec<Waived>,
-    /// The earliest time at which the verdict changes, if no fact changes. `None` if it never changes.
+    /// The earliest time at which the verdict changes while all objects stay the same. `None` if time alone never
+    /// changes the verdict.
     pub not_after: Option<Timestamp>,
     /// The effect of each decision on the version, by the name of its `Approval`.
     pub effects: BTreeMap<String, ApprovalEffect>,
@@ -164,7 +161,8 @@ impl SystemRecord {
         })
     }
 
-    /// Reads the objects of `systems`. All systems are in `namespace`. If it is `None`, they can be in different namespaces.
+    /// Reads the objects of `systems`. If `namespace` is set, all systems must be in this namespace. If `namespace` is
+    /// `None`, the systems can be in different namespaces.
     pub async fn read_all(
         client: &Client,
         namespace: Option<&str>,
@@ -283,7 +281,8 @@ impl SystemRecord {
         self.level.as_ref()?.spec.overrides.as_ref()
     }
 
-    /// The overrides of the system with their grants and reviews, for the policy core.
+    /// The overrides of the system in the form that the policy core reads, with the decisions that grant or review
+    /// them.
     pub fn recorded_overrides(&self) -> Overrides<'_> {
         let overrides = self.overrides.iter().filter_map(|o| {
             let digest = o.spec.digest(&self.namespace);
@@ -303,7 +302,8 @@ impl SystemRecord {
         judged.on_version(&subject, recorded_at(version), statements).0
     }
 
-    /// The facts that the rules about holds and overrides need. `None` if the system or its level does not exist.
+    /// The facts about `version` that the policy core needs to judge holds and overrides. `None` if the system or its
+    /// level does not exist.
     fn subject<'a>(
         &'a self,
         version: &'a ModelVersion,
@@ -319,8 +319,9 @@ impl SystemRecord {
         })
     }
 
-    /// Sets the monitors. Leaves out monitors of other systems, and monitors over the maximum number of the namespace,
-    /// because these do not count. `monitors` is `None` if the user may not list monitors.
+    /// Sets the monitors of the system. Leaves out monitors of other systems. A namespace has a maximum number of
+    /// monitors, and monitors above this number do not count, so they are left out too. `monitors` is `None` if the
+    /// user may not list monitors.
     pub fn with_monitors<'a>(mut self, monitors: Option<impl IntoIterator<Item = &'a Monitor>>) -> Self {
         let here = |monitor: &&Monitor| monitor.namespace().as_ref() == Some(&self.namespace);
         let is_of_system = |monitor: &&Monitor| *monitor.spec.system == *self.name;
@@ -336,7 +337,8 @@ impl SystemRecord {
         self
     }
 
-    /// The incidents of the system with their notes and decisions, for the policy core.
+    /// The incidents of the system in the form that the policy core reads, with their notes and the decisions to
+    /// resume.
     pub fn recorded_incidents(&self) -> Incidents<'_> {
         let incidents = self.incidents.iter().filter_map(|incident| {
             let digest = incident.spec.digest(&self.namespace);
@@ -378,7 +380,7 @@ impl SystemRecord {
         required.map(|required| required.role.as_str())
     }
 
-    /// The roles that must sign results, as the risk level requires.
+    /// The roles in which people must sign assessments, as the risk level requires.
     pub fn assessor_roles(&self) -> impl Iterator<Item = &str> {
         let required = self.level.iter().flat_map(|level| &level.spec.assessments);
         required.map(|required| required.role.as_str())
@@ -390,7 +392,7 @@ impl SystemRecord {
         self.assessments.iter().filter(|a| digest.as_ref() == Some(&a.spec.subject_digest)).collect()
     }
 
-    /// The assessments of the version that await a signature in `role`, or in any role if `None`.
+    /// The assessments of the version that await a signature in `role`. If `role` is `None`, a signature in any role.
     pub fn unsigned(&self, version: &ModelVersion, role: Option<&str>, now: Timestamp) -> Vec<&Assessment> {
         let facts = self.facts(version);
         let effects = assessment_effects(&facts.assessments, &facts.findings(now), now);
@@ -401,7 +403,7 @@ impl SystemRecord {
         self.assessments_of(version).into_iter().filter(awaits).collect()
     }
 
-    /// Whether, for this risk level, one person can fill only one role.
+    /// Whether the risk level separates duties, so that the approval of one person counts in only one role.
     pub fn separates_duties(&self) -> bool {
         self.level.as_ref().is_some_and(|level| level.spec.separation_of_duties)
     }
@@ -415,7 +417,8 @@ impl SystemRecord {
         self.version(name).ok_or_else(|| self.no_version(name, |_| None))
     }
 
-    /// The error for a version that does not exist. `next` gives the command for an existing version.
+    /// The error for a version that does not exist. `next` returns the command to suggest for the name of an existing
+    /// version.
     pub fn no_version(&self, name: &str, next: impl Fn(&str) -> Option<Next>) -> Error {
         let others: Vec<_> = self.versions.iter().map(ModelVersion::name_any).collect();
         Error::NotFound {
@@ -441,7 +444,8 @@ impl SystemRecord {
         })
     }
 
-    /// The subject digest of a version, computed from the objects. `None` if the system does not exist.
+    /// The digest that an approval of the version must state as `subjectDigest`, computed from the objects. `None` if
+    /// the system does not exist.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
         self.digests(version).map(|digests| digests.signed)
     }
@@ -531,7 +535,7 @@ impl SystemRecord {
         self.system.as_ref().map(of).unwrap_or_default()
     }
 
-    /// The results of the expressions of the level for the version.
+    /// The results of the CEL expressions of the level for the version.
     pub fn requirement_results(&self, version: &ModelVersion) -> RequirementResults {
         self.evaluated(version, &self.recorded_assessments(version))
     }
@@ -576,25 +580,25 @@ impl SystemRecord {
         self.assessments_of(version).into_iter().filter_map(recorded).collect()
     }
 
-    /// The decision of an approval, for the policy core. `None` if its approver is not verified.
+    /// Converts an `Approval` to the decision that the policy core reads. `None` if the approver is not verified.
     pub fn statement<'a>(&'a self, approval: &'a Approval) -> Option<RecordedDecision<'a>> {
         RecordedDecision::of(approval, &self.keys)
     }
 
-    /// The approver of an approval. `None` if the approver is not verified.
+    /// The approver of an `Approval`. `None` if the approver is not verified.
     pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<Cow<'a, Approver>> {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// The end of an approval: its own end or the end that the risk level sets, whichever is earlier. `None`
-    /// if it has no end.
+    /// The end of an approval: the end that the approval states or the end that the risk level sets, whichever is
+    /// earlier. `None` if neither sets an end.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
     }
 
-    /// The version other than `version` that was approved last, and this approval. The `bool` is `true` if the approval
-    /// still covers the content of this other version and of the system.
+    /// Returns the last approval of a version other than `version`, and the version that it approves. The `bool` is
+    /// `true` if the approval still covers the current content of the approved version and of the system.
     pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
         self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
             let other = self.version(&approval.spec.model_version)?;
@@ -622,7 +626,7 @@ fn has_expressions<'a>(levels: impl IntoIterator<Item = &'a RiskLevel>) -> bool 
     levels.into_iter().any(|level| !level.spec.requirements.is_empty())
 }
 
-/// `None` if the user may not read the namespace.
+/// The labels of the namespace. `None` if the user may not read the namespace.
 async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<String, String>>> {
     let namespaces = Api::<Namespace>::all(client.clone());
     match namespaces.get_metadata(namespace).await {
@@ -632,8 +636,9 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the API server does not serve the kind. Also empty if the user may not list
-/// assessments and none of `levels` uses them. An RBAC role that is older than the kind lacks this permission.
+/// The assessments of a list. Empty if the API server does not serve the kind `Assessment`. Also empty if the user may
+/// not list assessments and none of `levels` uses them. The RBAC roles of Assent releases without assessments lack this
+/// permission.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,
@@ -654,9 +659,9 @@ fn items_if_required<'a>(
 
 const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
 
-/// Reads the incidents and their notes in `namespace`, or in all namespaces if `namespace` is `None`. The `bool` is
-/// `true` if the user may not list one of the kinds, for example because the RBAC role is older than the kind. Then the
-/// function only prints a warning.
+/// Reads the incidents and their notes in `namespace`, or in all namespaces if `namespace` is `None`. If the user may
+/// not list one of the two kinds, the `bool` is `true`. In this case, the function prints a warning instead of an
+/// error.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
@@ -677,7 +682,7 @@ async fn read_incidents(
 }
 
 /// Reads the monitors in `namespace`, or in all namespaces if `namespace` is `None`. Returns `None` if the user may not
-/// list monitors. Prints a warning if one of `levels` requires monitors, because a version can lack one.
+/// list monitors. In this case, prints a warning if one of `levels` requires monitors, because a version can lack one.
 async fn read_monitors(
     client: &Client,
     namespace: Option<&str>,
@@ -694,8 +699,8 @@ async fn read_monitors(
 }
 
 /// The overrides in `namespace`, or in all namespaces if `namespace` is `None`. Empty if the user may not list
-/// overrides. Then the plugin can show a wrong verdict. This is safe, because only the operator decides which
-/// versions run.
+/// overrides. In this case, the plugin can show that a version is withheld although an override clears it. Such a wrong
+/// verdict is safe, because only the operator decides which versions run.
 async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
     let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
     Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())
@@ -718,7 +723,7 @@ fn items_if_served<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -
     }
 }
 
-/// Reads a system. The error names the existing systems.
+/// Reads a system. If the system does not exist, the error names the existing systems.
 pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read aisystem/{name} in namespace {}", session.namespace);

@@ -118,8 +118,9 @@ impl Target {
         }
     }
 
-    /// Whether the target includes `version`. A version and an image include only some versions. Any other
-    /// target includes every version.
+    /// Whether a command about the target also concerns `version`. A target that is a version concerns only this
+    /// version. A target that is an image concerns the versions that run the image. Every other target concerns all
+    /// versions.
     pub fn concerns(&self, version: &ModelVersion) -> bool {
         match self {
             Self::Version(name) => version.name_any() == *name,

@@ -73,7 +73,8 @@ pub async fn each_template(
 }
 
 impl Template {
-    /// `None` if a controller owns the workload, if the workload is being deleted, or if it is a Job that has ended.
+    /// Reads the template of a workload. Returns `None` if a controller owns the workload, if the workload is being
+    /// deleted, or if it is a Job that has ended. Also returns `None` if the template cannot be parsed.
     fn of(object: &DynamicObject, kind: &WorkloadKind) -> Option<Self> {
         let is_made = object.owner_references().iter().any(|owner| owner.controller == Some(true));
         if is_made || object.metadata.deletion_timestamp.is_some() || has_ended(object) {
