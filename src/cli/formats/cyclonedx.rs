@@ -5,8 +5,8 @@
 //!    modelCard.quantitativeAnalysis.performanceMetrics[]: type, value, slice, confidenceInterval
 //! ```
 //!
-//! The format does not state whether a higher value of a metric is better. It also has no number of samples
-//! and no date. An interval has no confidence level, so the reader ignores intervals.
+//! The format does not state whether a higher value of a metric is better. It also does not state the number of samples
+//! or the date of the test. An interval has no confidence level, so the reader ignores intervals.
 
 use super::{
     NotTaken, Options,

@@ -57,7 +57,7 @@ impl Decimal {
     /// The mean of the numbers, rounded half to even. `None` if there are no numbers.
     pub fn mean(numbers: &[Self]) -> Option<Self> {
         let count = i128::try_from(numbers.len()).ok().filter(|count| *count > 0)?;
-        // Each number is below 10^24, and a file has fewer than 2^26 numbers, so the sum fits.
+        // Each stored integer is below 10^24, and a file has fewer than 2^26 numbers, so the sum fits.
         Some(Self(divide(numbers.iter().map(|number| number.0).sum(), count)))
     }
 
@@ -145,7 +145,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether to round up `units`, the number that the digits before `kept` form. A half is rounded to even.
+/// Whether to round up `units`. This is the number that the digits before the index `kept` form. A half is rounded to
+/// even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))
@@ -159,7 +160,8 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An exponent. Its absolute value is at most `i64::MAX / 4`, because a larger exponent has the same effect.
+/// Parses an exponent. Cuts its absolute value to `i64::MAX / 4`, because a larger exponent has the same effect.
+/// Returns `None` if the text is not an integer.
 fn parse_exponent(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

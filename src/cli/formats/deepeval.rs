@@ -5,8 +5,9 @@
 //!  testCases[].metricsData[]: name, flaky            a flaky metric does not count
 //! ```
 //!
-//! The reader ignores `passes`, `fails`, `success` and `threshold`, because thresholds belong to the risk
-//! level. For some metrics of deepeval a lower value is better, but the file does not state for which ones.
+//! The reader ignores `passes`, `fails`, `success` and `threshold`, because thresholds belong to the risk level. For
+//! some metrics of deepeval a lower value is better, but the file does not state for which ones. So the user must state
+//! the direction of each metric.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,9 @@
 //! Finds the format of a file from its content.
 //!
-//! XML is read as `JUnit`, and text that is neither XML nor JSON as native YAML. JSON is a garak report if each value
-//! has an `entry_type`. Every other JSON format has marks: keys, or fields with a certain type or prefix. A file with the
-//! marks of two formats is refused, because the reader of one format would skip the results of the other.
+//! XML is read as `JUnit`, and text that is neither XML nor JSON as native YAML. A stream of JSON values is a garak
+//! report if each value has an `entry_type`. Every other JSON format has marks: keys, or fields with a certain type or
+//! prefix. A file with the marks of two formats is refused, because the reader of one format would skip the results of
+//! the other.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,
@@ -16,7 +17,7 @@ use super::{
     text::shown,
 };
 
-/// Reads the content of a file, and verifies its signature if the options ask for one.
+/// Reads the content of a file, and verifies the signature of the file if the options ask for it.
 pub(super) fn content(text: &str, options: &Options) -> Result<(Format, Content, Provenance), Problem> {
     let (format, content, provenance) = match text.trim_start().chars().next() {
         None => return Err(Problem::UnknownFormat("the file is empty".to_owned())),
@@ -67,7 +68,7 @@ fn value(root: &Node<'_>, text: &str, options: &Options) -> Result<(Format, Cont
     Ok((*format, content, Provenance::Unsigned))
 }
 
-/// The formats whose marks the value has.
+/// The formats whose marks the JSON value `root` has.
 fn formats(root: &Node<'_>) -> Vec<Format> {
     let has = |key: &str| root.get(key).is_some();
     let starts = |key: &str, prefix: &str| {

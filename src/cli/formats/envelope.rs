@@ -16,13 +16,14 @@ use super::{
     text::shown,
 };
 
-/// Accepts base64 with and without padding, because some signers write none. DSSE allows both alphabets of base64.
+/// Accepts base64 with and without padding, because some signers write none. DSSE allows the standard and the URL-safe
+/// alphabet of base64, so there is one engine for each.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Reads the statement in an envelope. If the options require a signature, verifies it before the values are read.
+/// Reads the statement in an envelope. If the options require a signature, verifies the signature first.
 pub(super) fn content(
     format: Format,
     root: &Node<'_>,
@@ -236,7 +237,7 @@ mod tests {
         assert!(problem_with(&file, &with_identity("me")).contains("give the sigstore bundle"));
     }
 
-    /// The certificate, the log entry and the signature of this bundle are valid, so the predicate is the only problem.
+    /// In `BUNDLE`, the certificate, the log entry and the signature are valid, so the predicate is the only problem.
     #[test]
     fn bundle_of_an_identity_is_verified_before_its_statement_is_read() {
         let text = std::str::from_utf8(BUNDLE).unwrap();

@@ -6,8 +6,9 @@
 //!  card: results.status.state, results.benchmarks[]: id, status, metrics{}; context.benchmarks[]
 //! ```
 //!
-//! The reader ignores `test`, `pass` and `pass_criteria`: their default threshold is 0.5, and they average over
-//! benchmarks. `EvalHub` omits `lower_is_better` if it is false or if nobody set it. So only the value `true` counts.
+//! The reader ignores the verdicts `test`, `pass` and `pass_criteria`. These verdicts average over benchmarks, and
+//! their default threshold is 0.5. `EvalHub` omits `lower_is_better` if it is false or if nobody set it. So only the
+//! value `true` states a direction.
 
 use super::{
     Direction, NotTaken, Tool,
@@ -34,8 +35,8 @@ pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads an evaluation card. The reader ignores its times, because they are not the end of the evaluation. They state when
-/// the job object was created or changed.
+/// Reads an evaluation card. The reader ignores the times in the card, because they state when the job object was
+/// created or changed, not when the evaluation ended.
 pub(super) fn card(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["results", "status", "state"])?, "the job")?;
     let benchmarks = root.need_path(&["results", "benchmarks"])?;

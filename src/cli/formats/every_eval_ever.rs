@@ -6,8 +6,8 @@
 //!    score_details: score, uncertainty{confidence_interval, num_samples}
 //! ```
 //!
-//! The schema requires `lower_is_better`. A record of published numbers (`source_type: documentation`) is refused,
-//! because it is no evaluation of this model version.
+//! The schema requires `lower_is_better`. A record with `source_type: documentation` is refused, because its numbers
+//! come from a publication and not from a run of this model version.
 
 use jiff::Timestamp;
 
@@ -57,7 +57,8 @@ fn tool(root: &Node<'_>) -> Result<Option<Tool>, Problem> {
     }))
 }
 
-/// The earliest time of all results, so that no result looks newer than it is. `None` if a result has no time.
+/// The earliest time of all results, so that no result looks newer than it is. A result without its own time has the
+/// time of the whole record. `None` if a result has no readable time.
 fn performed_at(root: &Node<'_>, results: &[Node<'_>]) -> Option<Timestamp> {
     let whole = root.get("evaluation_timestamp").and_then(|time| time.time());
     let times = results.iter().map(|result| match result.get("evaluation_timestamp") {
@@ -97,8 +98,8 @@ fn add(result: &Node<'_>, content: &mut Content) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The score. If `has_unknown_level` is set, the score -1 means that the level is unknown, so the reader does
-/// not take it.
+/// The score of a result. If `has_unknown_level` is set, the score -1 means that the result is unknown, so the reader
+/// does not take the score. The inner error states why the score cannot be taken.
 fn score(config: &Node<'_>, details: &Node<'_>) -> Result<Result<Decimal, String>, Problem> {
     let unknown = config.get("has_unknown_level").map_or(Ok(false), |unknown| unknown.bool())?;
     let score = details.need("score")?.measured();
@@ -110,7 +111,8 @@ fn score(config: &Node<'_>, details: &Node<'_>) -> Result<Result<Decimal, String
     })
 }
 
-/// A bound of the range. The texts `-Infinity` and `Infinity` mean that there is no bound.
+/// A bound of the range of possible scores. `None` if there is no bound: the field is missing, or it is the text
+/// `-Infinity` or `Infinity`.
 fn bound(config: &Node<'_>, key: &str) -> Result<Option<Decimal>, Problem> {
     match config.get(key) {
         None => Ok(None),

@@ -8,9 +8,9 @@
 //!  completion        missing if the run did not finish
 //! ```
 //!
-//! The value is the attack success rate, `1 - passed / total_evaluated`. The reader ignores the z-scores and
-//! grades in the `digest` entry, because they change with the calibration of garak. It ignores the times,
-//! because they have no UTC offset.
+//! The value of a result is the attack success rate, `1 - passed / total_evaluated`. The reader ignores the z-scores
+//! and grades in the `digest` entry, because they change with the calibration of garak. The reader also ignores all
+//! times, because they have no UTC offset.
 
 use super::{
     Direction, Interval, Kind, Tool,
@@ -75,7 +75,7 @@ fn candidate(entry: &Node<'_>) -> Result<Candidate, Problem> {
 }
 
 /// The confidence interval of the attack success rate. The rate can be outside the interval, because garak corrects the
-/// bounds for errors of the detector.
+/// bounds for errors of the detector. `None` if the entry lacks a bound or the confidence level.
 fn interval(entry: &Node<'_>) -> Result<Option<Interval>, Problem> {
     let bound = |key: &str| entry.get(key).map(|node| node.decimal()).transpose();
     Ok(match (bound("confidence_lower")?, bound("confidence_upper")?, bound("confidence")?) {

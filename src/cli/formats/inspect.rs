@@ -6,8 +6,9 @@
 //!  results.scores[]: scored_samples, unscored_samples, reducer, metrics{accuracy: {value}}
 //! ```
 //!
-//! A metric is named `TASK/SCORER/METRIC`. If the reducer of the epochs is not `mean`, the name ends with
-//! `,REDUCER`. The log does not state the direction of a metric.
+//! A metric is named `TASK/SCORER/METRIC`. Inspect can run each sample in several epochs, and a reducer combines the
+//! scores of the epochs. If the reducer is not `mean`, the name of the metric ends with `,REDUCER`. The log does not
+//! state the direction of a metric.
 
 use super::{
     NotTaken, Options, Tool,

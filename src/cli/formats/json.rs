@@ -213,7 +213,8 @@ impl<'a> Parser<'a> {
         Ok((key, self.value(depth + 1)?))
     }
 
-    /// Reads the separator after an item. Returns false at the end of the array or object.
+    /// Reads the comma or the closing byte `end` after an item of an array or object. Returns false at the closing
+    /// byte.
     fn continues(&mut self, end: u8) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -310,7 +311,7 @@ mod tests {
         }
     }
 
-    /// The value that `serde_json` would read.
+    /// The value that `serde_json` would read from the same text.
     fn to_serde(value: &Value<'_>) -> serde_json::Value {
         match value {
             Value::Null => serde_json::Value::Null,

@@ -16,7 +16,7 @@ use super::{
     text::shown,
 };
 
-/// The members of a task that are not metrics.
+/// The keys in the results of a task that are not metrics.
 const NO_METRICS: [&str; 4] = ["name", "alias", "sample_len", "sample_count"];
 
 pub(super) fn content(root: &Node<'_>, options: &Options) -> Result<Content, Problem> {
@@ -102,8 +102,8 @@ impl<'a> File<'a> {
         Ok(Some(if higher.bool()? { Direction::HigherIsBetter } else { Direction::LowerIsBetter }))
     }
 
-    /// The number of samples of a metric. `None` if the file does not state it. For a group, the sum over the tasks of the
-    /// group. The inner error states why the value of a group does not count.
+    /// The number of samples of a metric. `None` if the file does not state this number. For a group, the sum over the
+    /// tasks of the group. The inner error states why the value of the group cannot be taken.
     fn count(
         &self,
         task: &str,

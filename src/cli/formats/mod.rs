@@ -8,13 +8,14 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * If the file names a test, a metric is named `TEST/METRIC`. So the value of an easy test cannot count for a hard test.
+//! * If the file names a test, a metric is named `TEST/METRIC`. So the value of an easy test cannot count for a hard
+//!   test.
 //! * The reader ignores thresholds, grades and overall verdicts, because thresholds belong to the risk level.
-//!   It does read counts of passed and failed tests, from `JUnit`, in-toto, promptfoo and garak.
+//!   The reader does take counts of passed and failed tests, from `JUnit`, in-toto, promptfoo and garak.
 //! * The reader does not guess. If the file does not state the direction of a metric or the number of
 //!   samples, the user states it with an option.
-//! * Each metric is a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The exception is a
-//!   standard error of lm-evaluation-harness, which only states the uncertainty of another metric.
+//! * Each metric is a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The exception
+//!   is a standard error of lm-evaluation-harness, which only states the uncertainty of another metric.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
@@ -68,7 +69,7 @@ pub const MAX_BYTES: usize = 64 << 20;
 pub const MAX_RESULTS: usize = 64;
 /// The maximum length of the name of a metric, in characters.
 pub const MAX_METRIC: usize = 128;
-/// The maximum length of a slice, in characters.
+/// The maximum length of the name of a slice, in characters. A slice is a group of samples.
 pub const MAX_SLICE: usize = 63;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,13 +121,13 @@ pub struct Tool {
     pub version: Option<String>,
 }
 
-/// The full report, which stays outside the cluster.
+/// The full report of the evaluation, which stays outside the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// As `sha256:HEX`.
+    /// The digest of the report, as `sha256:HEX`.
     pub digest: String,
 }
 
@@ -203,14 +204,14 @@ pub struct Reading {
     pub kind: Option<Kind>,
     /// Never empty.
     pub results: Vec<Measured>,
-    /// The method, in the words of the author.
+    /// How the test was done, in the words of the author of the file.
     pub method: Option<String>,
     pub tool: Option<Tool>,
     /// The start or the end of the run, depending on the format. `None` if the file states no time with a UTC offset. The
     /// reader cannot verify this time.
     pub performed_at: Option<Timestamp>,
     pub model: Option<String>,
-    /// The digest of the model in the file, as `sha256:HEX`.
+    /// The digest of the tested model that the file states, as `sha256:HEX`.
     pub model_digest: Option<String>,
     /// The relationship between the assessor and the provider.
     pub relationship: Option<Relationship>,
@@ -239,14 +240,14 @@ pub struct Options {
     pub allow_errors: bool,
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
-    /// The digests in the version, as `sha256:HEX`. A file about a model with another digest is refused. If the set is empty,
-    /// any digest is allowed.
+    /// The digests by which a file can name the version, as `sha256:HEX`. A file about a model with another digest is
+    /// refused. If the set is empty, any digest is allowed.
     pub version_digests: BTreeSet<String>,
     /// The key or the identity that must have signed the file. By default, the file needs no signature.
     pub trust: Trust,
 }
 
-/// Reads a result file. The content determines the format. Only error messages use `name`.
+/// Reads a result file. The content determines the format. `name` is the name of the file, only for error messages.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })

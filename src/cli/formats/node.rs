@@ -87,7 +87,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number without which the whole file is refused, such as a bound of an interval.
+    /// A number that must be valid, such as a bound of an interval. If it is not valid, the whole file is refused.
     pub(super) fn decimal(&self) -> Result<Decimal, Problem> {
         self.measured().map_err(|why| Problem::field(&self.at, why))
     }
@@ -111,7 +111,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A SHA-256 digest in lower-case hex.
+    /// A SHA-256 digest, converted to lower-case hex.
     pub(super) fn sha256(&self) -> Result<String, Problem> {
         let text = self.text()?;
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

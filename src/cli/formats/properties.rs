@@ -1,4 +1,5 @@
-//! Property tests of all formats: no input makes the reader panic, and each result keeps the rules of the schema.
+//! Property tests of all formats: no input makes the reader panic, and each result satisfies the schema of an
+//! `Assessment`.
 
 use proptest::prelude::*;
 
@@ -31,7 +32,7 @@ const SAMPLES: [&[u8]; 24] = [
     include_bytes!("samples/statement-test-result.json"),
 ];
 
-/// Options that refuse as little as possible.
+/// Options with which the reader refuses as few files as possible.
 fn lenient() -> Options {
     Options {
         samples: Some(1),

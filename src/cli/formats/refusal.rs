@@ -1,5 +1,4 @@
-//! The reasons why a result file is refused. Each message states the problem and its place. [`Problem::next`] states the
-//! next step.
+//! The reasons why a result file is refused. Each message states the problem. [`Problem::next`] states the next step.
 
 use super::{Format, decimal::Decimal, json::JsonError, text::shortened};
 use crate::cli::render::shell;
@@ -81,7 +80,7 @@ pub enum Problem {
     NoSuchMetric {
         option: &'static str,
         metric: String,
-        /// At most ten metrics of the file.
+        /// At most ten metrics of the file. If the file has more metrics, a last entry states the number of the rest.
         known: Vec<String>,
     },
     #[error("--kind {option}: the file states {file}")]
@@ -110,7 +109,7 @@ impl Problem {
         Self::Field { at: shortened(&at.into(), 256), why: why.into() }
     }
 
-    /// The next step that helps, as a sentence. `None` if none is known.
+    /// The next step for the user, as a sentence. `None` if no step is known.
     pub fn next(&self, file: &str) -> Option<String> {
         let file = shell_word(file);
         Some(match self {

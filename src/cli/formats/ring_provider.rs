@@ -1,7 +1,8 @@
 //! The cryptography of ring for `sigstore-verify`, which would otherwise need aws-lc.
 //!
 //! The provider verifies signatures over whole messages. It refuses signatures over a digest alone, because ring cannot
-//! check them. Only bundles for a separate file use such signatures, and this program does not read these bundles.
+//! check them. Only a bundle that signs a separate file has such a signature, and this program does not read these
+//! bundles.
 
 use ring::{digest, signature};
 use sigstore_verify::{

@@ -30,11 +30,11 @@ pub(super) struct Candidate {
     pub(super) samples: Option<u64>,
     pub(super) errors: u64,
     pub(super) interval: Option<Interval>,
-    /// The range of possible values, as the file declares it.
+    /// The range that the file declares.
     pub(super) range: Range,
 }
 
-/// `None` means that there is no bound.
+/// The range of possible values. `None` means that there is no bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Range {
     pub(super) min: Option<Decimal>,
@@ -141,7 +141,7 @@ fn kind(stated: Option<Kind>, options: &Options) -> Result<Option<Kind>, Problem
     }
 }
 
-/// Refuses a file that is not about the model on the command line.
+/// Refuses a file that is not about the model of the option `--model`.
 fn check_model(found: Option<&str>, options: &Options) -> Result<(), Problem> {
     match &options.model {
         Some(model) if found != Some(model) => Err(Problem::OtherModel {
@@ -183,7 +183,7 @@ fn pick(content: &mut Content, options: &Options) -> Result<Vec<Candidate>, Prob
     Ok(picked)
 }
 
-/// The error for a metric that the file does not have, or whose value cannot be taken.
+/// The error for a metric that `option` names, if the file does not have the metric or its value cannot be taken.
 fn missing(option: &'static str, metric: &str, candidates: &[Candidate], not_taken: &[NotTaken]) -> Problem {
     match not_taken.iter().find(|not_taken| not_taken.metric == metric) {
         Some(found) => Problem::Value { metric: metric.to_owned(), why: found.reason.clone() },
@@ -216,8 +216,8 @@ fn refuse_several_values(candidates: &[Candidate]) -> Result<(), Problem> {
     }
 }
 
-/// The candidates with a value. A candidate without a value is an error if `--metric` names it. Otherwise,
-/// moves the candidate to `not_taken`.
+/// Returns the candidates that can become results, with their values. Any other candidate is an error if `--metric`
+/// names it. Otherwise, it moves to `not_taken`.
 fn values(
     picked: Vec<Candidate>,
     authored: bool,
@@ -259,8 +259,8 @@ fn problem(candidate: &Candidate, authored: bool) -> Option<String> {
     controls.then(|| "has control characters in its name or slice".to_owned())
 }
 
-/// The direction of each candidate. Fails if neither the file nor an option states it, or if they contradict
-/// each other.
+/// The direction of each candidate. Fails if neither the file nor an option states the direction, or if the file and
+/// the option state different ones. Also fails if an option names no candidate.
 fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<Direction>, Problem> {
     let mut used = BTreeSet::new();
     let mut unknown = Vec::new();

@@ -4,7 +4,7 @@
 //!  --key                             one signature must be valid for the key
 //!  --key --trusted-root              a bundle: the entry of the transparency log must also be valid
 //!  --identity --issuer               a bundle: certificate, log entry and signature must be valid
-//!  none of these                     the content is read as a claim
+//!  none of these                     no signature is verified
 //! ```
 
 use jiff::Timestamp;
@@ -59,8 +59,8 @@ impl Envelope<'_> {
     }
 }
 
-/// Verifies the signature of an envelope as `trust` requires, and returns the proof of origin. `bundle` is
-/// the JSON text of the bundle around the envelope. `subject` is the SHA-256 digest of one subject of the
+/// Verifies the signature of an envelope as `trust` requires, and returns who signed. `bundle` is the JSON text of the
+/// bundle around the envelope, or `None` if there is no bundle. `subject` is the SHA-256 digest of one subject of the
 /// statement.
 pub(super) fn provenance(
     trust: &Trust,
@@ -130,8 +130,8 @@ fn verify_key(key: &DerPublicKey, envelope: &Envelope<'_>) -> Result<(), Problem
     Err(Problem::Signature(format!("none of the {count} signatures of the envelope is valid for the key")))
 }
 
-/// The schemes that signers use with a kind of key. DSSE does not name the scheme, so the reader tries each
-/// one.
+/// The signature schemes that signers use with a kind of key. DSSE does not name the scheme, so the reader tries each
+/// scheme.
 fn schemes(algorithm: KeyAlgorithm) -> Result<&'static [SigningScheme], Problem> {
     Ok(match algorithm {
         KeyAlgorithm::EcdsaP256 => &[SigningScheme::EcdsaP256Sha256],
@@ -161,7 +161,7 @@ fn verify_bundle(
     policy: &dyn sigstore_verify::Policy,
 ) -> Result<Option<Timestamp>, Problem> {
     let bundle = Bundle::from_json(text).map_err(|error| invalid(&error))?;
-    // The library parses the file again. The payload that it finds must be the payload that this program
+    // `sigstore-verify` parses the bundle again. The payload that it finds must be the payload that this program
     // parsed.
     match &bundle.content {
         SignatureContent::DsseEnvelope(verified)

@@ -1,7 +1,7 @@
-//! The in-toto statement, and the predicates that contain measured values.
+//! The in-toto statement, and the predicates that contain measured values. `subject[].digest.sha256` names the model or
+//! artifact to which the values apply.
 //!
 //! ```text
-//!  subject[].digest.sha256 ── the model or artifact that the values are about
 //!  predicateType ─┬─ https://assent.dev/assessment/v1                 the native format
 //!                 ├─ https://in-toto.io/attestation/test-result/v0.1  counts of tests
 //!                 ├─ https://cyclonedx.org/bom                        performance metrics

@@ -1,7 +1,7 @@
 //! A serde deserializer over [`Value`], so that one struct describes the native format in JSON and in YAML.
 //!
-//! A number becomes the text that the file has for it, except in a field of type `u64`. The YAML deserializer
-//! does the same for fields of type `String`.
+//! A number becomes the same text as in the file, except in a field of type `u64`. The YAML deserializer does this too,
+//! for fields of type `String`.
 
 use serde::{
     Deserializer,
