@@ -1,10 +1,11 @@
 //! Compares a version with another version or with a pod. The result is a unified difference of YAML, because people
-//! write both as YAML.
+//! write both as YAML. In a comparison with a pod, containers and volumes are sorted, and differences that the version
+//! allows are left out.
 //!
 //! ```text
-//!  version, version ─► Material ─┐
-//!                                ├─ YAML ─ unified ─► "- old / + new"
-//!  version, runtime of a pod ────┘  containers and volumes sorted, without the variables that may vary
+//!  version, version ──────────► Material ─┐
+//!                                         ├─► YAML ─► unified ─► "- old / + new"
+//!  version, runtime of a pod ─► sorted ───┘
 //! ```
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::{
     policy::Placeholders,
 };
 
-/// The fields of a version that an approver signs.
+/// The fields of a version that the comparison with another version shows.
 #[derive(Serialize)]
 struct Material<'a> {
     runtime: &'a Runtime,
@@ -36,7 +37,7 @@ pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)
 }
 
-/// The similarity of a pod and a version, from 0 (nothing in common) to 1 (equal).
+/// The similarity of the runtimes of a version and of a pod, from 0 (nothing in common) to 1 (equal).
 pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
     let pod = varying_as(version, pod);
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()

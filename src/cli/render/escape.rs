@@ -1,7 +1,7 @@
 //! Escapes hidden characters before a text reaches a terminal.
 //!
-//! Otherwise, the author of an object could hide content from the person who signs it. An escape sequence overwrites a
-//! line. A bidirectional override reverses text. A zero-width character makes two names look the same.
+//! Without these escapes, the author of an object could hide content from the person who signs it. An escape sequence
+//! overwrites a line. A bidirectional override reverses text. A zero-width character makes two names look the same.
 //!
 //! ```text
 //!  text of a cluster object ──► visible ──► the same text, with \u{1b}, \u{202e}, \u{200b} … escaped

@@ -1,8 +1,8 @@
-//! The output formats, for people and for programs.
+//! The output formats, for people and for programs. A manifest is always JSON or YAML.
 //!
 //! ```text
-//!  value ─┬─ table, wide, text   laid out by the module of the command, not for manifests
-//!         └─ json, yaml          the same value, with hidden characters escaped
+//!  value ─┬─ table, wide, text   the command lays out the value
+//!         └─ json, yaml          the value itself, with hidden characters escaped
 //! ```
 
 use clap::ValueEnum;
@@ -26,7 +26,7 @@ pub enum Listing {
     Yaml,
 }
 
-/// The formats of an explanation.
+/// The output formats of a command that explains one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Prose {
     /// Text for people.
@@ -57,7 +57,7 @@ impl ManifestFormat {
     }
 }
 
-/// Annotations that stop Flux and Argo CD from deleting a record when a user removes its file from Git.
+/// Annotations of a record that stop Flux and Argo CD from deleting the record when a user removes its file from Git.
 pub fn without_prune() -> serde_json::Value {
     serde_json::json!({
         "kustomize.toolkit.fluxcd.io/prune": "disabled",

@@ -1,9 +1,10 @@
 //! Lays out a page of text. Text from a cluster object cannot imitate a heading, a warning or a verdict. Every method
-//! except `block` escapes hidden characters, and the methods for values indent each line.
+//! except `block` escapes hidden characters. Only headings and sentences of this program start at the margin. The
+//! methods for values indent each line. If a value has several lines, they put a │ before each line.
 //!
 //! ```text
-//!  heading        LIKE THIS                      text of this program: starts at the margin
-//!  field          label      value               text of the cluster: indented, several lines with a │ before them
+//!  heading        LIKE THIS
+//!  field          label      value
 //!  mark           ! warning
 //!  difference     - old / + new
 //! ```

@@ -1,4 +1,4 @@
-//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have no limit.
+//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have no maximum width.
 
 use std::io::{IsTerminal, stdout};
 

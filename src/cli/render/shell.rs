@@ -17,11 +17,11 @@ pub fn value_name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// A command of this program with its flags. A command proposes itself again as the user typed it, with other values of
-/// some flags.
+/// A command of this program with its flags. An error or a review can suggest the command that the user typed, with
+/// other values of some flags.
 ///
-/// The flag `--yes` is not part of the typed command, so the proposed command asks again. Only [`Self::confirmed`] adds
-/// this flag.
+/// The suggested command has no `--yes`, even if the user typed this flag. So the suggested command asks for
+/// confirmation. Only [`Self::confirmed`] adds `--yes`.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
     /// The names of the command and its arguments, such as `override grant credit-scorer-x2b9q`.
@@ -55,7 +55,7 @@ impl CommandLine {
         self.with(flag, paths.into_iter().map(|path| path.display()))
     }
 
-    /// Adds a flag that takes no value, if it is set.
+    /// Adds a flag that takes no value, if `is_set` is true.
     pub fn with_switch(mut self, flag: &'static str, is_set: bool) -> Self {
         self.flags.extend(is_set.then_some((flag, None)));
         self
@@ -83,7 +83,8 @@ impl fmt::Display for CommandLine {
             write!(f, " {flag}")?;
             match value {
                 None => {}
-                // The parser takes a separate value that begins with a dash for a flag.
+                // The parser would read a separate value that begins with a dash as a flag. So `=` joins the flag and
+                // the value.
                 Some(value) if value.starts_with('-') && value != "-" => write!(f, "={}", quoted(value))?,
                 Some(value) => write!(f, " {}", quoted(value))?,
             }

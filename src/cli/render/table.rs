@@ -1,9 +1,5 @@
-//! Tables in the layout of `kubectl get`.
-//!
-//! ```text
-//!  header, rows of visible text ──► the last column wraps ─► short cells ─► fewer columns ──► padded columns
-//!                                   each step only if the table does not fit the terminal
-//! ```
+//! Tables in the layout of `kubectl get`. If a table is wider than the terminal, the last column wraps. If the table is
+//! still too wide, the cells use their short texts, and then the table drops columns.
 
 use clap::builder::styling::Style;
 
@@ -64,7 +60,7 @@ pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
 }
 
 impl Columns {
-    /// The columns for a header and rows, if possible at most `room` wide. `None` sets no limit.
+    /// Computes the columns for a header and rows. If possible, the table is at most `room` wide. `None` sets no limit.
     pub fn of(header: &[Head], rows: &[Vec<Cell>], room: Option<usize>) -> Self {
         let measure = |short: bool| -> Vec<(usize, usize)> {
             let width = |(column, (head, _)): (usize, &Head)| {

@@ -23,7 +23,8 @@ pub enum Until {
     In(Box<SpanText>),
 }
 
-/// A positive span.
+/// A positive duration in the units of the command line. Two durations are equal only if each unit is equal, so `1d`
+/// differs from `24h`.
 #[derive(Clone, Debug)]
 pub struct SpanText(Span);
 
