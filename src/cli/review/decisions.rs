@@ -2,8 +2,9 @@
 //! decision counts, and whether it clears the version.
 //!
 //! ```text
-//!  Approvals on this digest ──────► DECISIONS so far       OwnedJudgement before ─┬─► IF YOU APPROVE
-//!  Approvals on another digest ───► "no longer counts"     OwnedJudgement after ──┘
+//!  Approvals on this digest ───────► DECISIONS so far
+//!  Approvals on another digest ────► DECISIONS so far, as "no longer counts"
+//!  OwnedJudgement before, after ───► IF YOU APPROVE
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,8 +170,9 @@ fn to_approve(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement, aft
     }
 }
 
-/// A warning that `user` approved in several roles but fills only one. `None` if the risk level does not separate
-/// duties, or if the version is cleared anyway. `role` is the role of a decision that is not recorded yet.
+/// Returns a warning if `user` approved in several required roles, because one person fills only one role. `role` is
+/// the role of a decision that is not recorded yet. Returns `None` if the risk level does not separate duties, or if
+/// the version is cleared anyway.
 pub fn fills_one_role(
     record: &SystemRecord,
     version: &ModelVersion,

@@ -1,8 +1,7 @@
 //! Shows the results of assessments and the requirements of the risk level.
 //!
 //! ```text
-//!  Facts ── findings ──► for each requirement: state, value, threshold, margin, age, signer
-//!                        and a newer result that is not signed
+//!  Facts ── findings ──► for each requirement: state, value, threshold, margin, age, signer, newer unsigned result
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -30,7 +29,8 @@ pub fn evidence(page: &mut Page, findings: &[Finding<'_>], now: Timestamp) {
     }
 }
 
-/// Shows each expression of the risk level, and whether the version meets it. Shows nothing if the level has none.
+/// Shows each CEL expression of the risk level, and whether the version meets it. Shows nothing if the level has no
+/// expressions.
 pub fn expressions(page: &mut Page, record: &SystemRecord, version: &ModelVersion) {
     let required = record.level.as_ref().map_or(&[][..], |level| &level.spec.requirements);
     if required.is_empty() {

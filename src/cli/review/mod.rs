@@ -47,7 +47,8 @@ use crate::{
 
 pub use decisions::{fills_one_role, missing};
 
-/// The name of the decision under review, which has no `Approval` yet. Names of objects have no spaces.
+/// The name of the decision under review, which has no `Approval` yet. No `Approval` can have this name, because names
+/// of Kubernetes objects contain no spaces.
 pub const UNRECORDED: &str = "this one";
 
 /// The decision that a person is about to make.
@@ -70,7 +71,8 @@ pub struct Review<'a> {
 }
 
 impl<'a> Review<'a> {
-    /// The review of a rejection or a revocation is shorter than the review of an approval.
+    /// Returns the text of the review. The review of a rejection or a revocation is shorter than the review of an
+    /// approval.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.title(&mut page);
@@ -115,12 +117,12 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// The judgement without this decision.
+    /// The judgement of the version without the new decision.
     pub fn before(&self) -> OwnedJudgement {
         self.record.rule(self.version, None, self.now)
     }
 
-    /// The judgement with this decision.
+    /// The judgement of the version with the new decision.
     pub fn after(&self) -> OwnedJudgement {
         self.record.rule(self.version, Some(self.statement()), self.now)
     }

@@ -1,5 +1,4 @@
-//! Shows the risks and the hosted models of a system. A person can read this section without knowledge of
-//! containers.
+//! Shows the risks and the hosted models of a system. A person can read these sections without knowledge of containers.
 //!
 //! ```text
 //!  AISystem ── risks ──────────────────► RISKS: rating, treatment, owner, dates of reviews
@@ -78,9 +77,9 @@ pub fn hosted_models(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// A certification in one line: name, end, signer, address and digest. Instead of the signer, the line says
-/// `self-asserted` if there is no valid signature, or if the key of the signer has ended. Only the owners of
-/// the system assert such a certification.
+/// A certification in one line: name, end, signer, address and digest. If there is no valid signature, or if the key of
+/// the signer has ended, the line says `self-asserted` instead of the signer. Only the owners of the system assert a
+/// self-asserted certification.
 pub fn certification(review: &Review<'_>, holder: &str, certification: &Certification) -> String {
     let Certification { name, not_after, uri, digest, signature } = certification;
     let (now, roles) = (review.now, &review.record.keys);

@@ -1,11 +1,12 @@
 //! Shows every field of the runtime and of the provenance, so that no person signs a field without seeing it.
 //!
 //! ```text
-//!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, NAMES, SHARES       Provenance ──► PROVENANCE
+//!  Runtime ─────► RUNS, RUNS FIRST, VOLUMES, NAMES, SHARES
+//!  Provenance ──► PROVENANCE
 //! ```
 //!
-//! Most functions destructure their argument. So the compiler reports a new field that this module does not
-//! show yet.
+//! Most functions destructure their argument. So the compiler reports a new field that this Rust module does not show
+//! yet.
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,8 @@
 //! without knowledge of containers.
 //!
 //! ```text
-//!  AISystem ──► SYSTEM, with the documents for an approval        RiskLevel ──► RISK LEVEL
+//!  AISystem ───► SYSTEM
+//!  RiskLevel ──► RISK LEVEL
 //! ```
 
 use std::time::Duration;
@@ -26,8 +27,8 @@ use crate::{
     },
 };
 
-/// Shows the purpose, the owners, the authors and the other facts about a system. Before an approval, also
-/// shows the documents, and the risk level in short.
+/// Shows the purpose, the owners, the authors and the other facts about a system. The review of an approval also shows
+/// the documents, and without `--full` the risk level in short.
 pub fn system(page: &mut Page, review: &Review<'_>) {
     let spec = &review.system.spec;
     page.heading("SYSTEM");
@@ -169,7 +170,7 @@ fn required_monitor(required: &RequiredMonitor) -> String {
     format!("{name}: {metric}{}, on a breach at least {on_breach:?}", limit(breach))
 }
 
-/// The limit of a monitor in words. Empty for a monitor of an alert, because it has no limit.
+/// The limit of a monitor in words. Empty for a monitor that watches an alert, because an alert has no limit.
 fn limit(breach: &BreachBar) -> String {
     let above = breach.above.map(|limit| format!(" above {limit}"));
     let below = breach.below.map(|limit| format!(" below {limit}"));

@@ -199,7 +199,8 @@ fn every_source_of_a_projected_volume_is_named() {
     assert!(!text.contains("env NODE of container c comes from"), "{text}");
 }
 
-/// A runtime with every field of the volume sources, names and mounts that can bring content from elsewhere.
+/// A runtime that gets content from outside the pod: through volumes, mounts, host names and name servers. The runtime
+/// has every field of these parts.
 fn outside() -> serde_json::Value {
     let selector = serde_json::json!({ "matchLabels": { "l-a": "l-b" },
         "matchExpressions": [{ "key": "l-c", "operator": "NotIn", "values": ["l-d"] }] });
@@ -234,8 +235,8 @@ fn outside() -> serde_json::Value {
     })
 }
 
-/// Appends each text and number of a JSON value. Also appends the keys of maps, such as the names of labels, but not the
-/// names of fields. In the test data, only keys of maps contain a `-`.
+/// Appends each text and number of a JSON value to `into`. Also appends the keys of maps, such as the names of labels,
+/// but not the names of fields. In the test data, only keys of maps contain a `-`.
 fn texts(value: &serde_json::Value, into: &mut Vec<String>) {
     match value {
         serde_json::Value::String(text) => into.push(text.clone()),

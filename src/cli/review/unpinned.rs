@@ -1,10 +1,10 @@
 //! Lists the content that can change after a signature. The digest covers the name of a claim or a tag, but not the
-//! content that the name refers to when the version runs.
+//! content that the name refers to when the version runs. Each review also states what no review can see.
 //!
 //! ```text
 //!  images by tag ─────────────────────┐
 //!  volumes ───────────────────────────┤
-//!  commands, arguments, variables ────┼─► ! each finding        always: - the limits of the review
+//!  commands, arguments, variables ────┼─► one warning for each finding
 //!  documents without digest ──────────┤
 //!  hosted models ─────────────────────┘
 //! ```
@@ -20,7 +20,8 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
-/// What no review can see. Each review states it, because a reader could take a short list of findings for complete.
+/// What no review can see. Each review states this text, because a reader could take a short list of findings for
+/// complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
@@ -78,7 +79,8 @@ fn volumes(runtime: &Runtime) -> impl Iterator<Item = String> {
     })
 }
 
-/// The sources of a volume whose content can change, and who can change it.
+/// The sources from which a volume gets content that can change. Each source has a clause that says who can change the
+/// content.
 fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     let claim = volume.persistent_volume_claim.iter().map(|claim| {
         (format!("claim {}", claim.claim_name), "anyone who can write to it can replace the model")
@@ -91,7 +93,8 @@ fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     claim.chain(map).chain(secret).chain(fields).chain(projected).chain(outside(volume)).collect()
 }
 
-/// The sources outside the namespace: on the node, at a server or a driver. Also the new claims for each pod.
+/// The sources of a volume outside the namespace: on the node, at a server or at a driver. Also the claims that
+/// Kubernetes creates for each pod.
 fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     let node = volume.host_path.iter().map(|source| {
         (
@@ -171,7 +174,7 @@ fn pod_fields() -> (String, &'static str) {
     ("fields of the pod".to_owned(), "labels and annotations can change while the pod runs")
 }
 
-/// The variables whose value comes from another object or may vary, one sentence for each.
+/// One sentence for each variable whose value may vary or comes from another object.
 fn environment(container: &Container, placeholders: Placeholders<'_>) -> Vec<String> {
     let name = &container.name;
     let by_key = container.env.iter().filter_map(|var| {
@@ -202,12 +205,13 @@ fn environment(container: &Container, placeholders: Placeholders<'_>) -> Vec<Str
     by_key.chain(whole).chain(varying).chain(patterns).collect()
 }
 
-/// The effect of a variable that can load code or redirect traffic, as the end of a sentence.
+/// The effect of a variable that can load code or redirect traffic, as the end of a sentence. Empty for any other
+/// variable.
 fn because(variable: &str) -> String {
     effect_of(variable).map(|effect| format!(": {effect}")).unwrap_or_default()
 }
 
-/// The words of the command and the arguments with placeholders.
+/// One sentence for each word of the command and of the arguments that contains a placeholder.
 fn words(container: &Container, placeholders: Placeholders<'_>) -> impl Iterator<Item = String> {
     let name = &container.name;
     let words = container.command.iter().chain(&container.args);

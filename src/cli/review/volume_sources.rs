@@ -1,5 +1,5 @@
-//! Describes the volume sources of which an approver signs every field. The text contains each field that differs from
-//! its default.
+//! Describes volume sources in one line of text each. An approver signs every field of these sources, so the text
+//! contains each field that differs from its default.
 //!
 //! ```text
 //!  csi { driver, readOnly, volumeAttributes }

@@ -1,11 +1,8 @@
 //! Lists the flags and variables with which serving engines load a model, and those that pin the model to a
 //! commit.
 //!
-//! ```text
-//!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, what pins it
-//! ```
-//!
-//! The names come from the documentation of each engine. `_` and `-` are the same in a flag.
+//! Each [`Rule`] is for one setting of one engine. The names of flags and variables come from the documentation of the
+//! engine. `_` and `-` are the same in a flag.
 
 /// A program that serves models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +42,8 @@ impl Engine {
 /// The effect of a flag or variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loads {
-    /// Names something in a model hub, unless the value is a path in the container.
+    /// Names something in a model hub, unless the value is a path in the container. Contains what the value names, such
+    /// as `a model`.
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,

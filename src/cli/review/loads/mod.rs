@@ -22,7 +22,8 @@ use self::{
 };
 use crate::api::Container;
 
-/// One sentence for each finding, in the order of the container's fields.
+/// Returns one sentence for each finding, in the order of the fields of the container. A finding is content that the
+/// container loads and that can change.
 pub fn loads(container: &Container) -> Vec<String> {
     let scan = Scan::new(container);
     let mut texts = Vec::new();
@@ -140,7 +141,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Scans the value of a flag, variable or positional argument that names something in a model hub.
+    /// Scans the value of a flag, variable or positional argument that names something in a model hub. Returns a
+    /// finding if the value contains an unpinned address, or a name that no commit pins.
     fn hub(&self, place: &str, value: &str, what: &str, pin: Option<&&str>, pinned: bool) -> Option<String> {
         if let Some(address) = unpinned_address(value) {
             return Some(self.address(place, address));

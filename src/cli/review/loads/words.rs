@@ -69,8 +69,8 @@ pub fn expand(text: &str, container: &Container) -> String {
     expanded + rest
 }
 
-/// The name of a flag, and the value if the word contains it. A long name has no leading dashes, and has `-`
-/// instead of `_`. A short name keeps its dash.
+/// Splits a word such as `--model=x` into the name of the flag and the value. The value is `None` if the word has no
+/// `=`. A long name has no leading dashes, and has `-` instead of `_`. A short name keeps its dash.
 pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
     let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
     if let Some(long) = flag.strip_prefix("--") {
@@ -97,7 +97,7 @@ pub fn names(value: &str) -> impl Iterator<Item = &str> {
     listed.chain(is_json.then(|| pieces(value).filter(|piece| is_hub_name(piece))).into_iter().flatten())
 }
 
-/// A flag with its dashes, or a variable. Names of variables have capital letters.
+/// The name of a flag with its dashes, or the name of a variable unchanged. A name with a capital letter is a variable.
 pub fn as_typed(name: &str) -> String {
     if name.chars().any(char::is_uppercase) { name.to_owned() } else { format!("--{name}") }
 }
