@@ -14,7 +14,8 @@ const WIDTH: f64 = 1180.0;
 const LINE: f64 = 22.0;
 const TOP: f64 = 54.0;
 
-/// The powers of two on each side of the goal. The scale goes from an eighth of the goal to eight times the goal.
+/// The number of powers of two on each side of the goal. The scale goes from an eighth of the goal to eight times the
+/// goal.
 const POWERS: f64 = 3.0;
 
 /// The colours are readable on white and on black.

@@ -2,15 +2,16 @@
 //! requests in an ungoverned namespace.
 //!
 //! ```text
-//! round ── request i ──┬─ ungoverned                   the cases take turns, so that a slow machine
-//!                      ├─ cleared, 1 system            affects all cases
+//! round ── request i ──┬─ ungoverned
+//!                      ├─ cleared, 1 system
 //!                      ├─ cleared, 50 systems x 2
 //!                      ├─ held
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two cases show the minimum cost of policies that read a Clearance. Their two policies "only look": they read
-//! an equal Clearance, but compare nothing.
+//! The cases take turns, so that a slow machine affects all cases. The last two cases show the minimum cost of policies
+//! that read a Clearance. The two policies of these cases "only look": they read an equal Clearance, but compare
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,10 @@ use crate::{Scale, progress};
 /// The number of clients that send requests at the same time in a measurement of a rate.
 const CLIENTS: usize = 8;
 
-/// The number of bursts per round for each case.
+/// The number of measurements of a rate per round for each case.
 const TURNS: usize = 8;
 
-/// The goal: admission adds at most half a millisecond.
+/// The goal: admission adds at most half a millisecond to the creation of a pod.
 const CREATE: Goal = Goal::Over(0.5);
 
 /// A case: a namespace, and the pod that is created in it.
@@ -47,7 +48,7 @@ struct Place {
 /// The namespaces of all cases. Two cases use `large`.
 const NAMESPACES: [&str; 5] = ["free", "small", "large", "looks-small", "looks-large"];
 
-/// Only the governed namespaces have goals.
+/// Whether the namespace is governed. Only cases in governed namespaces have goals.
 fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
@@ -67,7 +68,8 @@ impl Creation {
     }
 }
 
-/// The measured values, in milliseconds or requests per second, by place and then by round.
+/// The measured values, in milliseconds or requests per second: a list for each [`Place`], with one value for each
+/// round.
 type Figures = Vec<Vec<f64>>;
 
 pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
@@ -180,7 +182,7 @@ fn creations(places: &[Place], query: &str) -> Vec<Creation> {
     places.iter().map(creation).collect()
 }
 
-/// The median of the measurements of each place in each round. The places take turns.
+/// Measures each place `turns` times in each round. The places take turns. Returns the median for each place and round.
 async fn in_turn<T>(
     places: &[T],
     rounds: usize,
@@ -202,7 +204,7 @@ async fn in_turn<T>(
     Ok(figures)
 }
 
-/// The median duration of a creation, in milliseconds.
+/// Returns the median duration of each creation in each round, in milliseconds.
 async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: usize) -> Result<Figures> {
     in_turn(creations, rounds, requests, async |creation| Ok(ms(rest.timed(creation.request()?).await?.1)))
         .await

@@ -1,9 +1,8 @@
-//! Measures the operator with many systems whose level requires five assessments and three expressions.
+//! Measures the operator with many systems whose level requires five assessments and three expressions. Each namespace
+//! has ten systems. Each system has one version, five assessments, and one decision that signs all five.
 //!
 //! ```text
-//! namespace evidence-0 … ── 10 systems each ── a version, 5 assessments, 1 decision that signs all five
-//!
-//!   all cleared ─► restarts: memory ─► idle: processor ─► a failing result is signed ─► its system is not cleared
+//! all cleared ─► restarts: memory ─► idle: processor ─► a failing result is signed ─► its system is not cleared
 //! ```
 
 use std::collections::BTreeMap;
@@ -28,7 +27,7 @@ use crate::{Scale, machine, progress};
 /// The name of the risk level of all systems.
 const LEVEL: &str = "evidence";
 
-/// The number of assessments of a system. Each is for another requirement.
+/// The number of assessments of a system. Each assessment is for a different requirement.
 const ASSESSMENTS: usize = 5;
 
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
@@ -186,7 +185,7 @@ async fn digests<K: Resource + DeserializeOwned + Clone>(
     Ok(digests)
 }
 
-/// Restarts the operator once per round. Returns its memory after each start, in MiB.
+/// Restarts the operator once per round. Returns the memory of the operator after each start, in MiB.
 async fn memory(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     let mut memory = Vec::new();
     for round in 1..=scale.rounds {
@@ -199,8 +198,9 @@ async fn memory(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
     Ok(memory)
 }
 
-/// For each system, signs a failing result and then patches a label of the version. Returns two medians for each round, in
-/// milliseconds: the time of the patch, which is the baseline, and the time until the Clearance withholds the system.
+/// In each round, signs a failing result of some systems, and patches a label of each version. Returns two medians for
+/// each round, in milliseconds: the time of the patch, which is the baseline, and the time until the Clearance
+/// withholds the system.
 async fn results(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut floor, mut judged) = (Vec::new(), Vec::new());
     let mut systems = 0..scale.systems;

@@ -104,7 +104,7 @@ async fn prepare(admin: &Rest, count: usize) -> Result<()> {
     admin.create_all(versions.collect()).await
 }
 
-/// The digests to approve, by namespace.
+/// The digests to approve, in the order of the namespaces.
 async fn digests(admin: &Rest, count: usize) -> Result<Vec<serde_json::Value>> {
     let all = (0..count).map(|number| async move { world::judged(admin, &namespace(number), VERSION).await });
     stream::iter(all).buffered(CONCURRENCY).try_collect().await

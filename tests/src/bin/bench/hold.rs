@@ -2,7 +2,7 @@
 //! stops the first pod.
 //!
 //! ```text
-//! incident ── decided ──► Clearance without the version ── stopped ──► first pod
+//! incident is created ──► Clearance clears no version of the system ──► first pod is stopped
 //! ```
 
 use std::time::Instant;
@@ -61,7 +61,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     ])
 }
 
-/// Starts a watch. The returned future ends when the Clearance clears no version of `system`.
+/// Starts a watch. The returned future ends when the Clearance clears no version of `system`, and gives this instant.
 async fn withheld(rest: &Rest, system: String) -> Result<impl Future<Output = Result<Instant>> + use<>> {
     let api: Api<Clearance> = Api::namespaced(rest.0.clone(), HELD);
     let mut events = watcher(api, Config::default()).default_backoff().boxed();

@@ -1,8 +1,5 @@
-//! Measures the operator with many systems, each with two monitors, and a real Prometheus.
-//!
-//! ```text
-//! namespace monitors-0 … ── 10 systems ── 2 monitors each, every minute ── one series of the namespace
-//! ```
+//! Measures the operator with many systems and a real Prometheus. Each namespace has ten systems and one series. Each
+//! system has two monitors, which query this series every minute.
 
 use std::time::Duration;
 

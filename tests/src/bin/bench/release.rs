@@ -1,4 +1,5 @@
-//! Measures the time from the response to the last Approval until a held pod, or the last of many held pods, has no gate.
+//! Measures the time until the operator releases pods. The time starts at the response to the creation of the last
+//! Approval. It ends when a held pod, or the last of many held pods, has no gate.
 //!
 //! The baseline is a lower bound without Assent. For one release, it is the time of one update of a pod, although a release
 //! needs at least two writes: the Clearance, then the pod. For many releases, a client removes the gates of the same
@@ -27,7 +28,7 @@ const FREE: &str = "release-floor";
 const FLOOR_GATE: &str = "bench.example/clearance";
 const FLOOR_LABEL: &str = "bench.example/held";
 
-/// The number of updates of each released pod. The median of all these updates is the baseline.
+/// The number of updates of each released pod. The median time of all these updates is the baseline.
 const CHANGES: usize = 10;
 
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
@@ -122,8 +123,8 @@ async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     admin.names(&world::pods(FREE)).await?.into_iter().map(remove).collect()
 }
 
-/// Runs `work` and waits until all pods of a namespace have lost `label`. Returns the milliseconds from the instant that
-/// `work` returns until the last pod has lost the label.
+/// Runs `work` and waits until all pods of a namespace have lost `label`. `work` returns the instant at which the
+/// measurement begins. Returns the milliseconds from this instant until the last pod has lost the label.
 async fn until_released(
     admin: &Rest,
     namespace: &str,

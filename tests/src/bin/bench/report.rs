@@ -1,5 +1,5 @@
-//! The report, as a table and as JSON. Next to each value of Assent, it shows the baseline, because an absolute time mainly
-//! depends on the machine. The table and the JSON call the baseline `floor`.
+//! The report, as a table and as JSON. Next to each value of Assent, the report shows the baseline, because an absolute
+//! time mainly depends on the machine. The table and the JSON call the baseline `floor`.
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,8 @@ pub enum Goal {
     Within(f64),
 }
 
-/// One measurement. `assent` usually has one value per round, and so has `floor` if there is a baseline.
+/// One measurement. `assent` has the values with Assent, usually one for each round. `floor` has the values of the
+/// baseline, or is empty if there is no baseline.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,

@@ -1,7 +1,8 @@
 //! Measures the time from the response to a revocation until the last pod is gone.
 //!
-//! The baseline is the time in which a client deletes the same number of equal pods, with the concurrency of the operator.
-//! The owner of the pods does not replace them. Without an owner, Assent would store the manifest of each pod.
+//! The baseline is the time in which a client deletes the same number of equal pods, with the concurrency of the
+//! operator. The pods have an owner that does not replace them. Without an owner, Assent would store the manifest of
+//! each pod.
 
 use std::time::Instant;
 
@@ -35,7 +36,8 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, GOVERNED, round).await?;
-        // Each measurement needs the whole machine, so they run one after the other. Each round has another order.
+        // Each of the three measurements needs the whole machine, so they run one after the other. Each round has
+        // another order.
         for turn in 0..3 {
             let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
             populate(&admin, assent, namespace, round, scale.stopped).await?;
@@ -129,7 +131,7 @@ pub async fn populate(
     machine::quiet(assent).await
 }
 
-/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end` returns.
+/// Watches the pods of a namespace while `end` ends them. `end` returns the instant from which the times count.
 async fn until_gone(
     admin: &Rest,
     namespace: &str,

@@ -1,13 +1,12 @@
 //! Measures the operator in a large cluster: its memory, its idle cost, and the time of a cold start.
 //!
-//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of a growth is the same
-//! measurement with half the pods or half the systems.
+//! The baseline of a cold start is the time of one paged read of the same objects. The baseline for more pods or more
+//! systems is the same measurement with half of them. Each namespace has ten systems, each with one version and cleared
+//! pods.
 //!
 //! ```text
-//! namespace scale-0 … ── 10 systems each, a version each ── cleared pods of all systems
-//!
-//!   half the systems, half the pods ─► twice the pods ─► twice the systems ─► idle
-//!   memory, cold starts                memory, …         memory, …            processor, requests
+//! half the systems, half the pods ─► twice the pods ─► twice the systems ─► idle
+//! memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
 //!
 //! The pods name a scheduler that does not exist. So the scheduler and KWOK, which are not measured, ignore the pods. The
@@ -152,8 +151,8 @@ fn namespace(system: usize) -> String {
     world::namespace_of("scale-", system)
 }
 
-/// Grows the cluster from `before` to `size`, which is not measured. While the objects are created, the operator is down
-/// and the new namespaces are ungoverned.
+/// Creates the objects by which the cluster grows from `before` to `size`. This time is not measured. While the objects
+/// are created, the operator is down and the new namespaces are ungoverned.
 async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
     assent.operator().kill();
     let systems = before.systems..size.systems;
@@ -194,7 +193,7 @@ async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<
     machine::quiet(assent).await
 }
 
-/// Waits until exactly `systems` systems are cleared in the namespaces with the prefix.
+/// Waits until exactly `systems` systems are cleared in the namespaces whose names begin with `prefix`.
 pub async fn cleared(rest: &Rest, prefix: &str, systems: usize) -> Result<()> {
     slowly("all systems to be cleared", async || {
         let mut cleared = 0;
@@ -213,7 +212,7 @@ pub async fn cleared(rest: &Rest, prefix: &str, systems: usize) -> Result<()> {
     Ok(())
 }
 
-/// Polls only once per second, to cause little load.
+/// Waits until `probe` returns true. Calls `probe` only once per second, to cause little load.
 pub async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     until(TIMEOUT, what, async || {
         sleep(Duration::from_secs(1)).await;
@@ -222,7 +221,8 @@ pub async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) ->
     .await
 }
 
-/// Measures the idle operator. Counts its requests over all rounds, because watches restart only about every five minutes.
+/// Measures the idle operator. Counts the requests of the operator over all rounds, because watches restart only about
+/// every five minutes.
 async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
     progress(&format!("quiet operator, for {:.0?}", scale.quiet));
     machine::quiet(assent).await?;
@@ -346,8 +346,8 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     Ok((begin.elapsed(), bytes / 1024.0 / 1024.0))
 }
 
-/// Reads all objects of a kind in pages of 500. Returns their size in bytes. The operator reads pages of 100, so it needs
-/// more requests.
+/// Reads all objects of a kind in pages of 500. Returns the size of these objects in bytes. The operator reads pages of
+/// 100, so it needs more requests.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
 pub async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,

@@ -1,9 +1,5 @@
-//! The objects that the measurements need: namespaces, systems with versions, and realistic pods.
-//!
-//! ```text
-//! namespace "…"  ── AISystem system-0 … ── ModelVersion system-0-v0, …   each with its own runtime
-//!                └─ pods                                                 one container that runs vLLM
-//! ```
+//! The objects that the measurements need: namespaces, systems with versions, and realistic pods. Each version, such as
+//! `system-0-v0`, has a different runtime with one container that runs vLLM.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +12,8 @@ use crate::rest::{Rest, patch, post};
 /// The timeout of each wait. It allows for a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// [`running`] assumes that KWOK has missed a pod if the pod does not run after this time.
+/// [`running`] assumes that KWOK, which simulates the kubelets, has missed a pod if the pod does not run after this
+/// time.
 const MISSED: Duration = Duration::from_secs(30);
 
 /// The API path of a kind of the group `assent.dev` in a namespace.
@@ -62,8 +59,8 @@ pub fn governed(name: &str) -> Value {
     namespace
 }
 
-/// Waits until the API server holds a pod, or admits the pod unchanged. The API server learns of a new Clearance by a
-/// watch, so a new Clearance takes effect a moment after the write.
+/// Waits until the API server adds the gate to a new pod, or admits a new pod without the gate if `held` is false. The
+/// API server learns of a new Clearance by a watch, so a new Clearance takes effect a moment after the write.
 pub async fn admitted(rest: &Rest, namespace: &str, pod: &Value, held: bool) -> Result<()> {
     let how = if held { "held" } else { "admitted" };
     until(TIMEOUT, &format!("pods of {namespace} to be {how}"), async || {
