@@ -1,4 +1,4 @@
-//! The simulated users who work during the faults. They decide, roll out, scale, delete and attack.
+//! The simulated users who work while the chaos test injects faults. They decide, roll out, scale, delete and attack.
 //!
 //! A user does not retry a request that is refused or gets no response.
 //!
@@ -128,7 +128,7 @@ impl<'a> Churn<'a> {
                 self.decide(scene, person, "Approve", version, seconds).await
             }
             20..=27 => {
-                // Both approve, because a version of level chaos-two needs two approvals.
+                // Alice and Bob approve, because a version of level chaos-two needs two approvals.
                 self.decide(scene, Person::Alice, "Approve", version, None).await?;
                 self.decide(scene, Person::Bob, "Approve", version, None).await
             }

@@ -28,7 +28,7 @@ pub struct Outage {
     pub to: Timestamp,
 }
 
-/// All targets of faults.
+/// All targets of faults, and the records of these faults.
 pub struct Stage<'a> {
     pub cluster: &'a ControlPlane,
     pub operators: [Assent; OPERATORS],

@@ -1,13 +1,9 @@
-//! The chaos test breaks many components while simulated users work. A separate process, the witness, judges whether
-//! Assent keeps its promises. See `docs/chaos.md`.
+//! The chaos test breaks many components while simulated users work. A separate process, the witness, learns the
+//! outages from the test and judges whether Assent keeps its promises. See `docs/chaos.md`.
 //!
 //! ```text
-//!             ┌─ churn    people decide, roll out, scale, delete, attack ──────────┐
-//!  seed ──► Plan                                                                   ▼
-//!             └─ faults   kill, pause, cut, storm ─► operators ─► Proxy ─► API server, etcd, …
-//!                    │                                                             │
-//!                    └──────────────── outages ─────────────► witness ◄── watches ───┘
-//!                                                              └──► Verdict ──► shrink
+//!  seed ──► Plan ──► faults of operators, proxies and control plane ─┐
+//!       └─► churn ─► requests of simulated users ──────────────────┴─► API server ── watches ──► witness ──► Verdict
 //! ```
 
 #![forbid(unsafe_code)]
@@ -132,7 +128,7 @@ fn print(verdict: &Verdict) {
     verdict.story.iter().for_each(|line| println!("    {line}"));
 }
 
-/// A control plane with Assent. The seeds use it one after the other.
+/// A control plane with Assent. The runs of all seeds use this control plane one after the other.
 pub struct TestBed {
     cluster: ControlPlane,
     clock: Clock,

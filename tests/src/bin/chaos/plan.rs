@@ -1,9 +1,5 @@
-//! The plan of faults. The seed determines the complete plan, so a run can be repeated with the same faults.
-//!
-//! ```text
-//!  seed ──► Plan ─┬─ skew: the error of each operator's clock, in seconds
-//!                 └─ faults ── at ── kind ── duration           at most one fault per target at a time
-//! ```
+//! The plan of faults. The seed determines the complete plan, so a run can be repeated with the same faults. A target
+//! has at most one fault at a time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,10 +16,10 @@ const TOGETHER: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// The number of an operator.
+    /// The operator with this number.
     Operator(usize),
     Component(Component),
-    /// The number of the specimen that another tenant creates.
+    /// The hostile object with this number, which another tenant creates.
     Hostile(usize),
     /// The namespace in which another tenant makes many changes.
     Flood,
@@ -43,8 +39,8 @@ pub enum Kind {
     Storm(u8),
     /// No data passes between the operator and the API server.
     Partition,
-    /// A tenant creates a hostile object and applies hostile patches. The tenant deletes the object at the end of the fault,
-    /// unless it stays.
+    /// A tenant creates a hostile object and applies hostile patches. At the end of the fault, the tenant deletes the
+    /// object, unless `stays` is true.
     Odd {
         /// Whether the object stays until the end of the run.
         stays: bool,

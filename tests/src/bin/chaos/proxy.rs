@@ -2,11 +2,9 @@
 //! closes watches, and can stop all traffic.
 //!
 //! ```text
-//!  operator ──http──► Proxy ──https──► API server          Traffic
-//!                       │                                  FewErrors     2 % of requests fail or are late
-//!                       ├─ passed on, perhaps late         ManyErrors    a given percentage fails or is late
-//!                       ├─ passed on, the response lost    Blocked       no data passes, connections stay open
-//!                       └─ error: 409, 429, 500, 503
+//!  operator ── http ──► Proxy ─┬─ passes the request, perhaps late ────────► API server
+//!                              ├─ passes the request, loses the response ──► API server
+//!                              └─ answers with 409, 429, 500 or 503
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};

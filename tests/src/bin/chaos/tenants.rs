@@ -1,8 +1,10 @@
-//! Other tenants. They create hostile objects and make thousands of changes. The witness does not judge their namespaces.
+//! Other tenants of the cluster. They create hostile objects, some of them cluster-scoped, and make thousands of
+//! changes. The witness does not judge the namespaces of these tenants.
 //!
 //! ```text
-//!  Tenants ─┬─ tenant-7-1-odd, -free   hostile objects: in an enforced namespace, in an ungoverned one, cluster-scoped
-//!           └─ tenant-7-1-flood        5,500 changes per minute
+//!  Tenants ─┬─ tenant-7-1-odd     hostile objects in a namespace that enforces
+//!           ├─ tenant-7-1-free    hostile objects in an ungoverned namespace
+//!           └─ tenant-7-1-flood   5,500 changes per minute
 //! ```
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

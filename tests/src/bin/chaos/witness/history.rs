@@ -1,11 +1,11 @@
-//! Derives the history of each object from the recorded changes.
+//! Derives the history of each object from the recorded changes. The times of a pod are from the clock of the API
+//! server, if it records them.
 //!
 //! ```text
-//!  Line ── at ── change ── object      history.jsonl
-//!   └──► History ─┬─ pods by uid       created, released, bound, gone: by the clock of the API server, if it records one
-//!                 ├─ clearances        by namespace, each with the period in which it was current
-//!                 ├─ record            the decisions of people
-//!                 └─ leaders           the holders of the Lease, each with its start
+//!  history.jsonl ── Line ──► History ─┬─ pods by uid     created, released, bound, gone
+//!                                     ├─ clearances      by namespace, each with the period in which it was current
+//!                                     ├─ record          the decisions of people
+//!                                     └─ leaders         the holders of the Lease, each with its start
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,7 @@ pub struct ClearancePeriod {
     pub from: Timestamp,
     /// The end, or `None` if the Clearance is still current.
     pub to: Option<Timestamp>,
-    /// The spec. `None` if the watch missed it: then the generation increased by more than one.
+    /// The spec. `None` if the watch missed the spec: then the generation increased by more than one.
     pub spec: Option<Value>,
 }
 

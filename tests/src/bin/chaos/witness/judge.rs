@@ -1,5 +1,5 @@
-//! Judges whether Assent kept each promise for each pod. The judge knows only the recorded changes, the outages and the
-//! errors of the operators' clocks.
+//! Judges whether Assent kept the following promises, I1 to I5, for each pod. The judge knows only the recorded
+//! changes, the outages and the errors of the operators' clocks.
 //!
 //! ```text
 //!  I1  admitted or released     a Clearance, current then or at most LAG earlier, contained the pod and had not expired,
@@ -61,9 +61,9 @@ pub struct Violation {
     pub object: String,
     /// The namespace and the version.
     pub subject: (String, String),
-    /// The start of the period that the story covers.
+    /// The start of the period with the violation.
     pub from: Timestamp,
-    /// The end of the period that the story covers.
+    /// The end of the period with the violation.
     pub to: Timestamp,
     pub says: String,
 }

@@ -1,9 +1,9 @@
-//! The witness: a separate process that only watches the API server. It records all changes, and judges them at the end.
+//! The witness: a separate process that only watches the API server. It records all changes, and judges them at the
+//! end. The file `history.jsonl` contains each recorded change.
 //!
 //! ```text
-//!  API server ── watches ──► Line ──► history.jsonl         chaos ── stdin: Testimony ──► judge
-//!                              └────► History ─────────────────────────────────────────────┘
-//!                                                            stdout: "watching" … Verdict
+//!  API server ── watches ──► Lines ──► History ─┐
+//!  chaos test ── standard input ──► Testimony ──┴─► judge ──► Verdict ── standard output ──► chaos test
 //! ```
 
 mod history;
@@ -60,7 +60,7 @@ pub struct Options {
 pub struct Verdict {
     pub violations: Vec<Violation>,
     pub figures: Figures,
-    /// The history of the first violation.
+    /// The changes and outages that led to the first violation, in order of time.
     pub story: Vec<String>,
     /// The time from the end of the faults to the expected final state.
     pub settled: Duration,
@@ -100,7 +100,8 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// The watches of the witness, and the changes that they delivered. A source is one kind in one namespace.
+/// The watches of the witness, and the changes that they delivered. A source is one kind in one namespace, or one
+/// cluster-scoped kind.
 struct Watches {
     events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
     file: BufWriter<File>,

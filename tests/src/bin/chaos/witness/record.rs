@@ -1,7 +1,8 @@
-//! Computes from the decisions when each version was cleared. It shares no code with the operator.
+//! Computes from the decisions when each version was cleared. This Rust module shares no code with the operator.
 //!
 //! ```text
-//!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by its person in its role
+//!  an Approve counts       it has not expired, and there is no later Revoke, and no later Reject by the same person in
+//!                          the same role
 //!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
 //! ```
 //!
@@ -71,7 +72,8 @@ impl Record {
         self.cleared_by(&known, subject, now)
     }
 
-    /// Whether the version is cleared at `now`, judged with all decisions up to any instant between `from` and `to`.
+    /// Whether the version may have been cleared at `now`: the decisions up to some instant between `from` and `to`
+    /// clear it.
     pub fn may_have_been_cleared(
         &self,
         subject: &Subject,

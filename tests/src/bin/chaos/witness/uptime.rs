@@ -29,13 +29,13 @@ impl Uptime {
         Self { down }
     }
 
-    /// As [`Uptime::new`], but each outage also lasts for the time that a component needs to recover.
+    /// As [`Uptime::new`], but each outage is longer by the time that a component needs to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// As [`Uptime::recovering`], but each outage also lasts for the back-off of the clients. The back-off can be as long as
-    /// the outage.
+    /// As [`Uptime::recovering`], but each outage is also longer by the back-off of the clients. The back-off can be as
+    /// long as the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
