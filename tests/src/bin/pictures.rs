@@ -1,5 +1,5 @@
-//! Draws the pictures of terminals in `docs/approve.md` and `docs/troubleshoot.md`. It runs the commands on a cluster with
-//! the example credit-scorer.
+//! Draws the pictures of terminals in `docs/approve.md` and `docs/troubleshoot.md`. To get the output, this program
+//! runs the commands on a cluster with the example credit-scorer.
 
 use std::fs;
 

@@ -87,7 +87,7 @@ async fn lowered(stage: &Stage<'_>) -> Result<()> {
         .map(drop)
 }
 
-/// Replaces an approved version by other content under the same name, and restores it.
+/// Replaces the content of an approved version under the same name, and then restores the approved content.
 async fn replaced(stage: &Stage<'_>) -> Result<()> {
     let mut version = manifest("examples/oci-image-volume/modelversion.yaml")?;
     let reference = format!("registry.acme-people.example/models/cv-screener@sha256:{}", "b".repeat(64));

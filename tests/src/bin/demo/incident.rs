@@ -1,10 +1,10 @@
-//! Step: an incident holds a system, and two people resume it after a review.
+//! Step: an incident holds a system, and two people resume the system after dev noted the root cause.
 
 use anyhow::Result;
 
 use crate::stage::{CREDIT_SCORER, Stage, ensure_contains, milliseconds};
 
-/// Holds the first version, notes what people learned, and resumes the version.
+/// Holds the first version, writes the required notes, and resumes the version.
 pub async fn hold_and_resume(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An incident holds the system",

@@ -1,4 +1,4 @@
-//! Step: opens a cluster and installs Assent.
+//! Step: the demo opens a cluster and installs Assent.
 
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
@@ -6,7 +6,7 @@ use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
 use crate::stage::{CARD_SCORER, CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage};
 use crate::timeline::Timeline;
 
-/// Builds the programs under test and opens the cluster.
+/// Builds the programs under test. Then starts a control plane, or connects to the existing cluster of `KUBECONFIG`.
 pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
     time.step(
         "Install Assent on a cluster",

@@ -1,11 +1,6 @@
-//! The demo installs Assent on a real control plane, uses it and attacks it. The demo checks each result before it prints
-//! the result.
-//!
-//! ```text
-//! main ── Timeline ──> the output
-//!   └─ steps ── Stage ─┬─ people and a GitOps controller, through kubectl, kubectl assent and helm
-//!                      └─ Watched ──> the time of each change
-//! ```
+//! The demo installs Assent on a real control plane, uses it and attacks it. Each step gets a [`Stage`](stage::Stage),
+//! which runs the commands of people and of a GitOps controller. The demo checks each result before it prints the
+//! result.
 
 mod approvals;
 mod changes;

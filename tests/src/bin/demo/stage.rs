@@ -199,7 +199,8 @@ impl Stage<'_> {
 }
 
 impl Stage<'_> {
-    /// Waits until exactly `running` pods of a system run and `held` pods are held. Returns the instant.
+    /// Waits until exactly `running` pods of a system run and `held` pods are held. Returns the instant at which the
+    /// watch shows this.
     pub async fn wait_for_pods(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
         let wanted = Pods { running, held, starting: 0 };
         let what = format!("{running} running and {held} held pods of {}", system.name);
@@ -234,7 +235,7 @@ impl Stage<'_> {
         Ok(released.saturating_duration_since(recorded))
     }
 
-    /// Waits for the next Approval, with any decision. Returns the instant.
+    /// Waits for the next Approval, with any decision. Returns the instant at which the watch shows the Approval.
     pub async fn next_decision(&self) -> Result<Instant> {
         let before = self.approvals.now(Objects::len);
         let more = |all: &Objects<Approval>| if all.len() > before { Ok(()) } else { Err("none".to_owned()) };
@@ -252,7 +253,7 @@ impl Stage<'_> {
         self.pod_names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
     }
 
-    /// Waits until all named pods of a system are gone. Returns the instant.
+    /// Waits until all named pods of a system are gone. Returns the instant at which the watch shows this.
     pub async fn wait_until_gone(&self, system: &System, names: Vec<String>) -> Result<Instant> {
         let names: BTreeSet<_> = names.into_iter().map(|name| (system.namespace.to_owned(), name)).collect();
         let probe = |pods: &Objects<Pod>| {

@@ -1,4 +1,5 @@
-//! The output of the demo. A line shows the time, the user and the checked result. The output of a program follows it.
+//! The output of the demo. A line shows the time, the user and the checked result. If a program ran, its output follows
+//! the line.
 //!
 //! ```text
 //!   2  Deploy three AI systems without an approval                a step

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{CONCURRENCY, CREDIT_SCORER, CV_SCREENER, Stage, ensure_contains, is_held, manifest};
 
-/// The label with the name of the variant. All pods of a variant have it.
+/// The label with the name of the variant. All pods of a variant have this label.
 const LABEL: &str = "demo.assent.dev/variant";
 
 struct Variant {
@@ -25,8 +25,8 @@ impl Variant {
     }
 }
 
-/// Starts workloads that differ from the approved version. The API server admits each workload, but holds its pod or suspends its Job. The demo prints the
-/// difference from the approved version.
+/// Starts workloads that differ from the approved version. The API server admits each workload, but holds its pod or
+/// suspends its Job. The demo prints the difference from the approved version.
 pub async fn run_unapproved_content(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev runs other content under an approved name",
@@ -58,7 +58,8 @@ pub async fn run_unapproved_content(stage: &Stage<'_>) -> Result<()> {
     stage.wait_for_pods(&CV_SCREENER, 1, 0).await.map(drop)
 }
 
-/// Waits until the pod of a variant is held, or its Job is suspended. Returns the explanation.
+/// Waits until the pod of a variant is held, or its Job is suspended. Returns the explanation of `kubectl assent
+/// explain`.
 async fn held(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     let target = if variant.is_job() {
         suspended_job(stage, variant).await?
@@ -93,7 +94,8 @@ async fn held_pod(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     Ok(held.await?.0)
 }
 
-/// The Job of a variant. An admission policy suspends the Job at its creation, so the Job has no pod.
+/// The arguments with which `kubectl assent explain` names the Job of a variant. An admission policy suspends the Job
+/// at its creation, so the Job has no pod.
 async fn suspended_job(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     let namespace = CREDIT_SCORER.namespace;
     let jobs = format!("kubectl get jobs -l {LABEL}={} -n {namespace} -o json", variant.name);

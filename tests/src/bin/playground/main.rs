@@ -1,11 +1,7 @@
-//! A cluster with Assent, for users who want to try it by hand. It runs until somebody stops it.
-//!
-//! ```text
-//!  playground start ── spawns ──► playground serve ── ControlPlane, Assent, two examples
-//!        │                          │ holds the lock of the directory
-//!        └── waits for ── env ◄─────┘ writes kubeconfig and env when the examples are applied
-//!  playground stop ── SIGTERM ──► serve ends its processes and removes its files
-//! ```
+//! A cluster with Assent, for users who want to try Assent by hand. `playground start` spawns `playground serve`, which
+//! runs the control plane, Assent and two examples, and holds the lock of the directory. `start` waits until `serve`
+//! has written the files `kubeconfig` and `env`. `playground stop` sends SIGTERM to `serve`, which then ends its
+//! processes and removes its files.
 
 mod place;
 mod serve;

@@ -10,7 +10,7 @@ use crate::place::Place;
 /// The examples and their namespaces, in which dev may do everything.
 const EXAMPLES: [(&str, &str); 2] = [("credit-scorer", "lending"), ("chatbot", "helpdesk")];
 
-/// Runs the cluster until SIGTERM or SIGINT. All its processes end with this process, even after SIGKILL.
+/// Runs the cluster until SIGTERM or SIGINT. All processes of the cluster end with this process, even after SIGKILL.
 pub async fn serve(nodes: Nodes) -> Result<()> {
     let place = Place::find()?;
     let _lock = place.lock()?;
