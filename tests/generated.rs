@@ -1,4 +1,5 @@
-//! Checks the generated files. `make generate` writes them. These tests fail if a file is stale or edited by hand.
+//! Checks that the generated files are current. `make generate` writes these files. A test fails if a file is stale or
+//! edited by hand.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
@@ -148,7 +149,8 @@ fn the_page_on_pod_matching_is_current() {
     is_current("docs/pod-match.md", &page);
 }
 
-/// Another test compares `policy::FIELDS` with the `OpenAPI` of the API server.
+/// Compares the page only with `policy::FIELDS`. Another test compares `policy::FIELDS` with the `OpenAPI` of the API
+/// server.
 #[test]
 fn the_page_on_pod_fields_is_current() {
     const FILE: &str = "docs/fields.md";
@@ -252,7 +254,7 @@ fn the_fuzz_seeds_are_current() {
     seed("signature", "credit-scorer", &signed(&approval));
 }
 
-/// `approval` with the signature of a key, and the role that lists this key.
+/// Returns `approval` with the signature of a key, and the `ApproverRole` that lists this key.
 fn signed(approval: &Value) -> Value {
     let key = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/policy/tests/alice.key");
     let key = PrivateKey::from_openssh(fs::read_to_string(key).expect("a file")).expect("a key");

@@ -61,7 +61,7 @@ impl Alerting {
         Ok(Self { prometheus, _alertmanager: alertmanager, collected, receiving })
     }
 
-    /// The Prometheus, for queries and for series of the test.
+    /// The Prometheus server. A test can query it and add series to it.
     pub fn prometheus(&self) -> &Prometheus {
         &self.prometheus
     }
@@ -83,7 +83,8 @@ impl Drop for Alerting {
     }
 }
 
-/// Starts the server that receives the alerts. Returns the alerts, the address and the task of the server.
+/// Starts the server that receives the alerts. Returns the map that collects the alerts, the address of the server, and
+/// the task of the server.
 async fn receiver() -> Result<(Received, String, JoinHandle<()>)> {
     let received = Received::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -105,7 +106,7 @@ async fn receive(
     collected.lock().unwrap_or_else(PoisonError::into_inner).entry(receiver).or_default().extend(firing);
 }
 
-/// Writes the routes of the example, with the address of the server and shorter waits.
+/// Writes the routes of the example, with the address `receiver` and shorter waits.
 fn write_routes(to: &Path, receiver: &str) -> Result<()> {
     let example = std::fs::read_to_string(root().join("examples/alerting/alertmanager.yaml"))?;
     let own = example.replace("https://alerts.example.org", &format!("http://{receiver}"));

@@ -1,9 +1,8 @@
 //! Runs the real controllers and repository server of Argo CD, with an in-memory Redis.
+//! `argocd-applicationset-controller` creates the Applications of an `ApplicationSet`.
 //!
 //! ```text
 //!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API servers
-//!                               └──────── redis ────────┘        ▲ Applications
-//!                                                argocd-applicationset-controller
 //! ```
 
 use anyhow::{Context, Result, ensure};
@@ -30,8 +29,8 @@ pub struct ArgoCd<'a> {
 }
 
 impl<'a> ArgoCd<'a> {
-    /// Installs the CRDs of Argo CD, its settings, and the settings for Assent from `packaging/argocd`. Then starts its
-    /// processes.
+    /// Installs the CRDs and the settings of Argo CD, and the settings for Assent from `packaging/argocd`. Then starts
+    /// the processes of Argo CD.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
         let built = binaries::built(&["argocd"]).await?;
@@ -122,8 +121,8 @@ impl<'a> ArgoCd<'a> {
         self.cluster.kubectl_stdin(Person::Admin, &apply, &secret.to_string()).await?.ok().map(drop)
     }
 
-    /// Runs `argocd admin settings resource-overrides ASK` for an object, with the settings of the cluster. Returns the
-    /// output.
+    /// Runs `argocd admin settings resource-overrides ASK` for an object, with the ConfigMap `argocd-cm` of the
+    /// cluster. Returns the output.
     pub async fn override_says(&self, ask: &str, object: &Value) -> Result<String> {
         let settings = ["get", "configmap", "argocd-cm", "-n", NAMESPACE, "-o=yaml"];
         let settings = self.cluster.kubectl(Person::Admin, &settings).await?.ok()?;
@@ -165,7 +164,7 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until an `Application` is `Synced` and has this health.
+    /// Waits until an `Application` is `Synced` and has the health `health`.
     pub async fn is(&self, name: &str, health: &str) -> Result<()> {
         until(SOON, &format!("Application {name} to be Synced and {health}"), async || {
             let status = self.application(name).await?["status"].take();
@@ -182,7 +181,8 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until an object of an `Application` has this health, with a message that contains `text`.
+    /// Waits until the first object with kind `kind` in an `Application` has the health `health` and a message that
+    /// contains `text`.
     pub async fn shows(&self, name: &str, kind: &str, health: &str, text: &str) -> Result<()> {
         until(SOON, &format!("{kind} of Application {name} to be {health}"), async || {
             let status = self.application(name).await?["status"].take();

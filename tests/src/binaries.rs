@@ -12,14 +12,14 @@ pub fn controlplane(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane").join(file)
 }
 
-/// The directory that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok
-/// and helm. The first call builds them, which takes minutes and prints its progress.
+/// The directory that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok and helm. The
+/// first call builds these programs, which takes minutes and prints its progress.
 pub async fn directory() -> Result<PathBuf> {
     build(&[]).await
 }
 
-/// The directory of the programs that the given modules of `tests/controlplane` build. The subdirectory
-/// `crds/` has the CRDs of these programs, if they have any.
+/// The directory of the programs that the given Go modules of `tests/controlplane` build. The subdirectory `crds/` has
+/// the CRDs of these programs, if they have any.
 pub async fn built(modules: &[&str]) -> Result<PathBuf> {
     build(modules).await
 }

@@ -2,7 +2,8 @@
 //! repository contains no key.
 //!
 //! ```text
-//! ca.crt ──signs──> apiserver.crt (apiserver.key)      service-account.key signs tokens, .pub verifies
+//!  ca.crt ──────────────── signs ──> apiserver.crt
+//!  service-account.key ─── signs ──> tokens of service accounts
 //! ```
 
 use std::fs;

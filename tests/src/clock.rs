@@ -1,5 +1,5 @@
 //! Runs a program with a wrong clock. A preloaded library replaces the time functions of the C library. So the operator
-//! needs no option to set its clock.
+//! needs no option for a wrong clock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The compiled library.
+/// The path of the compiled library.
 pub struct Clock(PathBuf);
 
 impl Clock {

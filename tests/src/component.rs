@@ -37,7 +37,8 @@ impl Component {
         }
     }
 
-    /// Whether the component is part of a Kubernetes release. `Options::kubernetes` sets its version.
+    /// Whether the component is part of a Kubernetes release. `Options::kubernetes` sets the version of such a
+    /// component.
     pub const fn is_kubernetes(self) -> bool {
         matches!(self, Self::ApiServer | Self::ControllerManager | Self::Scheduler)
     }

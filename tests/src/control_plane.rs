@@ -208,8 +208,8 @@ impl ControlPlane {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The account of an existing service account. It connects to the API server at the URL `server`, for example through a
-    /// proxy. `user` is the name of the kubeconfig file, without its extension.
+    /// The account of an existing service account. The account connects to the API server at the URL `server`, for
+    /// example through a proxy. `user` is the name of the kubeconfig file, without its extension.
     pub async fn service_account_via(
         &self,
         namespace: &str,
@@ -244,14 +244,15 @@ impl ControlPlane {
         self.run(self.account(person), "kubectl", args, Some(stdin)).await
     }
 
-    /// Creates an object as `person` and the field manager `manager`. Returns the object. A kubectl process for this request
-    /// would cost a quarter of a second of CPU time.
+    /// Creates an object as `person`, with the field manager `manager`. Returns the object. Sends the request without
+    /// kubectl, because a kubectl process would cost a quarter of a second of CPU time.
     pub async fn create(&self, person: Person, manifest: &Value, manager: &str) -> Result<Value> {
         let created = self.post(person, manifest, &format!("fieldManager={manager}")).await?;
         created.with_context(|| format!("creating {} as {}", manifest["kind"], person.name()))
     }
 
-    /// The object that the API server would create for `person`, or the message with which it refuses the request.
+    /// The object that the API server would create for `person`. If the API server refuses the request, the message of
+    /// the refusal.
     pub async fn dry_run(&self, person: Person, manifest: &Value) -> Result<Result<Value, String>> {
         match self.post(person, manifest, "dryRun=All").await? {
             Ok(object) => Ok(Ok(object)),

@@ -20,7 +20,8 @@ use anyhow::{Context, Result};
 
 use crate::binaries::controlplane;
 
-/// A temporary directory. Drop removes it, unless `ASSENT_KEEP=1`.
+/// A temporary directory. Drop removes the directory, unless the environment variable `ASSENT_KEEP` is set to a value
+/// other than `0`.
 pub struct Directory {
     path: PathBuf,
     sweeper: Option<Child>,

@@ -1,9 +1,9 @@
-//! Runs the real kustomize-controller of Flux. The test takes the place of the source-controller: it serves the files of
-//! a directory as the artifact of a `GitRepository`.
+//! Runs the real kustomize-controller of Flux. The test takes the place of the source-controller. It serves the files
+//! of a directory as an artifact, and writes the address and the digest of the artifact to the status of a
+//! `GitRepository`.
 //!
 //! ```text
-//!  directory ── tar ──► http://127.0.0.1/ARTIFACT ◄── kustomize-controller ──► API server
-//!      └─ its hash ──► GitRepository status.artifact ─────────┘
+//!  directory ── tar ──► artifact at http://127.0.0.1 ◄── kustomize-controller ──► API server
 //! ```
 
 use anyhow::{Context, Result, ensure};
@@ -95,7 +95,7 @@ impl<'a> Flux<'a> {
         self.cluster.kubectl(Person::Admin, &patch).await?.ok().map(drop)
     }
 
-    /// Requests a reconciliation, as `flux reconcile kustomization` does. Returns the new status.
+    /// Requests a reconciliation of a `Kustomization`, as `flux reconcile kustomization` does. Returns the new status.
     pub async fn reconcile(&self, name: &str) -> Result<Value> {
         let now = jiff::Timestamp::now().to_string();
         let request = format!("reconcile.fluxcd.io/requestedAt={now}");

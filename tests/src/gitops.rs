@@ -95,7 +95,7 @@ impl Layout {
         Ok(fs::write(&path, text.replace(from, to))?)
     }
 
-    /// Adds a manifest to a directory and to its `kustomization.yaml`.
+    /// Adds a manifest to a directory and to the `kustomization.yaml` of this directory.
     pub fn add(&self, directory: &str, name: &str, manifest: &Value) -> Result<()> {
         fs::write(self.path(directory).join(name), manifest.to_string())?;
         let list = self.path(directory).join("kustomization.yaml");

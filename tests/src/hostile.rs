@@ -1,8 +1,5 @@
-//! Hostile objects. The API server stores them, but most clients cannot parse them.
-//!
-//! ```text
-//!  Specimen: one object of each watched kind ─► create ─► make_odd: each hostile patch
-//! ```
+//! Hostile objects. The API server stores these objects, but most clients cannot parse them. A test creates a
+//! [`Specimen`] of each kind, and applies hostile patches to the specimen.
 
 use anyhow::{Context, Result};
 use kube::{
@@ -121,7 +118,7 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let mut ended = scene.system("limited");
     ended["metadata"]["name"] = json!("odd");
     ended["spec"]["decommission"] = json!({ "date": FINE, "reason": "over" });
-    // The spec of an Approval is immutable, so it has the hostile values from its creation.
+    // The spec of an Approval is immutable, so the manifest of the Approval already has the hostile values.
     let approval = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
         "metadata": { "name": "odd", "namespace": scene.namespace,
             "managedFields": field_set(FAR, &json!("assent.dev/v1alpha1"), &json!({ "f:spec": {} })) },

@@ -37,7 +37,7 @@ workloads:
   - { group: made-up.example, resources: [temples] }
 ";
 
-/// Values that the chart of the earliest release does not know.
+/// Values that the chart of the earliest release of Assent does not know.
 const NEW_VALUES: &str = "
 expressionVariables: [networkPolicies, claims]
 onCall: { groups: [ml-on-call] }
@@ -72,7 +72,7 @@ impl Assent {
         Self::release_with(cluster, &root().join("charts/assent"), &[VALUES, NEW_VALUES].concat()).await
     }
 
-    /// Installs the chart of an earlier release. Returns the output of Helm.
+    /// Installs the chart of an earlier release of Assent. Returns the output of Helm.
     pub async fn earlier_release(cluster: &ControlPlane, chart: &Path) -> Result<String> {
         Self::release_with(cluster, chart, VALUES).await
     }
@@ -110,12 +110,12 @@ impl Assent {
         cluster.service_account_via(NAMESPACE, "assent", server, &user).await
     }
 
-    /// Starts another operator with this `--identity`.
+    /// Starts an operator with this `--identity`.
     pub async fn start(cluster: &ControlPlane, identity: &str) -> Result<Self> {
         Self::start_in(cluster, identity, cluster.server(), &[]).await
     }
 
-    /// Starts another operator that connects to the API server at `server`, with more environment variables.
+    /// Starts an operator that connects to the API server at `server`, with more environment variables.
     pub async fn start_in(
         cluster: &ControlPlane,
         identity: &str,
@@ -125,7 +125,7 @@ impl Assent {
         let account = Self::account(cluster, identity, server).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
-        // In a cluster, the pod of the chart gets these variables from this ConfigMap and from the Deployment.
+        // In a cluster, the operator pod gets these variables from this ConfigMap and from the Deployment.
         let inventory = cluster.reader().get("configmap", NAMESPACE, "assent-inventory").await?;
         let of = |key: &str| inventory["data"][key].as_str().unwrap_or_default().to_owned();
         let (patterns, accelerators) = (of("image-patterns"), of("accelerators"));
@@ -167,7 +167,7 @@ impl Assent {
     /// stay, so a test must not change the example risk levels.
     pub async fn forget(cluster: &ControlPlane) -> Result<()> {
         let client = cluster.client(Person::Admin)?;
-        // Otherwise, the next operator would wait until the Lease expires.
+        // Without this deletion, the next operator would wait until the Lease expires.
         let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
         leases.delete("assent", &DeleteParams::default()).await.context("deleting the Lease")?;
         let namespaces: Api<Namespace> = Api::all(client);
@@ -250,8 +250,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// The directory of the programs under test: `ASSENT_BINARIES`, if this variable is set. Otherwise, builds the programs
-/// with the profile of this program and returns the target directory.
+/// The directory of the programs under test: the value of `ASSENT_BINARIES`, if this variable is set. Otherwise, builds
+/// the programs with the Cargo profile of this program and returns the target directory.
 pub fn binaries() -> Result<PathBuf> {
     if let Some(built) = std::env::var_os("ASSENT_BINARIES") {
         return Ok(built.into());

@@ -69,7 +69,8 @@ pub fn with_token(token: &str) -> AuthInfo {
     AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() }
 }
 
-/// The credentials with which the user of `auth` impersonates `person`.
+/// The credentials with which the user of `auth` impersonates `person`. For [`Person::Admin`], the unchanged
+/// credentials.
 pub fn impersonating(auth: &AuthInfo, person: Person) -> AuthInfo {
     let mut auth = auth.clone();
     if person != Person::Admin {

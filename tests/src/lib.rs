@@ -1,19 +1,15 @@
 //! The test harness. It runs real Kubernetes control planes on this machine, with Assent and its users.
 //!
-//! Assent relies on the admission control of the API server, so most tests need a real API server.
+//! Assent relies on the admission control of the API server, so most tests need a real API server. kwok simulates the
+//! nodes. A test can also start a [`Node`], which runs containers.
 //!
 //! ```text
-//!            ControlPlane ── Options
-//!            │  │  │
-//!   people ──┘  │  └── directory   one temporary directory: data, keys, kubeconfigs, logs
-//!   (Person     │
-//!    ─> Account)└── processes      etcd ── kube-apiserver ─┬─ kube-controller-manager
-//!                   (Component                             ├─ kube-scheduler
-//!                    ─> Process)                           ├─ kwok, which simulates the nodes
-//!                                                          └─ Node, which runs containers, if a test starts it
+//!  ControlPlane ─┬─ people      an Account for each Person
+//!                ├─ directory   a temporary directory with data, keys, kubeconfigs and logs
+//!                └─ processes   a Process for each Component: etcd, API server, controllers, scheduler, kwok
 //! ```
 //!
-//! When the test process ends, all other processes end and all files are removed, see [`Process`].
+//! When the test process ends, all other processes end and all files are removed. [`Process`] ends the processes.
 
 mod alerting;
 mod argocd;

@@ -1,4 +1,4 @@
-//! The users of the cluster. A token file authenticates them, so no identity provider is needed.
+//! The users of the cluster. The API server authenticates them with a token file, so no identity provider is needed.
 //!
 //! ```text
 //! tokens.csv:  token,name,uid,"group,…"     one line for each Person, each component and the kubelet

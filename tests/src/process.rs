@@ -4,9 +4,9 @@
 //! closes the pipe or dies, the script ends the process.
 //!
 //! ```text
-//! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
-//!         <─ stdout: "pid 123", echo ───            <── exit ────
-//!         <─ exit status: the program's ─
+//! Process ── stdin: "STOP", "CONT", … ─────────────> supervise ── signal ──> program ──> log/<name>.log
+//!         <─ stdout: "pid 123", then each sent signal
+//!         <─ exit status of the program
 //! ```
 
 use std::ffi::OsString;

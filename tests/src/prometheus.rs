@@ -156,7 +156,7 @@ async fn metrics(State(series): State<Series>) -> String {
     lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 
-/// An alert that fires for each namespace whose metric `drift_alarm` is above 0.
+/// An alert that fires for each series of the metric `drift_alarm` with a value above 0.
 const RULES: &str = "
 groups:
   - name: tests

@@ -14,7 +14,7 @@ use serde_json::Value;
 /// A client that finds the API of a kind by discovery.
 pub struct Reader {
     client: Client,
-    /// The result of the last discovery. A request for a kind that is not in it causes a new discovery.
+    /// The result of the last discovery. A request for a kind that is not in this result causes a new discovery.
     kinds: Mutex<Vec<(ApiResource, Scope)>>,
 }
 

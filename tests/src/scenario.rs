@@ -280,8 +280,8 @@ impl<'a> Scenario<'a> {
                 "waives": [{ "type": "Approval", "name": "ethics-board" }], "notAfter": from_now(3600) } })
     }
 
-    /// The manifest of a monitor of the system. A breach holds the system. The interval is the shortest valid one. The fields
-    /// of `spec` are added, or replace these values.
+    /// The manifest of a monitor of the system. By default, a breach holds the system, and the interval is the shortest
+    /// valid one. The fields of `spec` are added to the manifest, or replace its fields.
     pub fn monitor(&self, name: &str, spec: &Value) -> Value {
         let mut monitor = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Monitor",
             "metadata": { "name": name, "namespace": self.namespace },
@@ -440,7 +440,7 @@ impl<'a> Scenario<'a> {
         .await
     }
 
-    /// Waits for an Event about an object. Returns its note.
+    /// Waits for an Event with this reason about an object. Returns the note of the Event.
     pub async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
         until(SOON, &format!("an Event {reason} about {kind} {name}"), async || {
             let events = self.list("events.v1.events.k8s.io").await?;

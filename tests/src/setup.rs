@@ -1,4 +1,4 @@
-//! The command lines of all components. They are in one module, because they must agree on ports, keys and files.
+//! The command lines of all components. They are in one file, because they must agree on ports, keys and files.
 //!
 //! ```text
 //! binaries, directory, certificates, ports, options ──> Setup ── spawn(Component) ──> Process

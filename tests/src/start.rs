@@ -3,7 +3,7 @@
 //! If a process ends during the start, the error contains the last lines of its log.
 //!
 //! ```text
-//! keys, tokens ──> etcd, API server ──> /readyz ──> the rest, nodes ──> nodes ready, default service account exists
+//! keys, tokens ──> etcd, API server ──> /readyz ──> other components, nodes ──> ready nodes, default service account
 //! ```
 
 use std::collections::BTreeMap;
@@ -98,7 +98,8 @@ pub async fn api_server_ready(client: &Client, processes: &Processes) -> Result<
     unless_one_ends(processes, until(TIMEOUT, "the API server to be ready", ready)).await
 }
 
-/// Creates the nodes, and waits for the objects that the controllers must create before a pod can run.
+/// Creates the nodes, if kwok runs. If the controllers run, waits until the nodes are ready and the default service
+/// account exists, because a pod needs both.
 async fn populate(client: &Client, processes: &Processes, count: u32) -> Result<()> {
     let nodes_live = processes.contains_key(&Component::Kwok);
     if nodes_live {

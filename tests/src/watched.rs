@@ -68,8 +68,8 @@ where
         about(&self.objects.borrow())
     }
 
-    /// Waits until `probe` succeeds. Returns its result and the instant of the success. The message of a timeout contains the
-    /// last error of `probe`, which describes the current objects.
+    /// Waits until `probe` succeeds. Returns the result of `probe` and the instant of the success. The message of a
+    /// timeout contains the last error of `probe`, which describes the current objects.
     pub async fn until<T>(
         &self,
         what: &str,

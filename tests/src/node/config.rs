@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{LABEL, PAUSE};
 
-/// Writes the configuration files of a node to `directory`. `group` is the parent of the control groups of its pods.
-/// `port` is the port of the kubelet, and must be unique on this machine.
+/// Writes the configuration files of a node to `directory`. `group` is the parent of the control groups of all pods on
+/// the node. `port` is the port of the kubelet, and must be unique on this machine.
 pub fn write(directory: &Path, programs: &Path, group: &str, port: u16) -> Result<()> {
     fs::write(directory.join("containerd.toml"), containerd(directory, programs))?;
     fs::write(directory.join("kubelet.yaml"), kubelet(directory, group, port).to_string())?;
@@ -42,8 +42,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
     )
 }
 
-/// This kubelet accepts cgroup v1, and needs neither iptables nor systemd. It never removes images, because no registry
-/// can deliver them again.
+/// The configuration of the kubelet. The kubelet accepts cgroup v1, and needs neither iptables nor systemd. It never
+/// removes images, because no registry can deliver them again.
 fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",

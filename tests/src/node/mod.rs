@@ -1,10 +1,9 @@
 //! A node that runs containers with the real kubelet, containerd and runc, next to the simulated nodes.
 //!
 //! KWOK reports at once that a container runs or has ended. Only a real kubelet shows when the container really ends.
+//! The script `run-node` starts containerd and the kubelet in new process and mount namespaces.
 //!
 //! ```text
-//! Node ── supervise ── unshare ── run-node ─┬─ containerd ── shims ── containers
-//!                                           └─ kubelet ──> API server of the ControlPlane
 //! <cluster>/node/
 //! ├── containerd.toml, kubelet.yaml, cni/     the configuration
 //! ├── images/                                 the images, because there is no registry
@@ -60,7 +59,7 @@ pub struct Node {
 /// A running container, as containerd reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// The name of its pod.
+    /// The name of the pod of the container.
     pub pod: String,
     /// The name of the container.
     pub container: String,
