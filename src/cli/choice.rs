@@ -1,4 +1,5 @@
-//! The answers of the user to a question of `approve --interactive`. The answer that approves is not among them.
+//! The answers of the user to the question of `approve --interactive` about one version, except the answer that
+//! approves.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {

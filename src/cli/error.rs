@@ -39,10 +39,11 @@ impl Next {
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kubeconfig is not valid, or does not have the context, cluster or user of the connection flags.
+    /// The user typed a connection flag, but the kubeconfig is not valid or lacks the context, cluster or user of the
+    /// flag.
     #[error("cannot find the cluster to connect to: {0}")]
     Kubeconfig(#[from] KubeconfigError),
-    /// There is no kubeconfig, and the program does not run in a pod with credentials.
+    /// There is no usable kubeconfig, and the program does not run in a pod with credentials.
     #[error("cannot find the cluster to connect to: {0}")]
     NoCluster(#[source] Box<InferConfigError>),
     /// A flag or an argument has an invalid value.

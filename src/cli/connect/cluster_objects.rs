@@ -61,8 +61,8 @@ impl ReadObjects {
             is_complete: self.is_complete,
         });
         let policies = self.network_policies.as_ref().map(|all| all.get(namespace).cloned());
-        // If the list is not complete, a namespace without an entry can still have network policies. Then they are
-        // unknown.
+        // If the list is not complete, a namespace without an entry can still have network policies. Then it is not
+        // known which policies the namespace has.
         let network_policies = policies.and_then(|of| of.or_else(|| self.is_complete.then(BTreeMap::new)));
         ClusterObjects { network_policies, storage }
     }

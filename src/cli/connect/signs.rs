@@ -11,7 +11,7 @@ use crate::{
     policy::Accelerators,
 };
 
-/// The namespace into which the documentation installs Assent.
+/// The namespace into which users install Assent by default.
 pub const NAMESPACE: &str = "assent-system";
 
 const NAME: &str = "assent-inventory";
@@ -40,8 +40,7 @@ impl Listed {
     }
 }
 
-/// The signs of accelerators. Without a readable `ConfigMap` in the default namespace, these are only the built-in
-/// signs.
+/// The signs of accelerators. Without a readable `ConfigMap` in [`NAMESPACE`], these are only the built-in signs.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

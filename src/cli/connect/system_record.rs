@@ -84,7 +84,7 @@ pub struct SystemRecord {
     pub cluster: ClusterObjects,
 }
 
-/// A [`policy::Judgement`] that borrows nothing from the record.
+/// A [`policy::Judgement`] that borrows nothing from the [`SystemRecord`].
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
     pub verdict: Verdict,
@@ -240,7 +240,8 @@ impl SystemRecord {
         self
     }
 
-    /// Adds a decision. It must be newer than the decisions of the record, because these are sorted by time.
+    /// Adds a decision. The decision must be newer than all decisions of the record, because the record keeps them
+    /// sorted by time.
     pub fn add_decision(&mut self, approval: Approval) {
         match approval.spec.decision {
             Decision::Approve | Decision::Reject | Decision::Revoke => self.approvals.push(approval),
@@ -392,7 +393,7 @@ impl SystemRecord {
         self.assessments.iter().filter(|a| digest.as_ref() == Some(&a.spec.subject_digest)).collect()
     }
 
-    /// The assessments of the version that await a signature in `role`. If `role` is `None`, a signature in any role.
+    /// The assessments of the version that await a signature in `role`. If `role` is `None`, the role does not matter.
     pub fn unsigned(&self, version: &ModelVersion, role: Option<&str>, now: Timestamp) -> Vec<&Assessment> {
         let facts = self.facts(version);
         let effects = assessment_effects(&facts.assessments, &facts.findings(now), now);
@@ -597,8 +598,8 @@ impl SystemRecord {
         policy::end(approval, &level)
     }
 
-    /// Returns the last approval of a version other than `version`, and the version that it approves. The `bool` is
-    /// `true` if the approval still covers the current content of the approved version and of the system.
+    /// Returns the last approval of a version other than `version`, and the version that this approval names. The
+    /// `bool` is `true` if the approval still covers the current content of the named version and of the system.
     pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
         self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
             let other = self.version(&approval.spec.model_version)?;

@@ -43,8 +43,9 @@ pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()
 }
 
-/// The runtime of the pod, without the differences that the version allows. Variables that may vary are removed. The
-/// text of the version replaces each value that matches its placeholder. `mayVary` is copied from the version.
+/// The runtime of the pod, without the differences that the version allows. Variables that may vary are removed. If a
+/// value matches a text with placeholders in the version, this text replaces the value. `mayVary` is copied from the
+/// version.
 pub fn varying_as(version: &Runtime, pod: &Runtime) -> Runtime {
     let mut pod = Placeholders::of(version).as_approved(version, pod);
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {

@@ -1,6 +1,6 @@
 //! Lays out a page of text. Text from a cluster object cannot imitate a heading, a warning or a verdict. Every method
 //! except `block` escapes hidden characters. Only headings and sentences of this program start at the margin. The
-//! methods for values indent each line. If a value has several lines, they put a │ before each line.
+//! methods for values indent each line, and put a │ before each line if a value has several lines.
 //!
 //! ```text
 //!  heading        LIKE THIS
