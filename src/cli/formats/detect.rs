@@ -1,9 +1,9 @@
 //! Finds the format of a file from its content.
 //!
-//! XML is read as `JUnit`, and text that is neither XML nor JSON as native YAML. A stream of JSON values is a garak
-//! report if each value has an `entry_type`. Every other JSON format has marks: keys, or fields with a certain type or
-//! prefix. A file with the marks of two formats is refused, because the reader of one format would skip the results of
-//! the other.
+//! XML is read as `JUnit`. Text that is neither XML nor JSON is read as YAML in the native format. A stream of JSON
+//! values is a garak report if each value has an `entry_type`. Every other JSON format has marks: keys, or fields with
+//! a certain type or prefix. A file with the marks of two formats is refused, because the reader of one format would
+//! skip the results of the other.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,

@@ -6,9 +6,9 @@
 //!  card: results.status.state, results.benchmarks[]: id, status, metrics{}; context.benchmarks[]
 //! ```
 //!
-//! The reader ignores the verdicts `test`, `pass` and `pass_criteria`. These verdicts average over benchmarks, and
-//! their default threshold is 0.5. `EvalHub` omits `lower_is_better` if it is false or if nobody set it. So only the
-//! value `true` states a direction.
+//! The reader ignores the fields `test`, `pass` and `pass_criteria`. They describe a verdict on the average of all
+//! benchmarks, with a default threshold of 0.5. `EvalHub` omits `lower_is_better` if it is false or if nobody set it.
+//! So only the value `true` states a direction.
 
 use super::{
     Direction, NotTaken, Tool,

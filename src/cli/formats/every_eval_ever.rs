@@ -6,8 +6,8 @@
 //!    score_details: score, uncertainty{confidence_interval, num_samples}
 //! ```
 //!
-//! The schema requires `lower_is_better`. A record with `source_type: documentation` is refused, because its numbers
-//! come from a publication and not from a run of this model version.
+//! The schema requires `lower_is_better`. A record whose `source_type` is not `evaluation_run` is refused, because its
+//! numbers come from a publication and not from a run of this model version.
 
 use jiff::Timestamp;
 

@@ -34,9 +34,9 @@ pub(super) enum Value<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {why}")]
 pub struct JsonError {
-    /// The first line is 1.
+    /// The number of the line. The first line is 1.
     pub line: usize,
-    /// In bytes. The first column is 1.
+    /// The number of the column, in bytes. The first column is 1.
     pub column: usize,
     pub why: String,
 }

@@ -20,7 +20,7 @@ use super::{
     Direction, Kind, NotTaken, refusal::Problem, select::Content, statement::test_count, text::shortened,
 };
 
-/// The maximum depth of nested elements. Suites can contain suites.
+/// The maximum depth of nested elements. The format itself sets no maximum, because suites can contain suites.
 const MAX_DEPTH: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,8 +14,9 @@
 //!   The reader does take counts of passed and failed tests, from `JUnit`, in-toto, promptfoo and garak.
 //! * The reader does not guess. If the file does not state the direction of a metric or the number of
 //!   samples, the user states it with an option.
-//! * Each metric is a result, or [`Reading::not_taken`] lists it with a reason, or the file is refused. The exception
-//!   is a standard error of lm-evaluation-harness, which only states the uncertainty of another metric.
+//! * Each metric of the chosen model is a result, or [`Reading::not_taken`] lists it with a reason, or the file is
+//!   refused. The exception is a standard error of lm-evaluation-harness, which only states the uncertainty of another
+//!   metric.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
@@ -184,7 +185,8 @@ pub enum Provenance {
     Key {
         /// The SHA-256 digest of the public key in DER, in hex.
         fingerprint: String,
-        /// The time at which a transparency log recorded the signature. `None` if no log entry was verified.
+        /// The time in the transparency log or in a verified timestamp. `None` if no log entry was verified, or if the
+        /// bundle has neither time.
         logged_at: Option<Timestamp>,
     },
     /// The signature is valid, and its certificate names the identity and the issuer from the command line.
@@ -207,8 +209,8 @@ pub struct Reading {
     /// How the test was done, in the words of the author of the file.
     pub method: Option<String>,
     pub tool: Option<Tool>,
-    /// The start or the end of the run, depending on the format. `None` if the file states no time with a UTC offset. The
-    /// reader cannot verify this time.
+    /// The start or the end of the run, depending on the format. `None` if the file does not state this time with a UTC
+    /// offset. The reader cannot verify this time.
     pub performed_at: Option<Timestamp>,
     pub model: Option<String>,
     /// The digest of the tested model that the file states, as `sha256:HEX`.
@@ -230,18 +232,18 @@ pub struct Options {
     /// The direction of each metric, by name. A name is the full name of a metric, or the part after the last
     /// `/`, such as `accuracy`.
     pub directions: BTreeMap<String, Direction>,
-    /// The kind, for files that do not state it.
+    /// The kind of the assessment, for files that do not state the kind.
     pub kind: Option<Kind>,
     /// The model whose results are taken. A file without results of this model is refused.
     pub model: Option<String>,
-    /// The number of samples, for files that do not state it.
+    /// The number of samples, for files that do not state this number.
     pub samples: Option<u64>,
     /// Whether to take metrics that have samples without a score, and to record these samples as errors.
     pub allow_errors: bool,
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
-    /// The digests by which a file can name the version, as `sha256:HEX`. A file about a model with another digest is
-    /// refused. If the set is empty, any digest is allowed.
+    /// The digests by which a file can name the version, as `sha256:HEX`. A file that names a model only by other
+    /// digests is refused. If the set is empty, any digest is allowed.
     pub version_digests: BTreeSet<String>,
     /// The key or the identity that must have signed the file. By default, the file needs no signature.
     pub trust: Trust,

@@ -1,8 +1,8 @@
 //! The native format: the fields of an `Assessment` as JSON or YAML, without the system, the version and the subject
 //! digest.
 //!
-//! A script writes this format if its library has no file format, such as fairlearn. Unknown fields are refused, so that
-//! the reader does not ignore a misspelt `errors` or `slice`.
+//! Some libraries, such as fairlearn, have no file format. A script that uses such a library can write the native
+//! format. Unknown fields are refused, so that the reader does not ignore a misspelt `errors` or `slice`.
 
 use jiff::Timestamp;
 use serde::Deserialize;

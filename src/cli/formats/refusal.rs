@@ -32,7 +32,7 @@ pub enum Problem {
     UnknownFormat(String),
     #[error("this is a file of {tool}, which is not supported: {why}")]
     Unsupported {
-        /// The tool or the specification.
+        /// The tool that wrote the file, or the specification that the file follows.
         tool: &'static str,
         why: &'static str,
     },
@@ -45,7 +45,7 @@ pub enum Problem {
         at: String,
         why: String,
     },
-    /// For example, the run did not finish, or somebody edited its log.
+    /// The results do not count. For example, the run did not finish, or somebody edited the log of the run.
     #[error("the results do not count: {0}")]
     Unfinished(String),
     #[error("only a part of the data set was evaluated: {0}")]

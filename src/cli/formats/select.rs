@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub(super) value: Result<Decimal, String>,
     pub(super) direction: Option<Direction>,
     pub(super) slice: Option<String>,
-    /// The number of samples with a score. `None` if the file does not state it.
+    /// The number of samples with a score. `None` if the file does not state this number.
     pub(super) samples: Option<u64>,
     pub(super) errors: u64,
     pub(super) interval: Option<Interval>,
@@ -237,7 +237,8 @@ fn values(
     Ok(taken)
 }
 
-/// The reason why a candidate does not fit the fields of an assessment.
+/// The reason why a candidate cannot become a result although it has a value. `None` if the candidate can become a
+/// result.
 fn problem(candidate: &Candidate, authored: bool) -> Option<String> {
     if candidate.samples == Some(0) && !authored {
         return Some("has no samples".to_owned());

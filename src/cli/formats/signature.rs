@@ -142,7 +142,7 @@ fn schemes(algorithm: KeyAlgorithm) -> Result<&'static [SigningScheme], Problem>
     })
 }
 
-/// Verifies the log entry of a bundle that a key signed. Returns the time in the log.
+/// Verifies the log entry of a bundle that a key signed. Returns the time in the log or in a verified timestamp.
 fn verify_log(
     key: &DerPublicKey,
     bundle: &str,
