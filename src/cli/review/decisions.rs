@@ -1,5 +1,5 @@
 //! Shows the decisions so far, and the effect of the new decision. So a person learns before the signature whether the
-//! decision counts, and whether it clears the version.
+//! new decision counts, and whether it clears the version.
 //!
 //! ```text
 //!  Approvals on this digest ───────► DECISIONS so far

@@ -1,7 +1,8 @@
 //! The review that a person reads before a decision: everything that the signature covers or depends on.
 //!
-//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes first.
-//! Without `--full`, the review states only the number of requirements and controls of the risk level.
+//! The order suits an approver who is responsible for the decision and does not read YAML. Objections and changes come
+//! first. Without `--full`, the review lists the approvals that the risk level requires, but states only the number of
+//! its controls and most other requirements.
 //!
 //! ```text
 //!  Review ─┬─ objections   rejections and revocations of this content, or of the most similar version

@@ -2,8 +2,8 @@
 //! similar version that was rejected or revoked.
 //!
 //! ```text
-//!  OwnedJudgement before ── Rejected, Revoked ──► OBJECTIONS: the decision, and the name of the decided version
-//!  rejected and revoked versions, by similarity ► NEAREST: the decision, and the difference to this version
+//!  OwnedJudgement before ── Rejected, Revoked ────► OBJECTIONS: the decision, and the name of the decided version
+//!  rejected and revoked versions ── similarity ──► NEAREST: the decision, and the difference to this version
 //! ```
 
 use kube::ResourceExt;

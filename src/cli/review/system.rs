@@ -62,8 +62,9 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// Shows the approvals that the level requires, and the effect of a lost clearance. Shows only the number of
-/// the controls and of the other requirements, because the operator checks these requirements.
+/// Shows the approvals that the level requires, and the effect of a lost clearance. Of the controls, shows only the
+/// number. Of the other requirements that the operator checks, shows only the number too. The section on evidence shows
+/// the required assessments.
 fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let Some(RiskLevel { spec: level, .. }) = &review.record.level else {
         page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));

@@ -1,9 +1,10 @@
-//! Lists the content that can change after a signature. The digest covers the name of a claim or a tag, but not the
-//! content that the name refers to when the version runs. Each review also states what no review can see.
+//! Lists the content that can change after an approval. The digest covers the name of a claim or a tag, but not the
+//! content that the name refers to when the version runs. The review of an approval also states what no review can see.
 //!
 //! ```text
 //!  images by tag ─────────────────────┐
 //!  volumes ───────────────────────────┤
+//!  host names, name servers ──────────┤
 //!  commands, arguments, variables ────┼─► one warning for each finding
 //!  documents without digest ──────────┤
 //!  hosted models ─────────────────────┘
@@ -20,8 +21,8 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
-/// What no review can see. Each review states this text, because a reader could take a short list of findings for
-/// complete.
+/// What no review can see. The review of an approval states this text, because a reader could take a short list of
+/// findings for complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
@@ -93,8 +94,8 @@ fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     claim.chain(map).chain(secret).chain(fields).chain(projected).chain(outside(volume)).collect()
 }
 
-/// The sources of a volume outside the namespace: on the node, at a server or at a driver. Also the claims that
-/// Kubernetes creates for each pod.
+/// The sources outside the namespace from which a volume gets content: a path of the node, a server or a driver. Also
+/// the claims that Kubernetes creates for each pod.
 fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     let node = volume.host_path.iter().map(|source| {
         (

@@ -47,8 +47,9 @@ pub enum Loads {
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,
-    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the
-    /// reason. If the list is empty, every value has this effect, except `false`, `0`, `no` and `off`.
+    /// Allows a change of the loaded content at run time. Contains the values with this effect, and a text that says
+    /// how the content can change. If the list of values is empty, every value has this effect, except `false`, `0`,
+    /// `no` and `off`.
     Later(&'static [&'static str], &'static str),
     /// Installs packages at start, if one of these words occurs in the value.
     Installs(&'static [&'static str]),

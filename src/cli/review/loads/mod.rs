@@ -158,7 +158,8 @@ impl<'a> Scan<'a> {
         Some(self.finding(place, &format!("names {what} in a hub, where it can be replaced: {remedy}")))
     }
 
-    /// Scans a word for which no rule exists.
+    /// Scans a word for which no rule exists. Returns a finding if the word contains an unpinned address, a possible
+    /// name in a model hub, or a part that can refer to other content later.
     fn anywhere(&self, place: &str, text: &str) -> Option<String> {
         if let Some(address) = unpinned_address(text) {
             return Some(self.address(place, address));
