@@ -157,7 +157,7 @@ impl<'a> Churn<'a> {
         Api::namespaced(self.client(Person::Dev), &self.scenes[scene].namespace)
     }
 
-    /// Records a decision. `seconds` is the time until it expires, and `None` sets no expiry.
+    /// Records a decision. `seconds` is the time until the decision expires, and `None` sets no expiry.
     async fn decide(
         &mut self,
         scene: usize,

@@ -14,7 +14,8 @@ use crate::plan::{Fault, Kind, OPERATORS, Plan, Target};
 use crate::proxy::{Proxy, Traffic};
 use crate::tenants::Tenants;
 
-/// The interval in which exited processes are restarted, as a kubelet does.
+/// The time between two checks for processes that ended by themselves. The test starts such processes again, as a
+/// kubelet does.
 const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A period in which a component did not work, or worked badly.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  seed ──► Plan ──► faults of operators, proxies and control plane ─┐
-//!       └─► churn ─► requests of simulated users ──────────────────┴─► API server ── watches ──► witness ──► Verdict
+//!       └─► churn ─► requests of simulated users ────────────────────┴─► API server ── watches ──► witness ──► Verdict
 //! ```
 
 #![forbid(unsafe_code)]
@@ -219,7 +219,8 @@ impl TestBed {
         self.cluster.kubectl(Person::Admin, &delete).await?.ok().map(drop)
     }
 
-    /// Copies the plan, the verdict and the logs of a seed with a violation to a subdirectory of `directory`.
+    /// Copies the plan, the verdict, the testimony, the history and the logs of a seed with a violation to a
+    /// subdirectory of `directory`.
     fn keep(
         &self,
         directory: &std::path::Path,

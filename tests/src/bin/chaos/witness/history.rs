@@ -50,7 +50,7 @@ impl Line {
 
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// Namespace and name.
+    /// The namespace and the name of the pod.
     pub name: (String, String),
     /// The namespace, and the name of the version for the revision in the arguments of the pod. The version may not exist.
     pub subject: Subject,

@@ -1,15 +1,14 @@
 //! Judges whether Assent kept the following promises, I1 to I5, for each pod. The judge knows only the recorded
 //! changes, the outages and the errors of the operators' clocks.
 //!
-//! ```text
-//!  I1  admitted or released     a Clearance, current then or at most LAG earlier, contained the pod and had not expired,
-//!                               and the people's decisions also cleared the pod
-//!  I2  clearance lost           gone within the grace period and SLACK, or deleted in time with an Event StopOverdue
-//!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped
-//!  I4  always                   no Approval is deleted or changed, and a stopped pod has its Event
-//!  I5  always                   a pod that all Clearances of the last LAG cleared was not held at its creation,
-//!                               and a pod that is not held got a node
-//! ```
+//! * I1: If a pod is admitted without a gate, or released, a Clearance contained the pod and had not expired. This
+//!   Clearance was current then, or at most LAG earlier. The decisions of the people also cleared the pod.
+//! * I2: After a loss of clearance, a pod is gone within the grace period plus SLACK. Otherwise, it is deleted in time
+//!   and has an Event `StopOverdue`.
+//! * I3: At the end, approved Deployments have all replicas. Assent never stops an approved pod.
+//! * I4: No Approval is deleted or changed. A pod that Assent stopped has an Event with the reason.
+//! * I5: A pod is not held at its creation if all Clearances of the last LAG cleared it. A pod that is not held gets a
+//!   node.
 //!
 //! LAG, grace period and SLACK are measured in [`Uptime`]: only the time counts in which the required components were up.
 //! Decisions of the API server require the API server and etcd. Work of the operator also requires a leader.
@@ -39,7 +38,7 @@ const LAG: Duration = Duration::from_secs(5);
 /// The longest time that a stop may take beyond the grace period. It allows for a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// The longest time that a pod that is not held may wait for a node.
+/// The longest time for which a pod without a gate may wait for a node.
 const UNSCHEDULED: Duration = Duration::from_secs(15);
 
 /// The facts that the test gives to the witness.
@@ -55,11 +54,11 @@ pub struct Testimony {
 /// A broken promise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Violation {
-    /// `I1` to `I5`.
+    /// The promise that is broken, `I1` to `I5`.
     pub promise: String,
     /// The uid of the pod, or the name of the Approval.
     pub object: String,
-    /// The namespace and the version.
+    /// The namespace and the name of the version.
     pub subject: (String, String),
     /// The start of the period with the violation.
     pub from: Timestamp,

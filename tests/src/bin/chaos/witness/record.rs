@@ -3,7 +3,7 @@
 //! ```text
 //!  an Approve counts       it has not expired, and there is no later Revoke, and no later Reject by the same person in
 //!                          the same role
-//!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
+//!  a version is cleared    every required role has an Approve that counts, and no Reject in a required role is in force
 //! ```
 //!
 //! The API server records whole seconds. If two decisions have the same second, the decision against the version takes
@@ -21,7 +21,7 @@ pub struct Decision {
     pub at: Timestamp,
     pub who: String,
     pub role: String,
-    /// `Approve`, `Reject` or `Revoke`.
+    /// What the person decided: `Approve`, `Reject` or `Revoke`.
     pub what: String,
     /// `notAfter` of the Approval.
     pub end: Option<Timestamp>,
@@ -30,7 +30,7 @@ pub struct Decision {
 /// A namespace, and the name of a version in it.
 pub type Subject = (String, String);
 
-/// All decisions about each version, in the order of their arrival.
+/// All decisions about each version, in the order of their arrival, and the roles that each namespace requires.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     decisions: BTreeMap<Subject, Vec<Decision>>,
@@ -81,7 +81,8 @@ impl Record {
         now: Timestamp,
     ) -> bool {
         let all: Vec<_> = self.about(subject).iter().collect();
-        // The API server records times without fractions of a second. So a decision may be up to a second later than its time.
+        // The API server records times without fractions of a second. So a person may have decided up to a second later
+        // than the recorded time.
         let least = all.iter().position(|decision| decision.at + SignedDuration::from_secs(1) >= from);
         let most = all.iter().rposition(|decision| decision.at <= to).map_or(0, |last| last + 1);
         (least.unwrap_or(all.len()).min(most)..=most)

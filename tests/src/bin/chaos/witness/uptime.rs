@@ -10,7 +10,7 @@ const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The times at which all required components were up.
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
-    /// All other periods, in order and without overlap.
+    /// The periods in which at least one of these components was down, in order and without overlap.
     down: Vec<(Timestamp, Timestamp)>,
 }
 
