@@ -52,7 +52,8 @@ const PLACEHOLDER: &str = "added-";
 
 #[test]
 fn the_policies_of_the_chart_are_current() {
-    // The YAML serializer would escape double quotes in these Helm templates, so they have back quotes.
+    // The YAML serializer would escape double quotes in these Helm templates, so the templates contain back quotes
+    // instead.
     let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACEHOLDER}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),

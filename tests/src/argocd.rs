@@ -51,7 +51,7 @@ impl<'a> ArgoCd<'a> {
         let repository = format!("127.0.0.1:{}", free()?);
         let at = |flag: &str| free().map(|port| format!("--{flag}{port}"));
         let path = std::env::join_paths(
-            // `built` has kustomize, and the directory of the control plane has helm.
+            // `built` has kustomize, and the directory of the control plane programs has helm.
             [built.clone(), binaries::directory().await?]
                 .into_iter()
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
@@ -88,7 +88,8 @@ impl<'a> ArgoCd<'a> {
             "--repo-server-plaintext".to_owned(),
             format!("--redis={redis}"),
             at("metrics-port=")?,
-            // The tests read the health of each object from the Application.
+            // With this flag, the controller writes the health of each object to the Application, from which the tests
+            // read it.
             "--persist-resource-health".to_owned(),
             format!("--namespace={NAMESPACE}"),
         ];
@@ -107,7 +108,8 @@ impl<'a> ArgoCd<'a> {
         Ok(Self { cluster, program: argocd, _processes: processes, _permit: permit })
     }
 
-    /// Registers a cluster as `name`, with the label `env=<name>`. `None` means the cluster on which Argo CD runs.
+    /// Registers the cluster `other` as `name`, with the label `env=<name>`. If `other` is `None`, registers the
+    /// cluster on which Argo CD runs.
     pub async fn register(&self, name: &str, other: Option<&ControlPlane>) -> Result<()> {
         let (server, config) = match other {
             None => ("https://kubernetes.default.svc", json!({ "tlsClientConfig": { "insecure": false } })),

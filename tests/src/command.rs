@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// A bash script that runs its argument on a pseudo-terminal. `script` runs the argument with the shell in `SHELL`, so
-/// this line sets `SHELL` to bash.
+/// A bash script that runs its argument on a pseudo-terminal. The program `script` runs the argument with the shell in
+/// `SHELL`, so this line sets `SHELL` to bash.
 pub const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
 
 /// The result of a command.

@@ -40,7 +40,7 @@ pub const AUDIT_LOG: &str = "audit.jsonl";
 pub struct Options {
     /// The number of simulated nodes. Each has 128 CPUs, 1 TiB of memory and 8 GPUs.
     pub nodes: u32,
-    /// Components that do not start. Without `Kwok`, there are no nodes.
+    /// Components that do not start. Without `Kwok`, there are no simulated nodes.
     pub without: Vec<Component>,
     /// Additional arguments of components, such as `(ApiServer, "--runtime-config=api/all=true")`.
     pub extra_args: Vec<(Component, String)>,
@@ -203,13 +203,14 @@ impl ControlPlane {
         self.account(person).client()
     }
 
-    /// The account of an existing service account. The token is valid for a day, or for less if the cluster limits it.
+    /// An [`Account`] with a new token of an existing service account. The token is valid for a day, or for less if the
+    /// cluster limits it.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Account> {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The account of an existing service account. The account connects to the API server at the URL `server`, for
-    /// example through a proxy. `user` is the name of the kubeconfig file, without its extension.
+    /// An [`Account`] with a new token of an existing service account. Its clients connect to the API server at the URL
+    /// `server`, for example through a proxy. `user` is the name of the kubeconfig file, without its extension.
     pub async fn service_account_via(
         &self,
         namespace: &str,

@@ -109,7 +109,7 @@ impl<'a> Flux<'a> {
         .await
     }
 
-    /// Waits until a condition of a `Kustomization` has this status and reason. Returns its message.
+    /// Waits until a condition of a `Kustomization` has this status and reason. Returns the message of the condition.
     pub async fn is(&self, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
         until(SOON, &format!("Kustomization {name} to be {type_}={status} {reason}"), async || {
             let object = self.kustomization(name).await?;

@@ -47,8 +47,8 @@ impl ControlPlane {
         self.applier(NAMESPACE, NAME).await
     }
 
-    /// The account of a service account with the role `cluster-admin`. Creates the namespace, the service account and the
-    /// binding if they do not exist.
+    /// An [`Account`] with a new token of a service account with the role `cluster-admin`. Creates the namespace, the
+    /// service account and the binding if they do not exist.
     pub async fn applier(&self, namespace: &str, name: &str) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
@@ -87,7 +87,7 @@ impl Layout {
         self.0.path().join(path)
     }
 
-    /// Replaces text in a file. Fails if the file does not contain the text.
+    /// Replaces each `from` in a file by `to`. Fails if the file does not contain `from`.
     pub fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
         let path = self.path(path);
         let text = fs::read_to_string(&path)?;

@@ -64,7 +64,8 @@ impl Reader {
         Ok(DynamicObject::url_path(&resource, namespace))
     }
 
-    /// Returns untyped JSON, because typed metadata cannot represent each time that the API server stores.
+    /// Sends a request. Returns untyped JSON, because typed metadata cannot represent each time that the API server
+    /// stores.
     async fn request(&self, request: &http::Request<Vec<u8>>) -> kube::Result<Value> {
         match self.client.request(request.clone()).await {
             // The idle connection may be closed, for example after a restart of the API server. So the reader tries once more.

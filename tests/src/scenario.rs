@@ -187,12 +187,13 @@ impl<'a> Scenario<'a> {
         self.workload("v1", "Pod", name, &pod_spec(container))
     }
 
-    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. It must succeed. Returns its standard output.
+    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. The command must succeed. Returns the standard output of the
+    /// command.
     pub async fn kubectl(&self, person: Person, args: &[&str]) -> Result<String> {
         self.cluster.kubectl(person, &[args, &["-n", &self.namespace]].concat()).await?.ok()
     }
 
-    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. It must fail. Returns its standard error.
+    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. The command must fail. Returns the standard error of the command.
     pub async fn denied(&self, person: Person, args: &[&str]) -> Result<String> {
         self.cluster.kubectl(person, &[args, &["-n", &self.namespace]].concat()).await?.denied()
     }
@@ -272,7 +273,7 @@ impl<'a> Scenario<'a> {
         incident
     }
 
-    /// The manifest of an override of a version. It waives the approval of the ethics board for an hour.
+    /// The manifest of an override of a version. The override waives the approval of the ethics board for an hour.
     pub fn override_(&self, version: &str, name: &str, digest: &Digest) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Override",
             "metadata": { "name": name, "namespace": self.namespace },

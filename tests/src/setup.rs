@@ -113,7 +113,7 @@ impl Setup<'_> {
             // On a busy machine, late heartbeats must not make a node `NotReady`.
             "--node-monitor-grace-period=10m".into(),
         ]);
-        // The built-in controllers must not limit a benchmark.
+        // The built-in controllers work on many objects at the same time, so that they do not limit a benchmark.
         let syncs = ["deployment", "replicaset", "statefulset", "job", "cron-job", "namespace", "gc"];
         args.extend(syncs.map(|controller| format!("--concurrent-{controller}-syncs=20")));
         args

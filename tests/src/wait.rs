@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::time::{sleep, timeout};
 
-/// The timeout for changes that usually happen at once. It is long, because the machine may be busy. A test of a promised
-/// time measures the time instead.
+/// The timeout for changes that usually happen at once. It is long, because the machine may be busy. A test that checks
+/// a promised time measures this time, and does not rely on the timeout.
 pub const SOON: Duration = Duration::from_mins(1);
 
 const INTERVAL: Duration = Duration::from_millis(25);

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The cases take turns, so that a slow machine affects all cases. The last two cases show the minimum cost of policies
-//! that read a Clearance. The two policies of these cases "only look": they read an equal Clearance, but compare
-//! nothing.
+//! that read a Clearance. The two policies of these cases "only look": they read a Clearance with the same content as
+//! in the other cases, but compare nothing.
 
 use std::time::{Duration, Instant};
 

@@ -76,7 +76,7 @@ async fn withheld(rest: &Rest, system: String) -> Result<impl Future<Output = Re
                 {
                     return Ok(Instant::now());
                 }
-                // The watcher retries by itself.
+                // After an error, the watcher retries by itself.
                 Ok(_) | Err(_) => {}
             }
         }

@@ -48,7 +48,7 @@ pub async fn leaving(
                     first.get_or_insert_with(Instant::now);
                     there.remove(&pod.name_any());
                 }
-                // The watcher retries by itself.
+                // After an error, the watcher retries by itself.
                 Err(_) => {}
             }
             if let (true, None, Some(first)) = (there.is_empty(), &listed, first) {

@@ -1,15 +1,15 @@
-//! The benchmark measures the cost of Assent, and compares it with a baseline, which the code and the output call `floor`.
-//! See `docs/performance.md`.
+//! The benchmark measures the cost of Assent, and compares it with a baseline. The code and the output call the
+//! baseline `floor`. Each part of the benchmark returns rows of a table. See `docs/performance.md`.
 //!
 //! ```text
-//! main ─┬─ create    the time that admission adds to a request for a pod  ┐
-//!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
-//!       ├─ revoke    from a revocation to the last pod                    │
-//!       ├─ hold      from an incident to the Clearance and the first pod  │
-//!       ├─ expire    from the expiry of approvals to the last Clearance   │
-//!       ├─ scale     the operator's memory, idle cost and start           │
-//!       ├─ evidence  the operator's cost of results and expressions       │
-//!       └─ monitors  the operator's cost of queries to Prometheus         ┘
+//! main ─┬─ create    the time that admission adds to a request for a pod
+//!       ├─ release   the time from an approval to the release of one pod, or of the last of many pods
+//!       ├─ revoke    the time from a revocation to the end of the last pod
+//!       ├─ hold      the time from an incident to the new Clearance, and to the stop of the first pod
+//!       ├─ expire    the time from the expiry of approvals to the write of the last Clearance
+//!       ├─ scale     the memory, the idle cost and the start time of the operator
+//!       ├─ evidence  the cost of results and expressions for the operator
+//!       └─ monitors  the cost of queries to Prometheus for the operator
 //! ```
 
 #![forbid(unsafe_code)]
@@ -88,7 +88,7 @@ enum Measure {
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     rounds: usize,
-    /// The number of requests that one client sends per round.
+    /// The number of requests that one client sends per round for each case.
     requests: usize,
     /// How long eight clients send requests in one measurement.
     burst: Duration,

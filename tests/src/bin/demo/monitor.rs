@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::stage::{CARD_SCORER, Stage, milliseconds};
 
-/// The rules for incidents that this demo adds to the risk level.
+/// The value of `spec.incidents` that this demo adds to the risk level.
 const RULES: &str = r#"{"escalation":[{"after":"1s","role":"risk-officer"},{"after":"2h","role":"ethics-board"}],"resume":[{"role":"risk-officer"},{"role":"ethics-board"}],"review":{"within":"336h","roles":[{"role":"risk-officer"}],"onMissed":"Hold"}}"#;
 
 /// The series that the monitor of this demo queries.

@@ -172,7 +172,7 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    /// Runs commands that must be refused. Prints the title and the refusal of each.
+    /// Runs commands that must be refused. Prints the title and the refusal of each command.
     pub async fn expect_refusals(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
         let tries = stream::iter(&attempts).map(|attempt| async move {
             let refusal = self.attempt(attempt).await;
@@ -263,7 +263,7 @@ impl Stage<'_> {
         self.pods.until(&format!("the end of {names:?}"), probe).await.map(|((), at)| at)
     }
 
-    /// Waits until an Approval has the condition `Counted=False`. Returns the reason and the message.
+    /// Waits until an Approval has the condition `Counted=False`. Returns the reason and the message of the condition.
     pub async fn wait_until_not_counted(&self, system: &System, approval: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), approval.to_owned());
         let probe = |approvals: &Objects<Approval>| {

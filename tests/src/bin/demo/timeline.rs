@@ -70,7 +70,7 @@ impl Timeline {
         self.line(who, &format!("{what} {} {}", self.styled("2", "→"), self.styled("1;33", result)));
     }
 
-    /// Prints the output of a program, wrapped and dimmed.
+    /// Prints the output of a program, dimmed. Wraps each line, except the lines of a diff.
     pub fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
             // A wrapped line loses its spaces, which are significant in a diff.
@@ -90,7 +90,7 @@ impl Timeline {
         }
     }
 
-    /// Waits for `work`, then prints the line. Until then, a terminal shows the line dimmed.
+    /// Waits until `work` succeeds, then prints the line. Until then, a terminal shows the line dimmed.
     pub async fn expect<T>(&self, who: &str, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         if self.terminal {
             let pending = self.styled("2", &self.first(who, what));
