@@ -1,5 +1,5 @@
 //! A flood: one user makes thousands of changes per minute in one namespace. Every 10.9 ms, a change with the next
-//! number starts. The number determines the kind of the change. Up to 32 changes run at the same time.
+//! number starts. The number determines the kind of the change. At most 32 changes run at the same time.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},

@@ -77,8 +77,8 @@ pub struct SystemRecord {
     pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
-    /// The labels of the namespace. `None` if the level has no CEL expressions, or if the user may not read the
-    /// namespace. An expression about unknown labels does not affect the verdict.
+    /// The labels of the namespace. `None` if no level that was read has CEL expressions, or if the user may not read
+    /// the namespace. An expression about unknown labels does not affect the verdict.
     pub labels: Option<BTreeMap<String, String>>,
     /// The objects of Kubernetes that the expressions of the level read, without kinds that the user may not list.
     pub cluster: ClusterObjects,

@@ -134,8 +134,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Creates the policies that only look, for `namespaces`. They refuse only a pod of the system `none`. The refusal of
-/// such a pod shows that the API server uses the policies.
+/// Creates the policies that only look, for `namespaces`. While the Clearance lists systems, these policies refuse only
+/// a pod of the system `none`. The refusal of such a pod shows that the API server uses the policies.
 async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });

@@ -147,8 +147,8 @@ async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>
     Ok(events.try_filter_map(clearance).boxed())
 }
 
-/// Waits until `count` Clearances clear a version, or until `count` Clearances clear no version if `cleared` is false.
-/// Returns the time at which this is true.
+/// Waits until `count` Clearances of the benchmark clear a version. If `cleared` is false, waits until `count` of them
+/// clear no version. Returns the time at which this is true.
 async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTime> {
     let mut clearances = clearances(admin).await?;
     let mut there = BTreeSet::new();

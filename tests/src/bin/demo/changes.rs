@@ -61,7 +61,7 @@ fn edits<'a>(stage: &'a Stage<'_>) -> Result<Vec<Attempt<'a>>> {
     ])
 }
 
-/// Changes the risk level to a level that dev may assign, and back.
+/// Changes the risk level of cv-screener to a level that dev may assign, and back.
 async fn lowered(stage: &Stage<'_>) -> Result<()> {
     let level = |level: &str| {
         let patch = format!(r#"{{"spec":{{"riskLevel":"{level}"}}}}"#);

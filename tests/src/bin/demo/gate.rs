@@ -8,7 +8,8 @@ use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, manifest, r
 /// A part of the message with which the API server refuses to remove the gate.
 const LIFTED_BY_ASSENT: &str = "only Assent lifts the gate";
 
-/// Tries to bypass the gate in three ways: on a held pod, on a running pod, and in the settings of the namespace.
+/// Tries to bypass the gate on a held pod and on a running pod. Then tries to change the namespace label, the Clearance
+/// and a status.
 pub async fn remove_the_gate(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev tries to bypass the gate",

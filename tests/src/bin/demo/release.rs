@@ -42,7 +42,7 @@ pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the rollout continues by itself: three pods of v2 run", done).await
 }
 
-/// Revokes the second version. Its pods stop, and the first version is still approved.
+/// Revokes the second version. The pods of this version stop, and the first version is still approved.
 pub async fn revoke(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An approval is revoked",

@@ -15,7 +15,7 @@ const RECORD: &str = "kubectl get approvals -A --sort-by=.metadata.creationTimes
 WHEN:.metadata.creationTimestamp,WHO:.spec.approver.user,DECISION:.spec.decision,ROLE:.spec.role,VERSION:.spec.modelVersion,\
 COUNTS:.status.conditions[?(@.type==\"Counted\")].reason";
 
-/// Decommissions a system. Its pod stops, and all attempts to restore the system fail.
+/// Decommissions cv-screener. The pod of cv-screener stops, and no attempt to restore the system succeeds.
 pub async fn retire(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "A system is retired permanently",

@@ -1,7 +1,7 @@
 //! A cluster with Assent, for users who want to try Assent by hand. `playground start` spawns `playground serve`, which
 //! runs the control plane, Assent and two examples, and holds the lock of the directory. `start` waits until `serve`
-//! has written the files `kubeconfig` and `env`. `playground stop` sends SIGTERM to `serve`, which then ends its
-//! processes and removes its files.
+//! has written the files `kubeconfig` and `env`. `playground stop` sends SIGTERM to `serve`, waits until the lock is
+//! free, and removes the files.
 
 mod place;
 mod serve;

@@ -67,7 +67,7 @@ impl Place {
         lock.with_context(|| format!("opening {}", path.display()))
     }
 
-    /// Removes the files of an earlier server.
+    /// Removes the files of a server that has ended, except the lock file.
     pub fn clear(&self) -> Result<()> {
         for file in [self.env(), self.kubeconfig(), self.log()] {
             match fs::remove_file(&file) {

@@ -3,7 +3,7 @@
 //! ```text
 //!  an Approve counts       it has not expired, and there is no later Revoke, and no later Reject by the same person in
 //!                          the same role
-//!  a version is cleared    every required role has an Approve that counts, and no Reject in a required role is in force
+//!  a version is cleared    every required role has an Approve that counts, and no Reject in a required role counts
 //! ```
 //!
 //! The API server records whole seconds. If two decisions have the same second, the decision against the version takes
