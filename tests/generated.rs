@@ -38,7 +38,8 @@ fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The kinds of signs that a pod uses an accelerator. For each kind, the chart value that adds names to its list.
+/// The kinds of signs that a pod uses an accelerator. For each kind, the chart value that adds names to the list of
+/// this kind.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),

@@ -44,7 +44,7 @@ pub struct Options {
     pub without: Vec<Component>,
     /// Additional arguments of components, such as `(ApiServer, "--runtime-config=api/all=true")`.
     pub extra_args: Vec<(Component, String)>,
-    /// Whether the API server writes an audit log, with the requests and the audit annotations of its policies.
+    /// Whether the API server writes an audit log, with the requests and the audit annotations of admission policies.
     pub audit: bool,
     /// The number of requests per second that the controller manager and the scheduler may each make.
     pub qps: u32,

@@ -1,7 +1,7 @@
 //! The account of a GitOps controller, and the Git repositories that the controller applies.
 //!
-//! The account is `cluster-admin`, as usual for GitOps controllers, so RBAC permits all its requests. But Assent refuses its
-//! approvals without a signature, because the account is not a person.
+//! The account is `cluster-admin`, as usual for GitOps controllers, so RBAC permits all requests of the account. But
+//! Assent refuses approvals without a signature from this account, because the account is not a person.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -135,8 +135,8 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     ]
 }
 
-/// A pod, controllers of pods with [`FAR`] in their pod templates, and a `ControllerRevision` with deeply nested data. The
-/// operator's label on the `ControllerRevision` makes the operator read it.
+/// A pod, controllers of pods with [`FAR`] in their pod templates, and a `ControllerRevision` with deeply nested data.
+/// The operator reads the `ControllerRevision`, because it has a label of the operator.
 fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     let spec = pod_spec(&odd_container());
     let made =

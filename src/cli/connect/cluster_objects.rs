@@ -67,7 +67,7 @@ impl ReadObjects {
         ClusterObjects { network_policies, storage }
     }
 
-    /// Adds `object` to `objects`. This is the field of [`ReadObjects`] for the kind of `object`.
+    /// Adds `object` to `objects`, which is the field of [`ReadObjects`] for the kind of `object`.
     pub fn add<K, V>(objects: &mut Option<ByNamespace<V>>, namespace: &str, object: K)
     where
         K: Resource<DynamicType = ()>,

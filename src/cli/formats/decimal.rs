@@ -145,8 +145,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether to round up `units`. This is the number that the digits before the index `kept` form. A half is rounded to
-/// even.
+/// Whether to round up `units`, which is the number from the digits before the index `kept`. A half is rounded to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))

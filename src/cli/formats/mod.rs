@@ -150,8 +150,8 @@ pub struct Measured {
     /// The value, with at most 12 decimals. Longer values are rounded half to even.
     pub value: Decimal,
     pub direction: Direction,
-    /// The group of samples to which the value applies, with at most 63 characters. `None` if it applies to
-    /// all samples.
+    /// The group of samples to which the value applies, with at most 63 characters. `None` if the value applies to all
+    /// samples.
     pub slice: Option<String>,
     /// The number of samples with a score.
     pub samples: u64,
@@ -179,7 +179,7 @@ impl NotTaken {
 /// Who signed a file, according to a verified signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provenance {
-    /// The file has no signature, or the options do not ask to verify it.
+    /// The file has no signature, or the options do not ask to verify the signature.
     Unsigned,
     /// A signature by the key on the command line is valid.
     Key {

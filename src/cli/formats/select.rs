@@ -217,7 +217,7 @@ fn refuse_several_values(candidates: &[Candidate]) -> Result<(), Problem> {
 }
 
 /// Returns the candidates that can become results, with their values. Any other candidate is an error if `--metric`
-/// names it. Otherwise, it moves to `not_taken`.
+/// names it. Otherwise, this candidate moves to `not_taken`.
 fn values(
     picked: Vec<Candidate>,
     authored: bool,

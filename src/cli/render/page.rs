@@ -140,7 +140,7 @@ impl Page {
         self.text.push_str(block);
     }
 
-    /// The text with escape sequences for colour. `anstream` removes them if the output is not a terminal.
+    /// The text with escape sequences for colour. `anstream` removes these sequences if the output is not a terminal.
     pub fn finish(self) -> String {
         self.text
     }

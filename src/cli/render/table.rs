@@ -14,8 +14,8 @@ const MIN_WRAPPED: usize = 20;
 /// The space between columns.
 const GAP: usize = 3;
 
-/// The header of a column, and its drop order on a narrow terminal. The column with the highest number is
-/// dropped first. A column with the number 0 is never dropped.
+/// The header of a column, and the number that sets when a narrow terminal drops the column. The column with the
+/// highest number is dropped first. A column with the number 0 is never dropped.
 pub type Head = (&'static str, u8);
 
 #[derive(Clone, Debug)]

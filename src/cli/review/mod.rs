@@ -2,7 +2,7 @@
 //!
 //! The order suits an approver who is responsible for the decision and does not read YAML. Objections and changes come
 //! first. Without `--full`, the review lists the approvals that the risk level requires, but states only the number of
-//! its controls and most other requirements.
+//! the controls and of most other requirements.
 //!
 //! ```text
 //!  Review ─┬─ objections   rejections and revocations of this content, or of the most similar version

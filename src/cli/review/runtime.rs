@@ -77,7 +77,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     }
 }
 
-/// Shows the host aliases, the name servers and the search domains. They determine to which server a host
+/// Shows the host aliases, the name servers and the search domains. These settings determine to which server a host
 /// name resolves.
 fn names(page: &mut Page, host_aliases: &[HostAlias], dns_config: &DnsConfig) {
     let DnsConfig { nameservers, searches } = dns_config;

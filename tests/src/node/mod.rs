@@ -216,7 +216,8 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// The control group of the node. It has the name of the cluster's directory, so the script `sweep` can find and remove it.
+/// The control group of the node. It has the name of the directory of the cluster, so the script `sweep` can find and
+/// remove the control group.
 fn group(cluster: &ControlPlane) -> Result<String> {
     let name = cluster.directory().file_name().context("the directory has no name")?;
     Ok(name.to_string_lossy().into_owned())

@@ -53,7 +53,7 @@ fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
 
-/// The name of the policies that only look, and the value of the label `bench` on their namespaces.
+/// The name of the policies that only look. The namespaces of these policies have a label `bench` with this value.
 const LOOK: &str = "bench-look";
 
 /// A pod and the path at which it is created.
@@ -115,7 +115,7 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     world::systems(rest, "looks-large", 50, 2).await?;
     look(rest, &["looks-small", "looks-large"]).await?;
     let place = |name, namespace, system: usize, version: usize, held| {
-        // A held pod differs from a cleared pod in its last argument.
+        // A held pod differs from a cleared pod in the last argument of its container.
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
         Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
     };

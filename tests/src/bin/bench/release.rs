@@ -1,9 +1,9 @@
 //! Measures the time until the operator releases pods. The time starts at the response to the creation of the last
 //! Approval. It ends when a held pod, or the last of many held pods, has no gate.
 //!
-//! The baseline is a lower bound without Assent. For one release, it is the time of one update of a pod, although a release
-//! needs at least two writes: the Clearance, then the pod. For many releases, a client removes the gates of the same
-//! number of ungoverned pods, with the concurrency of the operator.
+//! The baseline is a lower bound without Assent. For one release, the baseline is the time of one update of a pod,
+//! although a release needs at least two writes: the Clearance, then the pod. For many releases, a client removes the
+//! gates of the same number of ungoverned pods, with the concurrency of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -137,13 +137,13 @@ async fn until_released(
     Ok(ms(released.last.saturating_duration_since(begin)))
 }
 
-/// Runs `work`. Returns the instant at which it began.
+/// Runs `work`. Returns the instant at which `work` began.
 pub async fn from_start<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
     let begin = Instant::now();
     work.await.map(|_| begin)
 }
 
-/// Runs `work`. Returns the instant at which it ended.
+/// Runs `work`. Returns the instant at which `work` ended.
 pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
     work.await.map(|_| Instant::now())
 }

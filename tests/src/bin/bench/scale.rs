@@ -347,7 +347,7 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
 }
 
 /// Reads all objects of a kind in pages of 500. Returns the size of these objects in bytes. The operator reads pages of
-/// 100, so it needs more requests.
+/// 100, so the operator needs more requests.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
 pub async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,

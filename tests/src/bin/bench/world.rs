@@ -41,8 +41,8 @@ pub fn version_name(system: usize, version: usize) -> String {
     format!("system-{system}-v{version}")
 }
 
-/// Creates a namespace. Waits until the API server holds an uncleared pod in it, or admits the pod if the namespace is
-/// ungoverned.
+/// Creates a namespace. Waits until the API server holds an uncleared pod in this namespace, or admits the pod if the
+/// namespace is ungoverned.
 pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
     let namespace = if governed { self::governed(name) } else { plain(name) };
     rest.create("/api/v1/namespaces", &namespace).await?;
@@ -177,8 +177,8 @@ pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> 
     }
 }
 
-/// Waits until exactly `count` pods of a namespace run. KWOK misses about one new pod in tens of thousands. It notices the
-/// pod after a change, so this function changes the pods that do not run.
+/// Waits until exactly `count` pods of a namespace run. KWOK misses about one new pod in tens of thousands. KWOK
+/// notices such a pod after a change, so this function changes the pods that do not run.
 pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
     let pods = pods(namespace);
     let mut checked = Instant::now();

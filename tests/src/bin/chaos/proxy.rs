@@ -161,8 +161,8 @@ impl Relay {
         }
     }
 
-    /// The body of a watch. It delivers nothing while traffic is blocked. It ends with an error when [`Proxy::cut`] is called
-    /// or the API server ends the watch.
+    /// The body of the response to a watch. The body delivers nothing while traffic is blocked. It ends with an error
+    /// when [`Proxy::cut`] is called or the API server ends the watch.
     fn watched(&self, body: Body) -> Body {
         let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();

@@ -1,4 +1,4 @@
-//! Step: an approval expires, and the pods that need it stop.
+//! Step: an approval expires, and the pods that need this approval stop.
 
 use std::time::Duration;
 

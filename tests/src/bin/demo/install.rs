@@ -31,7 +31,8 @@ pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
     Ok(cluster)
 }
 
-/// Fails if the cluster has namespaces of an earlier demo, because their approvals would count in this demo.
+/// Fails if the cluster has namespaces of an earlier demo, because the approvals in these namespaces would count in
+/// this demo.
 async fn ensure_fresh(cluster: &ControlPlane) -> Result<()> {
     let namespaces =
         [&CREDIT_SCORER, &CV_SCREENER, &SUPPORT_ASSISTANT, &CARD_SCORER].map(|system| system.namespace);

@@ -1,6 +1,6 @@
 //! The demo installs Assent on a real control plane, uses it and attacks it. Each step after the installation gets a
-//! [`Stage`](stage::Stage), which runs the commands of people and of a GitOps controller. The demo checks each result
-//! before it prints the result.
+//! `Stage`, which runs the commands of people and of a GitOps controller. The demo checks each result before it prints
+//! the result.
 
 mod approvals;
 mod changes;

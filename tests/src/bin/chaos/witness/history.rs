@@ -1,5 +1,6 @@
-//! Derives the history of each object from the recorded changes. The times of a pod are from the clock of the API
-//! server, if it records them.
+//! Derives the history of each object from the recorded changes. The times of the creation and the release of a pod
+//! come from the API server, if it recorded them. The other times of a pod are those at which the witness received the
+//! changes.
 //!
 //! ```text
 //!  history.jsonl ── Line ──► History ─┬─ pods by uid     created, released, bound, gone
@@ -69,10 +70,11 @@ pub struct Life {
     pub gone: Option<Timestamp>,
 }
 
-/// A spec of the Clearance, and the period in which it was current.
+/// A spec of the Clearance, and the period in which this spec was current.
 #[derive(Clone, Debug)]
 pub struct ClearancePeriod {
-    /// The start, according to the clock of the API server.
+    /// The start, according to the clock of the API server. If `spec` is `None`, the time at which the witness received
+    /// the previous spec.
     pub from: Timestamp,
     /// The end, or `None` if the Clearance is still current.
     pub to: Option<Timestamp>,
@@ -89,7 +91,8 @@ pub struct History {
     /// For the Clearance of each namespace: the last known generation, and the time at which the witness received it.
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
     pub record: Record,
-    /// The holders of the Lease, each with the time at which it became the holder.
+    /// The holders of the Lease, each with the time at which the witness saw the change. A holder without name means
+    /// that no operator held the Lease.
     pub leaders: Vec<(Timestamp, String)>,
     /// The first spec of each Approval, by namespace and name.
     pub approvals: BTreeMap<(String, String), Value>,
