@@ -47,8 +47,8 @@ const LISTS: [(&str, &str); 4] = [
     ("annotation", "annotations"),
 ];
 
-/// The prefix of a made-up name in each list. In the generated policies, a Helm template for the chart value replaces the
-/// made-up name.
+/// The prefix of a made-up name in each list. In the generated policies, a Helm template for the chart value replaces
+/// the made-up name.
 const PLACEHOLDER: &str = "added-";
 
 #[test]

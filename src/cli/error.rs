@@ -241,7 +241,8 @@ pub enum Error {
         /// Commands that help. Can be empty.
         next: Vec<Next>,
     },
-    /// The directory has a kustomization file. Kustomize changes the manifests, so the files differ from the applied objects.
+    /// The directory has a kustomization file. Kustomize changes the manifests, so the files differ from the applied
+    /// objects.
     #[error("cannot read the files of {path}: Kustomize builds the manifests that are applied")]
     Kustomization {
         /// The directory.

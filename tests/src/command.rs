@@ -57,8 +57,8 @@ impl Output {
 pub struct Programs {
     /// The directories before `PATH` in the search for programs.
     pub path: Vec<PathBuf>,
-    /// The directory of the caches. Each cluster has its own directory: kubectl names its caches by the address of the API
-    /// server, and a later cluster may use the same address.
+    /// The directory of the caches. Each cluster has its own directory: kubectl names its caches by the address of the
+    /// API server, and a later cluster may use the same address.
     pub home: PathBuf,
 }
 

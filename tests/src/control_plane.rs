@@ -50,8 +50,8 @@ pub struct Options {
     pub qps: u32,
     /// Directories before `PATH` in the search for programs and kubectl plugins.
     pub path: Vec<PathBuf>,
-    /// The minor version of Kubernetes, such as `1.30`. The Go module `tests/controlplane/kubernetes-VERSION` must exist.
-    /// The default is the newest version.
+    /// The minor version of Kubernetes, such as `1.30`. The Go module `tests/controlplane/kubernetes-VERSION` must
+    /// exist. The default is the newest version.
     pub kubernetes: Option<String>,
 }
 
@@ -119,8 +119,8 @@ impl ControlPlane {
         Ok(Self { processes, cluster, people, reader, programs, directory })
     }
 
-    /// Uses the cluster in the current context of `kubeconfig`. The tests impersonate the people, so the user of this context
-    /// needs the permission to impersonate. kubectl and helm come from `path` and `PATH`.
+    /// Uses the cluster in the current context of `kubeconfig`. The tests impersonate the people, so the user of this
+    /// context needs the permission to impersonate. kubectl and helm come from `path` and `PATH`.
     pub async fn existing(kubeconfig: Kubeconfig, path: Vec<PathBuf>) -> Result<Self> {
         let (cluster, auth) = kubeconfig::current(kubeconfig)?;
         let directory = Directory::create()?;
@@ -309,8 +309,8 @@ impl ControlPlane {
         self.process(component)?.resume()
     }
 
-    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs. Then waits until
-    /// the API server is ready, unless the API server is down.
+    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs. Then waits
+    /// until the API server is ready, unless the API server is down.
     pub async fn restart(&self, component: Component) -> Result<()> {
         self.process(component)?.restart()?;
         if self.process(Component::ApiServer)?.is_running() {

@@ -67,8 +67,8 @@ impl<'a> Flood<'a> {
         }
     }
 
-    /// Makes one change. Most kinds of changes are new objects. One kind edits the system. The approvals have an invalid
-    /// signature.
+    /// Makes one change. Most kinds of changes are new objects. One kind edits the system. The approvals have an
+    /// invalid signature.
     async fn change(&self, number: u32) -> Result<()> {
         let (scene, name) = (&self.scene, format!("flood-{number}"));
         match number % 6 {

@@ -24,7 +24,8 @@ pub const NAMESPACE: &str = "flux-system";
 /// The name of the controller and of its service account.
 pub const NAME: &str = "kustomize-controller";
 
-/// Limits how many clusters of a test run have a GitOps controller at the same time, because a controller uses much CPU.
+/// Limits how many clusters of a test run have a GitOps controller at the same time, because a controller uses much
+/// CPU.
 pub static PERMITS: Semaphore = Semaphore::const_new(2);
 
 impl ControlPlane {

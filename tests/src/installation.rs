@@ -147,8 +147,8 @@ impl Assent {
         Ok(Self { operator: Arc::new(operator), address })
     }
 
-    /// Restarts the operator when it exits, as a kubelet does. On a busy machine, an operator can lose its Lease and exit.
-    /// After a panic, the operator stays down, so that the test fails.
+    /// Restarts the operator when it exits, as a kubelet does. On a busy machine, an operator can lose its Lease and
+    /// exit. After a panic, the operator stays down, so that the test fails.
     fn restart_like_a_kubelet(&self) {
         let operator = Arc::downgrade(&self.operator);
         thread::spawn(move || {
@@ -163,8 +163,8 @@ impl Assent {
         });
     }
 
-    /// Deletes all namespaces of a test, so that another test can use the cluster. No operator may run. Cluster-scoped objects
-    /// stay, so a test must not change the example risk levels.
+    /// Deletes all namespaces of a test, so that another test can use the cluster. No operator may run. Cluster-scoped
+    /// objects stay, so a test must not change the example risk levels.
     pub async fn forget(cluster: &ControlPlane) -> Result<()> {
         let client = cluster.client(Person::Admin)?;
         // Without this deletion, the next operator would wait until the Lease expires.
@@ -190,8 +190,8 @@ impl Assent {
 
     /// Waits until the API server enforces the admission policies.
     ///
-    /// The API server must hold an uncleared pod, and add the approver to an unsigned approval. A Kubernetes version that
-    /// cannot change these objects must refuse them.
+    /// The API server must hold an uncleared pod, and add the approver to an unsigned approval. A Kubernetes version
+    /// that cannot change these objects must refuse them.
     pub async fn governed(cluster: &ControlPlane) -> Result<()> {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": "probe", "labels": { "assent.dev/mode": "enforce" } } });

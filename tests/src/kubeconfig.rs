@@ -54,7 +54,8 @@ impl Account {
     }
 }
 
-/// Writes a kubeconfig with one context for each pair of context name and account. The first context is the current one.
+/// Writes a kubeconfig with one context for each pair of context name and account. The first context is the current
+/// one.
 pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, &'a Account)>) -> Result<()> {
     let mut merged = Kubeconfig::default();
     for (name, account) in accounts {

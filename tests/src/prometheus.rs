@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::{ControlPlane, Process, binaries, ports, until};
 
-/// The file with the port of Prometheus, in the directory of a control plane. The operator needs the port when it starts,
-/// and a test can start Prometheus later.
+/// The file with the port of Prometheus, in the directory of a control plane. The operator needs the port when it
+/// starts, and a test can start Prometheus later.
 const PORT_FILE: &str = "prometheus-port";
 
 /// The value of each series, by the text of the series, such as `spd{namespace="a"}`.

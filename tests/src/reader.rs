@@ -68,7 +68,8 @@ impl Reader {
     /// stores.
     async fn request(&self, request: &http::Request<Vec<u8>>) -> kube::Result<Value> {
         match self.client.request(request.clone()).await {
-            // The idle connection may be closed, for example after a restart of the API server. So the reader tries once more.
+            // The idle connection may be closed, for example after a restart of the API server. So the reader tries
+            // once more.
             Err(error) if !matches!(error, kube::Error::Api(_)) => self.client.request(request.clone()).await,
             answer => answer,
         }

@@ -89,8 +89,8 @@ impl<'a> Scenario<'a> {
         Ok(scenario)
     }
 
-    /// Waits until the Clearance of the namespace has this mode. Until then, the API server refuses pods instead of holding
-    /// them.
+    /// Waits until the Clearance of the namespace has this mode. Until then, the API server refuses pods instead of
+    /// holding them.
     pub async fn has_mode(&self, mode: &Value) -> Result<()> {
         let clearance =
             async || Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["mode"] == *mode));

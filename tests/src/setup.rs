@@ -77,8 +77,8 @@ impl Setup<'_> {
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={api_server}"),
-            // No client uses this address. Without this flag, the API server does not start on a machine without a default
-            // route.
+            // No client uses this address. Without this flag, the API server does not start on a machine without a
+            // default route.
             "--advertise-address=192.0.2.1".into(),
             format!("--tls-cert-file={}", keys.server.display()),
             format!("--tls-private-key-file={}", keys.server_key.display()),

@@ -1,5 +1,5 @@
-//! Polls for a condition with a timeout. Kubernetes is eventually consistent, so a fixed sleep would be too short or too
-//! long.
+//! Polls for a condition with a timeout. Kubernetes is eventually consistent, so a fixed sleep would be too short or
+//! too long.
 
 use std::time::{Duration, Instant};
 

@@ -430,7 +430,8 @@ impl SystemRecord {
         }
     }
 
-    /// Fails if the user may not list incidents or notes. Without them, the plugin does not know which versions are held.
+    /// Fails if the user may not list incidents or notes. Without them, the plugin does not know which versions are
+    /// held.
     pub fn refuse_without_incidents(&self) -> Result<()> {
         if !self.incidents_unknown {
             return Ok(());

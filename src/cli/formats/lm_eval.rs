@@ -65,8 +65,8 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another metric.
-    /// If this other metric is missing, `not_taken` lists the standard error.
+    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another
+    /// metric. If this other metric is missing, `not_taken` lists the standard error.
     fn task(&self, task: &str, results: &Node<'a>, content: &mut Content) -> Result<(), Problem> {
         let members = results.members()?;
         let leaves = self.leaves(task)?;

@@ -23,8 +23,8 @@ use super::{Provenance, hex, refusal::Problem, ring_provider, text::shortened};
 pub struct Trust {
     /// A public key in PEM: ECDSA P-256 or P-384, Ed25519, or RSA.
     pub key: Option<String>,
-    /// The trusted root of sigstore in JSON. By default, the reader uses the root of the public instance, as it was when this
-    /// program was built.
+    /// The trusted root of sigstore in JSON. By default, the reader uses the root of the public instance, as it was
+    /// when this program was built.
     pub trusted_root: Option<String>,
     /// The identity in the certificate, such as an e-mail address.
     pub identity: Option<String>,

@@ -42,8 +42,8 @@ impl Cell {
     }
 }
 
-/// The columns of a table. The rows given to [`Columns::of`] determine the widths. Rows that `--watch` prints later have
-/// the same widths.
+/// The columns of a table. The rows given to [`Columns::of`] determine the widths. Rows that `--watch` prints later
+/// have the same widths.
 #[derive(Clone, Debug)]
 pub struct Columns {
     heads: Vec<&'static str>,

@@ -72,8 +72,8 @@ const PACKAGES: &str = "programs install packages from the server that it names"
 const PROXY: &str = "it sends the traffic of programs through another server";
 const STORAGE: &str = "programs read models and data from the server that it names";
 
-/// The effect of a variable that can load code or redirect traffic. `None` for any other name. Upper and lower case mean
-/// the same, because programs read `http_proxy` like `HTTP_PROXY`.
+/// The effect of a variable that can load code or redirect traffic. `None` for any other name. Upper and lower case
+/// mean the same, because programs read `http_proxy` like `HTTP_PROXY`.
 pub fn effect_of(variable: &str) -> Option<&'static str> {
     let variable = variable.to_ascii_uppercase();
     let is = |name: &str| match name.strip_suffix('*') {

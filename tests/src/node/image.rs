@@ -18,8 +18,8 @@ pub struct Image {
 /// A file of an image: its path without the leading slash, its mode and its content.
 pub type File<'a> = (&'a str, u32, &'a [u8]);
 
-/// Builds an image with `files` that starts `entrypoint`. containerd knows the image by each of `names`, and by each name
-/// with the digest instead of the tag.
+/// Builds an image with `files` that starts `entrypoint`. containerd knows the image by each of `names`, and by each
+/// name with the digest instead of the tag.
 pub fn image(names: &[&str], entrypoint: &[&str], files: &[File<'_>]) -> Image {
     let mut layer = Tar::default();
     for directory in ["etc", "tmp", "dev", "proc", "sys", "var"] {

@@ -32,8 +32,8 @@ pub const NAME: &str = "localhost";
 /// The port on which the modes `serve` and `stubborn` of tests/controlplane/node/app listen.
 pub const PORT: u16 = 8080;
 
-/// The key of the taint and of the label of the node. Only pods from [`Node::place`] tolerate the taint, so no other pods
-/// run on the node.
+/// The key of the taint and of the label of the node. Only pods from [`Node::place`] tolerate the taint, so no other
+/// pods run on the node.
 const LABEL: &str = "assent.test/real";
 
 const APP: &str = "registry.example/app";
@@ -130,8 +130,8 @@ impl Node {
         spec["tolerations"] = json!([{ "key": LABEL, "operator": "Exists" }]);
     }
 
-    /// A container that listens on [`PORT`]. In the mode `serve`, it ends after SIGTERM. In the mode `stubborn`, it ignores
-    /// SIGTERM. Containers with different revisions belong to different versions.
+    /// A container that listens on [`PORT`]. In the mode `serve`, it ends after SIGTERM. In the mode `stubborn`, it
+    /// ignores SIGTERM. Containers with different revisions belong to different versions.
     pub fn container(&self, mode: &str, revision: &str) -> Value {
         json!({ "name": "server", "image": self.image, "args": [mode, format!(":{PORT}"), revision] })
     }
@@ -203,7 +203,8 @@ fn possible() -> Result<()> {
         let found = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
         ensure!(found, "a node needs {program}, which is not in PATH");
     }
-    // containerd needs overlayfs in the temporary directory, and the kubelet needs control groups. The script checks both.
+    // containerd needs overlayfs in the temporary directory, and the kubelet needs control groups. The script checks
+    // both.
     let scratch = tempfile::tempdir()?;
     let script = r#"cd "$0" && mkdir lower upper work merged &&
         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged &&

@@ -1,4 +1,5 @@
-//! Measures many expiries at once: in each of many namespaces, the only approval of a system expires in the same second.
+//! Measures many expiries at once: in each of many namespaces, the only approval of a system expires in the same
+//! second.
 //!
 //! The measured time is from that second until the last Clearance is rewritten. The baseline is the time in
 //! which a client writes the same number of objects.

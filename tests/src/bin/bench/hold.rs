@@ -1,5 +1,5 @@
-//! Measures how fast an incident stops a system: first until the Clearance withholds the system, then until the operator
-//! stops the first pod.
+//! Measures how fast an incident stops a system: first until the Clearance withholds the system, then until the
+//! operator stops the first pod.
 //!
 //! ```text
 //! incident is created ──► Clearance clears no version of the system ──► first pod is stopped

@@ -94,8 +94,8 @@ impl Row {
         self.floor.iter().copied().zip(self.assent.iter().copied())
     }
 
-    /// The value with Assent divided by the floor, for each round. A slow machine affects both values, so the ratio varies
-    /// less than each value.
+    /// The value with Assent divided by the floor, for each round. A slow machine affects both values, so the ratio
+    /// varies less than each value.
     fn ratio(&self) -> Option<Spread> {
         let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
         (!ratios.is_empty()).then(|| Spread::of(&ratios))

@@ -9,8 +9,8 @@
 //! memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
 //!
-//! The pods name a scheduler that does not exist. So the scheduler and KWOK, which are not measured, ignore the pods. The
-//! operator treats them like all other pods.
+//! The pods name a scheduler that does not exist. So the scheduler and KWOK, which are not measured, ignore the pods.
+//! The operator treats them like all other pods.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -61,7 +61,8 @@ struct Figures {
     lists: Vec<f64>,
     /// The size of all objects as JSON, in MiB.
     bytes: f64,
-    /// The milliseconds from the start of the process until the operator has released a pod and compiled every namespace.
+    /// The milliseconds from the start of the process until the operator has released a pod and compiled every
+    /// namespace.
     starts: Vec<f64>,
     /// The memory of the idle operator, in MiB.
     memory: Vec<f64>,
@@ -327,8 +328,8 @@ async fn compiles(address: &str) -> Option<usize> {
     answer.lines().find(|line| line.starts_with("assent_compiles_total"))?.rsplit(' ').next()?.parse().ok()
 }
 
-/// Reads all objects of the main kinds that the operator reads, all kinds at the same time. Returns the time, and the size
-/// in MiB.
+/// Reads all objects of the main kinds that the operator reads, all kinds at the same time. Returns the time, and the
+/// size in MiB.
 async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     let ours = |plural: &str| format!("/apis/assent.dev/v1alpha1/{plural}");
     let begin = Instant::now();

@@ -82,7 +82,8 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Lets the users act for `length`. Returns the number of successful acts, and the number of refused or unanswered acts.
+    /// Lets the users act for `length`. Returns the number of successful acts, and the number of refused or unanswered
+    /// acts.
     pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);

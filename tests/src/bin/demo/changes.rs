@@ -1,5 +1,5 @@
-//! Step: dev changes the content after the approval. The approval does not count for the changed content, and counts again
-//! for the restored content.
+//! Step: dev changes the content after the approval. The approval does not count for the changed content, and counts
+//! again for the restored content.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! Step: an override lets a version run for seconds without valid test results, and another person reviews the override.
+//! Step: an override lets a version run for seconds without valid test results, and another person reviews the
+//! override.
 
 use anyhow::Result;
 

@@ -32,7 +32,8 @@ async fn drift_holds_the_system(stage: &Stage<'_>, prometheus: &Prometheus) -> R
         "The operator asks a Prometheus for one metric of the system. The query reads only the series of its own \
          namespace. A monitor never clears anything: only people let the system run again.",
     );
-    // An earlier step shortened `maxAge` in the risk level. So the results of card-scorer are too old, and its pod is held.
+    // An earlier step shortened `maxAge` in the risk level. So the results of card-scorer are too old, and its pod is
+    // held.
     let age =
         |n: usize| format!(r#"{{"op":"replace","path":"/spec/assessments/{n}/maxAge","value":"4320h"}}"#);
     let rules = format!(r#"{{"op":"add","path":"/spec/incidents","value":{RULES}}}"#);

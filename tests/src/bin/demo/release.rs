@@ -27,8 +27,8 @@ pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     let took = stage.time_release(&CREDIT_SCORER, bob).await?;
     stage.time.line("assent", &format!("releases the new pod {} after bob's approval", milliseconds(took)));
     if stage.cluster.is_existing() {
-        // On an existing cluster, the rollout does not finish: the images of the examples do not exist, so no pod becomes
-        // ready.
+        // On an existing cluster, the rollout does not finish: the images of the examples do not exist, so no pod
+        // becomes ready.
         return Ok(());
     }
     let status = "kubectl rollout status deployment/credit-scorer -n lending --timeout=60s";

@@ -211,8 +211,8 @@ impl Stage<'_> {
         self.pods.until(&what, probe).await.map(|((), at)| at)
     }
 
-    /// Runs `decide` and waits until every held pod of a system is released. Returns the time from the watch event of the
-    /// decision to the watch event of the last release.
+    /// Runs `decide` and waits until every held pod of a system is released. Returns the time from the watch event of
+    /// the decision to the watch event of the last release.
     pub async fn time_release(
         &self,
         system: &System,
@@ -279,7 +279,8 @@ impl Stage<'_> {
         self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
     }
 
-    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`. Returns the message.
+    /// Waits until a version has the condition `Cleared=False` with a message that contains `because`. Returns the
+    /// message.
     pub async fn wait_until_withheld(&self, system: &System, version: &str, because: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), version.to_owned());
         let probe = |versions: &Objects<ModelVersion>| {
@@ -309,8 +310,8 @@ impl Stage<'_> {
             if is_held(pod) {
                 count.held += 1;
             } else if self.cluster.is_existing() || phase(pod) == "Running" {
-                // On an existing cluster, no pod starts, because the images of the examples do not exist. So each pod without
-                // the gate counts as running.
+                // On an existing cluster, no pod starts, because the images of the examples do not exist. So each pod
+                // without the gate counts as running.
                 count.running += 1;
             } else {
                 count.starting += 1;

@@ -140,8 +140,8 @@ fn other_weights(template: &Value) -> Variant {
     Variant { name: "other-weights", title, because: "@sha256:bbbb", workload }
 }
 
-/// For each variant with one changed field: name, title, expected explanation, JSON pointer and value. A pointer that ends
-/// in `-` appends the value to a list.
+/// For each variant with one changed field: name, title, expected explanation, JSON pointer and value. A pointer that
+/// ends in `-` appends the value to a list.
 fn changed_fields() -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static str, Value)> {
     let fetch =
         json!({ "name": "fetch", "image": "registry.example/fetch@sha256:0", "args": ["other-model"] });

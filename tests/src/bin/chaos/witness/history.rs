@@ -53,7 +53,8 @@ impl Line {
 pub struct Life {
     /// The namespace and the name of the pod.
     pub name: (String, String),
-    /// The namespace, and the name of the version for the revision in the arguments of the pod. The version may not exist.
+    /// The namespace, and the name of the version for the revision in the arguments of the pod. The version may not
+    /// exist.
     pub subject: Subject,
     pub last: Value,
     /// The time at which the API server admitted the pod.

@@ -10,8 +10,8 @@
 //! * I5: A pod is not held at its creation if all Clearances of the last LAG cleared it. A pod that is not held gets a
 //!   node.
 //!
-//! LAG, grace period and SLACK are measured in [`Uptime`]: only the time counts in which the required components were up.
-//! Decisions of the API server require the API server and etcd. Work of the operator also requires a leader.
+//! LAG, grace period and SLACK are measured in [`Uptime`]: only the time counts in which the required components were
+//! up. Decisions of the API server require the API server and etcd. Work of the operator also requires a leader.
 //!
 //! Wrong clocks of operators have these effects:
 //!
@@ -277,7 +277,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// How far the slowest clock is slow, how far the fastest clock is fast, and the difference between these two clocks.
+    /// How far the slowest clock is slow, how far the fastest clock is fast, and the difference between these two
+    /// clocks.
     fn clocks(&self) -> (Duration, Duration, Duration) {
         let skew = || self.testimony.skew.iter().copied();
         let (slowest, fastest) = (skew().min().unwrap_or(0), skew().max().unwrap_or(0));
@@ -315,8 +316,8 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
             let rest = if hindered { outage.to.duration_since(outage.from) } else { SignedDuration::ZERO };
             down.push((outage.from.max(*from), (outage.to + rest).min(to)));
         }
-        // A new leader needs time before it works. `recovering` adds this time to an outage, so the start of the leader is
-        // an outage without duration.
+        // A new leader needs time before it works. `recovering` adds this time to an outage, so the start of the leader
+        // is an outage without duration.
         down.push((*from, *from));
     }
     Uptime::recovering(down)
@@ -366,7 +367,8 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// Whether the `deletionTimestamp` of the pod is at most `by`, and an Event states that its node does not confirm the end.
+/// Whether the `deletionTimestamp` of the pod is at most `by`, and an Event states that its node does not confirm the
+/// end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
         && history.has_event(uid, "StopOverdue")

@@ -38,8 +38,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Adds an Approval after all earlier Approvals. Ignores an Approve for another digest than `digest`, the digest of the
-    /// version.
+    /// Adds an Approval after all earlier Approvals. Ignores an Approve for another digest than `digest`, the digest of
+    /// the version.
     pub fn add(&mut self, approval: &Value, digest: Option<&str>) {
         let (meta, spec) = (&approval["metadata"], &approval["spec"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

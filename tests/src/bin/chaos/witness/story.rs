@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::history::{Change, Line, is_held};
 use super::judge::{Testimony, Violation};
 
-/// The story leaves out changes that are older than this time before the violation. Exceptions are Approvals, and outages
-/// that had not ended by then.
+/// The story leaves out changes that are older than this time before the violation. Exceptions are Approvals, and
+/// outages that had not ended by then.
 const BEFORE: SignedDuration = SignedDuration::from_secs(20);
 
 pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<String> {
