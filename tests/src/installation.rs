@@ -154,7 +154,7 @@ impl Assent {
         thread::spawn(move || {
             while let Some(operator) = operator.upgrade() {
                 if operator.ended_by_itself() && !operator.log_tail(20).contains("panicked at") {
-                    // A failed start leaves the operator down, so that the test fails.
+                    // If the start fails, the operator stays down, so that the test fails.
                     let _ = operator.restart();
                 }
                 drop(operator);

@@ -1,8 +1,8 @@
-//! Reads result files of AI evaluation tools into the fields of an `Assessment`.
+//! Reads result files of AI evaluation tools into the fields of an `Assessment`. The content of a file determines its
+//! format.
 //!
 //! ```text
-//!  bytes ─► detect ─┬─ lm_eval, inspect, garak, promptfoo, … ─► Content ─► select ─► Reading
-//!     (by content)  ├─ junit                                      ▲
+//!  bytes ─► detect ─┬─ lm_eval, inspect, garak, junit, … ─────────┬─► Content ─► select ─► Reading
 //!                   └─ envelope ─► signature ─► statement ────────┘
 //! ```
 //!

@@ -37,7 +37,8 @@ pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)
 }
 
-/// The similarity of the runtimes of a version and of a pod, from 0 (nothing in common) to 1 (equal).
+/// The similarity of the runtime of a version and another runtime, such as that of a pod, from 0 (nothing in common) to
+/// 1 (equal).
 pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
     let pod = varying_as(version, pod);
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()

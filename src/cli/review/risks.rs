@@ -1,8 +1,8 @@
 //! Shows the risks and the hosted models of a system. A person can read these sections without knowledge of containers.
 //!
 //! ```text
-//!  AISystem ── risks ──────────────────► RISKS: rating, treatment, owner, dates of reviews
-//!           └─ hosted models, suppliers ► HOSTED MODELS: model, agreement, retirement, certifications
+//!  AISystem ─┬─ risks ─────────────────────► RISKS: rating, treatment, owner, dates of reviews
+//!            └─ hosted models, suppliers ──► HOSTED MODELS: model, agreement, retirement, certifications
 //! ```
 
 use k8s_openapi::jiff::Timestamp;

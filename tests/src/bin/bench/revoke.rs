@@ -111,7 +111,7 @@ async fn revoke(
     until_gone(admin, GOVERNED, count, from_end(alice.create(&approvals, &revocation))).await
 }
 
-/// Creates `count` pods of a version, and waits until they run and the operator is idle.
+/// Creates `count` pods of a version, and waits until these pods run and the operator is idle.
 pub async fn populate(
     admin: &Rest,
     assent: &Assent,

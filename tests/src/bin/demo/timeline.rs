@@ -73,7 +73,7 @@ impl Timeline {
     /// Prints the output of a program, dimmed. Wraps each line, except the lines of a diff.
     pub fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
-            // A wrapped line loses its spaces, which are significant in a diff.
+            // `wrapped` keeps only single spaces between words, but all spaces are significant in a diff.
             let as_it_is = line.starts_with(['+', '-']);
             let lines = if as_it_is { vec![line.to_owned()] } else { wrapped(line, self.width - INDENT - 2) };
             for line in lines {

@@ -101,7 +101,7 @@ pub struct History {
     pub altered_approvals: Vec<(Timestamp, (String, String), &'static str)>,
     /// The existing Deployments, each with the times at which its spec changed.
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
-    /// Uid of the object, reason and time of each Event.
+    /// For each Event: the uid of the object that it is about, the reason and the time.
     pub events: Vec<(String, String, Timestamp)>,
     /// The names of the pods that a `ReplicaSet` deleted, according to its Events.
     pub scaled_down: BTreeSet<String>,
