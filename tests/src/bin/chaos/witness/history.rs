@@ -89,7 +89,8 @@ pub struct History {
     pub pods: BTreeMap<String, Life>,
     /// The Clearances by namespace.
     pub clearances: BTreeMap<String, Vec<ClearancePeriod>>,
-    /// For the Clearance of each namespace: the last known generation, and the time at which the witness received it.
+    /// For the Clearance of each namespace: the last known generation, and the time at which the witness received this
+    /// generation.
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
     pub record: Record,
     /// The holders of the Lease, each with the time at which the witness saw the change. A holder without name means
