@@ -40,7 +40,8 @@ impl ImagePatterns {
         let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
         let volumes = pod.volumes.iter().flatten().filter_map(|v| v.image.as_ref()?.reference.as_deref());
         let images = containers.filter_map(|c| c.image.as_deref()).chain(volumes);
-        images.filter(|image| self.0.is_match(image))
+        // A pinned pod matches like its template, which names the image by tag.
+        images.filter(|image| self.0.is_match(image) || self.0.is_match(without_digest(image)))
     }
 }
 
@@ -57,10 +58,8 @@ impl FromStr for ImagePatterns {
     }
 }
 
-/// The image name without its tag. A colon before the last slash is the port of the registry, not a tag.
-pub fn repository(image: &str) -> &str {
-    let name = image.rfind('/').map_or(0, |slash| slash + 1);
-    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
+fn without_digest(image: &str) -> &str {
+    image.split('@').next().unwrap_or(image)
 }
 
 #[cfg(test)]
@@ -136,19 +135,10 @@ mod tests {
         assert!(is_one(json!({ "containers": [other], "initContainers": [vllm] })));
         assert!(is_one(json!({ "containers": [other],
             "volumes": [{ "name": "m", "image": { "reference": "ollama/llama" } }] })));
+        let exact: ImagePatterns = "registry.example/bot:1".parse().expect("a pattern");
+        let pinned = json!({ "containers": [{ "name": "c", "image": "registry.example/bot:1@sha256:0" }] });
+        assert!(exact.matched(&serde_json::from_value(pinned).expect("a PodSpec")).next().is_some());
         assert!(!is_one(json!({ "containers": [other] })), "a pattern matched a part of the image name");
         assert!("[".parse::<ImagePatterns>().is_err());
-    }
-
-    #[test]
-    fn repository_drops_the_tag_and_keeps_the_port() {
-        for (image, name) in [
-            ("scorer", "scorer"),
-            ("scorer:1", "scorer"),
-            ("registry.example:5000/ml/scorer", "registry.example:5000/ml/scorer"),
-            ("registry.example:5000/ml/scorer:1.2", "registry.example:5000/ml/scorer"),
-        ] {
-            assert_eq!(repository(image), name);
-        }
     }
 }

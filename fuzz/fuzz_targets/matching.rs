@@ -1,6 +1,6 @@
 //! Property: a pod matches its own runtime, and does not match a runtime that differs. Trusted sidecars never make a
 //! match stricter. If a pod matches a runtime with placeholders, it equals the runtime after the approved texts replace its
-//! values.
+//! values. A pod that matches also matches if its images are pinned, and a pinned pod matches as it is.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use assent::{
     api::{Runtime, Trusted},
-    policy::{self, Placeholders, runtime_of_pod},
+    policy::{self, Pins, Placeholders, runtime_of_pod},
 };
 use k8s_openapi::api::core::v1::PodSpec;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -35,6 +35,10 @@ fuzz_target!(|data: &[u8]| {
         is_with_trusted || !matches(&approved, &runtime),
         "trusted sidecars make the match stricter: {runtime:#?}"
     );
+    let pinned = Pins::of(&approved, &runtime).apply(&runtime);
+    let is_if_pinned = policy::matches_if_pinned(&approved, &trusted, &runtime);
+    assert!(is_if_pinned || !is_with_trusted, "pins make the match stricter: {runtime:#?}");
+    assert_eq!(is_if_pinned, policy::matches(&approved, &trusted, &pinned), "{pinned:#?}");
     assert!(matches(&runtime, &runtime), "a runtime does not match itself: {runtime:#?}");
     let literal = Runtime { placeholders: Vec::new(), ..approved.clone() };
     if has_unique_names(&runtime) && matches(&approved, &runtime) {

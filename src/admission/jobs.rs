@@ -11,7 +11,7 @@
 
 use super::{
     Operator, PolicyObject,
-    cel::{cleared_versions, matches},
+    cel::{cleared_versions, matches_if_pinned},
     policy_object::{MatchScope, ParamUse, mutating},
     scope_cel::governs,
 };
@@ -69,7 +69,7 @@ fn suspend(
 || ({})",
         governs(template, &operator.accelerators),
         cleared_versions(template),
-        matches(template),
+        matches_if_pinned(template),
         stays_suspended(applied_suspended)
     );
     let patch = format!(

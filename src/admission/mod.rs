@@ -3,12 +3,14 @@
 //!
 //! ```text
 //!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label. One matches after
-//!                                            webhooks: remove both. Cut the termination grace period
+//!                                            webhooks: remove both. Add approved digests to its images. Cut the
+//!                                            termination grace period
 //!     held    ─► assent-pod-held             label only with the gate
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend.
 //!                                                          its user suspends it too: remove the label
-//!  UPDATE pod ─► assent-pod-update           gate, label, images, annotations of Assent stay; no ephemeral containers
+//!  UPDATE pod ─► assent-pod-update           gate, label, images, annotations of Assent stay; no ephemeral containers.
+//!                                            The operator may add digests when it lifts the gate
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this request
 //!  DELETE pod ─► assent-pod-delete           within the grace period that the risk level allows for a pod
 //!  evict pod  ─► assent-pod-evict            within the shortest such period in the namespace
@@ -47,14 +49,16 @@
 //! a `Clearance`, so the policy for these updates has no parameter.
 //!
 //! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can add the gate. So
-//! assent-pod-create refuses each uncleared pod whose manifest does not contain gate and label. The client of the
-//! approver writes the name of the approver, and assent-approvals checks the name.
+//! assent-pod-create refuses each uncleared pod whose manifest does not contain gate and label. It also
+//! refuses each pod that names an approved image without its digest. The client of the approver writes the name of the
+//! approver, and assent-approvals checks the name.
 
 mod authors;
 mod cel;
 mod grace;
 mod hold_method;
 mod jobs;
+mod pins;
 mod pods;
 mod policy_object;
 mod preview;

@@ -3,8 +3,8 @@
 
 use super::{
     Operator, PolicyObject, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
-    cel::{cleared_versions, matches, refused_annotation, system},
-    grace,
+    cel::{cleared_versions, matches, matches_if_pinned, refused_annotation, system},
+    grace, pins,
     policy_object::{
         Answer, Binding, Label, MatchScope, ParamUse, Rule, breaks_one_of, mutating, validating,
         with_bindings, with_costly_rule,
@@ -58,18 +58,55 @@ const PODS: MatchScope = MatchScope {
     params: ParamUse::Required,
 };
 
-/// Holds uncleared pods, and cuts termination grace periods that are too long. One match condition contains
-/// the whole decision. So the API server computes no patch for a pod that needs no change.
+/// Holds uncleared pods, pins the images of cleared pods, and cuts termination grace periods that are too long. One
+/// match condition contains the whole decision. So the API server computes no patch for a pod that needs no change.
 ///
 /// The API server calls this policy a second time for a pod that it patched, after webhooks and other policies made their
 /// changes. If the pod is cleared with these changes, it loses gate and label again and starts without the operator. If
 /// the first call did not patch a pod, there is no second call. assent-pod-create checks such a pod after all mutations.
+///
+/// This policy also pins and cuts, because a separate policy would cost each pod another copy of the `Clearance`.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
+    let (versions, matches) = (cleared_versions("object"), matches_if_pinned("object"));
+    let too_long = grace::is_too_long("object");
+    let condition = format!(
+        "{} && ({too_long} || [{versions}.exists(version, {matches})].exists(cleared, {}
+  || cleared && {} && {versions}.exists(version, {})))",
+        governs("object", &operator.accelerators),
+        gate_changes("cleared"),
+        pins::names_tag(),
+        pins::exist()
+    );
+    // The operator writes the newest version first.
+    let patch = format!(
+        "[{versions}.filter(version, {matches})].map(found, ({too_long} ? {} : [])
++ ({} ? ({}) : [])
++ (found.size() > 0 ? [found[0]].map(version, {})[0] : []))[0]",
+        grace::cut("object"),
+        gate_changes("(found.size() > 0)"),
+        change_gate(),
+        pins::patch()
+    );
+    mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
+}
+
+/// Whether the gate or the label of a pod changes. `cleared` says whether the pod is cleared. A pod with gate and label
+/// changes if it is cleared. A pod with neither changes if it is not cleared. A pod with the gate only gets the label.
+///
+/// A pod with the label only does not change, and assent-pod-held refuses it. A pod that names its node does not change,
+/// because the API server refuses a gate on it. assent-pod-create then tells the user to leave out the node.
+fn gate_changes(cleared: &str) -> String {
+    let (gated, held) = (gated("object"), held("object"));
+    format!("(!has(object.spec.nodeName) && ({gated} == {held} ? {cleared} == {held} : {gated}))")
+}
+
+/// The patch that removes gate and label of a held pod, or adds the missing ones to any other pod.
+fn change_gate() -> String {
     let (gated, held) = (gated("object"), held("object"));
     // The patch writes the gate as a CEL map. With an `Object{}` literal in a list, the API server of Kubernetes 1.36 panics:
     // its `ObjectVal.ConvertToNative` returns a `structpb.Struct` where a `structpb.Value` is expected. Kubernetes 1.37 fixed
     // this bug.
-    let gate_and_label = format!(
+    format!(
         "{held}
 ? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(gate, gate.name).indexOf('{GATE}'))}},
    JSONPatch{{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}')}}]
@@ -79,25 +116,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
 + (has(object.metadata.labels)
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
-    );
-    // The API server refuses a gate on a pod that names its node, so this policy does not patch the pod. assent-pod-create
-    // then tells the user to leave out the node.
-    //
-    // A pod with gate and label needs a patch if it is cleared, and a pod with neither if it is not cleared. A pod with only
-    // the gate needs the label. A pod with only the label gets no patch, and assent-pod-held refuses the pod.
-    let changes = format!(
-        "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(version, {}) == {held} : {gated}))",
-        cleared_versions("object"),
-        matches("object")
-    );
-    // A separate policy for the grace period would cost each pod another copy of the `Clearance`.
-    let too_long = grace::is_too_long("object");
-    let condition = format!("{} && ({too_long} || {changes})", governs("object", &operator.accelerators));
-    let patch = format!(
-        "({too_long} ? {} : []) + (!({too_long}) || {changes} ? ({gate_and_label}) : [])",
-        grace::cut("object")
-    );
-    mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
+    )
 }
 
 /// Refuses a pod that has the label without the gate, or has an annotation of Assent. This policy needs no `Clearance`.
@@ -118,6 +137,9 @@ fn create(operator: &Operator) -> [PolicyObject; 2] {
         ("name", pod_name("object")),
         ("system", system("object")),
         ("live", format!("{}.filter(version, {LIVE})", cleared_versions("object"))),
+        ("images", pins::of_containers("variables.live")),
+        ("volumes", pins::of_volumes("variables.live")),
+        ("workload", pins::workload().to_owned()),
     ];
     let gated_or_cleared = Rule {
         holds: format!("{} || {}.exists(version, {LIVE} && {})", gated("object"), cleared_versions("object"), matches("object")),
@@ -126,6 +148,9 @@ fn create(operator: &Operator) -> [PolicyObject; 2] {
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
   : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
   : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
+  : size(variables.images) + size(variables.volumes) > 0 ? ' names images by tag, but AI system ' + variables.system + ' approves only their digests. Kubernetes 1.36 and later add the digests, unless a webhook removes them. Write them into the manifest'
+    + (size(variables.volumes) > 0 ? ', ' + variables.volumes.join(', ') : '')
+    + (size(variables.images) > 0 ? ': kubectl set image ' + variables.workload + ' ' + variables.images.join(' ') + ' -n ' + request.namespace : '')
   : ' is not what was approved for AI system ' + variables.system + ': a webhook or a policy changed it after Assent checked it; if the cluster added a sidecar, governance can trust the sidecar: kubectl get trustedsidecars')
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
@@ -194,10 +219,6 @@ fn update(operator: &Operator) -> [PolicyObject; 2] {
         ..PODS
     };
     let variables = [("name", pod_name("object"))];
-    let images = |of: &str, list: &str| {
-        format!("{of}.spec.?{list}.orValue([]).map(container, container.?image.orValue(''))")
-    };
-    let unchanged = |list: &str| format!("{} == {}", images("object", list), images("oldObject", list));
     let rules = vec![
         Rule {
             holds: "request.?subResource.orValue('') != 'ephemeralcontainers'".to_owned(),
@@ -219,14 +240,39 @@ fn update(operator: &Operator) -> [PolicyObject; 2] {
             else_say: format!("variables.name + ': label {SYSTEM_LABEL} of a pod does not change; set it in the pod template of its workload'"),
         },
         runtime_annotations_stay(),
-        Rule {
-            holds: format!("{} && {}", unchanged("containers"), unchanged("initContainers")),
-            else_say: "variables.name + ': the image of a pod that Assent governs does not change in place; change the workload, and approve a ModelVersion with the new image'".to_owned(),
-        },
+        images_stay(operator),
         record_stays(operator),
     ];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-update", Answer::Refuse, &scope, &conditions, &variables, rules)
+}
+
+/// Refuses changes of images. Only the operator may add digests to images, in the request that lifts the gate.
+/// assent-pod-release checks the digests.
+fn images_stay(operator: &Operator) -> Rule {
+    let images = |of: &str, list: &str| {
+        format!("{of}.spec.?{list}.orValue([]).map(container, container.?image.orValue(''))")
+    };
+    let unchanged = |list: &str| format!("{} == {}", images("object", list), images("oldObject", list));
+    let pinned = |list: &str| {
+        format!(
+            "object.spec.?{list}.orValue([]).all(container, oldObject.spec.?{list}.orValue([]).exists(old, container.name == old.name && (container.?image == old.?image || {})))",
+            pins::is_pinned_by("old.?image.orValue('')", "container.?image.orValue('')")
+        )
+    };
+    Rule {
+        holds: format!(
+            "{} && {} || {} && {} && !{} && {} && {}",
+            unchanged("containers"),
+            unchanged("initContainers"),
+            operator.asks(),
+            gated("oldObject"),
+            gated("object"),
+            pinned("containers"),
+            pinned("initContainers")
+        ),
+        else_say: "variables.name + ': the image of a pod that Assent governs does not change in place; change the workload, and approve a ModelVersion with the new image'".to_owned(),
+    }
 }
 
 /// Refuses changes of annotations that container runtimes read. A runtime reads them at each start of a container, so a

@@ -14,7 +14,7 @@
 
 use super::{
     Operator, PolicyObject,
-    cel::{cleared_versions, matches, system},
+    cel::{cleared_versions, matches_if_pinned, system},
     policy_object::{Advice, MatchScope, ParamUse, Rule, advising},
     scope_cel::governs,
 };
@@ -48,7 +48,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         "[{pod}].exists(pod, {} && !{}.exists(version, {}))",
         governs("pod", &operator.accelerators),
         cleared_versions("pod"),
-        matches("pod")
+        matches_if_pinned("pod")
     );
     // The match condition contains the whole decision. The controller manager checks the types of rules once for each
     // kind, but not the types of match conditions.

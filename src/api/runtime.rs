@@ -217,7 +217,8 @@ pub struct Container {
     pub name: Text,
 
     /// Image of the container. Assent compares it as text with the image in the pod. If both images have a
-    /// digest, their tags do not matter.
+    /// digest, their tags do not matter. A new pod of a `ModelVersion` can name the image without the digest: the API server
+    /// then adds it.
     /// Example: `vllm/vllm-openai@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub image: Text,

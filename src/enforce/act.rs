@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    action::{Action, Step},
+    action::{Action, ReleasedAs, Step},
     backup::keep,
     pod::{Pod, PodKey},
 };
@@ -25,6 +25,7 @@ use crate::{
     admission::{RELEASE_MANAGER, RELEASE_WITHOUT_TIME},
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    policy::Pin,
     watch::{Lenient, is_transient, request::delete},
 };
 
@@ -79,7 +80,7 @@ pub(super) async fn act(
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
         Action::Stop(Step::Evict { .. }) => Enforcement::Evict,
-        Action::Stop(Step::Delete { .. }) | Action::Replace => Enforcement::Delete,
+        Action::Stop(Step::Delete { .. }) | Action::Replace(_) => Enforcement::Delete,
         Action::Bound(_) => Enforcement::Bound,
         Action::Roll => Enforcement::Roll,
     };
@@ -104,10 +105,8 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
     let (pods, name) = (Pods::namespaced(client.clone(), &key.namespace), &*key.name);
     let uid = &pod.uid.to_string();
     match action {
-        Action::Release(version) => {
-            release(&pods, name, uid, version.as_deref().unwrap_or("ungoverned")).await
-        }
-        Action::Replace => delete::<core::Pod>(client, &key.namespace, name, &delete_params(0, uid)).await,
+        Action::Release(released) => release(&pods, name, uid, released.as_ref()).await,
+        Action::Replace(_) => delete::<core::Pod>(client, &key.namespace, name, &delete_params(0, uid)).await,
         Action::Bound(seconds) => bound(&pods, name, uid, *seconds).await,
         Action::Roll => {
             evict(&pods, name, &DeleteParams { grace_period_seconds: None, ..delete_params(0, uid) }).await
@@ -134,13 +133,20 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
     Ok(())
 }
 
-/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation changes in
+/// Removes the gate and the label, adds the approved digests to the images, and writes an annotation with the version
+/// and the time. The annotation changes in
 /// every request, so the API server records the time of this request in `managedFields`.
 ///
 /// A policy refuses a release without this record ([`RELEASE_WITHOUT_TIME`]). The record is missing if a user emptied
 /// `managedFields`, or if the other entries have later times and the API server dropped the oldest entry. A second
 /// request then replaces `managedFields`, so the API server starts to record again.
-async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
+async fn release(
+    pods: &Pods,
+    name: &str,
+    uid: &str,
+    released: Option<&ReleasedAs>,
+) -> Result<(), kube::Error> {
+    let version = released.map_or("ungoverned", |released| &released.version);
     let mut patch = json!({
         "metadata": {
             "uid": uid,
@@ -149,6 +155,14 @@ async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<()
         },
         "spec": { "schedulingGates": [{ "$patch": "delete", "name": GATE }] },
     });
+    for (field, pins) in released.into_iter().flat_map(|released| {
+        [("containers", &released.pins.containers), ("initContainers", &released.pins.init_containers)]
+    }) {
+        if !pins.is_empty() {
+            let image = |pin: &Pin| json!({ "name": &*pin.name, "image": &*pin.image });
+            patch["spec"][field] = pins.iter().map(image).collect();
+        }
+    }
     let params = PatchParams { field_manager: Some(RELEASE_MANAGER.to_owned()), ..PatchParams::default() };
     match pods.patch(name, &params, &Patch::Strategic(&patch)).await {
         Err(kube::Error::Api(answer)) if answer.message.contains(RELEASE_WITHOUT_TIME) => {

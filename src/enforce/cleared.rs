@@ -3,6 +3,7 @@
 //! ```text
 //!  ClearanceSpec ─► governing: the mode is enforce, and the scope includes the pod
 //!               ─► cleared: a version of the system of the pod has its runtime, and notAfter is later
+//!               ─► cleared_if_pinned: the same for a held pod or a template, whose images still get digests
 //!               ─► loss: the latest of notAfter, lostAt and the start of enforcement
 //! ```
 
@@ -13,7 +14,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::pod::Pod;
 use crate::{
     api::{ClearanceSpec, ClearedVersion, Mode, Runtime, Scope},
-    policy::matches,
+    policy::{matches, matches_if_pinned},
 };
 
 /// The clearance, if its mode is `enforce` and its scope includes the object. `scope` is the narrowest scope that includes
@@ -25,6 +26,13 @@ pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Opti
 /// Whether the operator would stop the pod if the namespace of the pod had the mode `enforce`.
 pub(super) fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
     pod.scope <= clearance.scope && pod.is_live() && cleared(pod, clearance, now).is_none()
+}
+
+/// Whether the API server would hold the pod `template` if its namespace had the mode `enforce`.
+pub(super) fn would_be_held(template: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
+    let version = template.runtime.as_ref().ok();
+    let version = version.and_then(|runtime| cleared_if_pinned(clearance, &template.system, runtime, now));
+    template.scope <= clearance.scope && version.is_none()
 }
 
 /// The version of the pod's system that is cleared at `now` and has the runtime of the pod.
@@ -43,6 +51,21 @@ pub(super) fn cleared_version<'a>(
     now: Timestamp,
 ) -> Option<&'a ClearedVersion> {
     version_of(clearance, system, runtime, |end| now < end)
+}
+
+/// The newest version of `system` that is cleared at `now`, and that has this runtime after the API server or the operator
+/// pins its images.
+pub(super) fn cleared_if_pinned<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Option<&'a ClearedVersion> {
+    // The operator writes the newest version first.
+    let mut cleared = clearance.systems.get(system)?.cleared.iter();
+    cleared.find(|version| {
+        now < version.not_after.0 && matches_if_pinned(&version.runtime, &clearance.trusted, runtime)
+    })
 }
 
 fn version_of<'a>(

@@ -7,6 +7,7 @@
 //!  runs           not governed                                                 Keep      Ungoverned
 //!  being deleted  cleared, or the pod is gated                                 Keep      Deleted
 //!  gated          cleared       its termination grace period is too long       Hold      EndsTooSlowly
+//!                               a volume names its image by tag                Hold, Stop  VolumeByTag: delete
 //!                               the previous pod of its StatefulSet not ready  Hold      PreviousNotReady
 //!                                                                              Release   Cleared
 //!  gated          not cleared   its StatefulSet wants another revision         Stop      Outdated: delete
@@ -27,6 +28,9 @@
 //!                               later pods of its StatefulSet run              Revisit   LaterPodsFirst
 //!                                                                              Stop      NotCleared: evict
 //! ```
+//!
+//! A gated pod counts as cleared if it is cleared with the digests that its release adds to its images. A release cannot
+//! change volumes. So a pod whose volume lacks a digest is deleted, and the API server adds the digest to the next pod.
 //!
 //! The row `Outdated` also applies to a cleared pod whose grace period is too long. If the operator cannot stop a
 //! workload, it evicts the pods instead.
@@ -49,8 +53,8 @@ use std::collections::HashSet;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
-    action::{Action, Step},
-    cleared::{began, cleared, governing, loss, place, ran_out, turn},
+    action::{Action, ReleasedAs, Replacement, Step},
+    cleared::{began, cleared, cleared_if_pinned, governing, loss, place, ran_out, turn},
     deadline::{Deadline, deadline},
     decision::{HoldReason, KeepReason, PodDecision, ReleaseReason, RevisitReason, StopAction, StopReason},
     pod::{Pod, PodKey},
@@ -59,6 +63,7 @@ use super::{
 };
 use crate::{
     api::{ClearanceSpec, ClearedVersion, OnLoss, OnLossMode, SystemClearance},
+    policy::Pins,
     watch::RETRY,
 };
 
@@ -71,6 +76,10 @@ pub(crate) const LEAST_GRACE: u32 = 1;
 /// The delay before the operator stops an uncleared pod of which it knows no loss of clearance. The API server may have
 /// admitted the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
+
+/// The minimum age of a gated pod that is deleted because a volume names its image by tag. A pod that the API server
+/// created by an older Clearance waits this long. The limit also bounds the rate of deletions if nobody pins new pods.
+const REPLACED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// Decides about the pod `key` at `now`. `evict_individually` has the UIDs of controllers whose pods the operator evicts
 /// one by one, because it cannot stop the whole workload, or because another user started the workload again too often.
@@ -123,7 +132,8 @@ fn in_set_order(
             PodDecision::Hold(HoldReason::PreviousNotReady)
         }
         PodDecision::Hold(_) if cache.set_of(pod).wants_another(member) => {
-            PodDecision::Stop { reason: StopReason::Outdated, action: StopAction::Pod(Action::Replace) }
+            let action = StopAction::Pod(Action::Replace(Replacement::Revision));
+            PodDecision::Stop { reason: StopReason::Outdated, action }
         }
         decision => decision,
     }
@@ -142,23 +152,52 @@ pub(super) fn decide_alone(pod: &Pod, clearance: Option<&ClearanceSpec>, now: Ti
         };
     };
     let system = clearance.systems.get(&*pod.system);
-    match (cleared(pod, clearance, now), pod.gated) {
+    let version = if pod.gated { released_as(pod, clearance, now) } else { cleared(pod, clearance, now) };
+    match (version, pod.gated) {
         (Some(_), _) | (None, true) if pod.ending.is_some() => PodDecision::Keep(KeepReason::Deleted),
-        (Some(version), true) => release(pod, system, version),
+        (Some(version), true) => release(pod, system, version, now),
         (Some(version), false) => keep(pod, system, version, now),
         (None, true) => PodDecision::Hold(HoldReason::NotCleared),
         (None, false) => stop(pod, clearance, now),
     }
 }
 
+/// The version that a gated pod has after its images are pinned.
+fn released_as<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
+    cleared_if_pinned(clearance, &pod.system, pod.runtime.as_ref().ok()?, now)
+}
+
 /// Decides about a gated pod that is cleared.
-fn release(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion) -> PodDecision {
+fn release(
+    pod: &Pod,
+    system: Option<&SystemClearance>,
+    version: &ClearedVersion,
+    now: Timestamp,
+) -> PodDecision {
     let most = system.map(|system| system.on_loss.pod_grace_seconds());
     if let Some(most) = most.filter(|most| pod.longest_grace > *most) {
         return PodDecision::Hold(HoldReason::EndsTooSlowly { most });
     }
+    let pins = pod.runtime.as_ref().map(|runtime| Pins::of(&version.runtime, runtime)).unwrap_or_default();
+    if !pins.volumes.is_empty() {
+        return replace(pod, now);
+    }
     let version = format!("{}@{}", version.model_version, version.subject_digest);
-    PodDecision::Release { reason: ReleaseReason::Cleared, action: Action::Release(Some(version)) }
+    let action = Action::Release(Some(ReleasedAs { version, pins }));
+    PodDecision::Release { reason: ReleaseReason::Cleared, action }
+}
+
+/// Decides about a gated pod that would be cleared with another image of a volume. A Job counts a deleted pod as failed.
+fn replace(pod: &Pod, now: Timestamp) -> PodDecision {
+    let replace_at = pod.created + REPLACED_AFTER;
+    if pod.owner.is_none() || pod.is_of_a_job() {
+        return PodDecision::Hold(HoldReason::VolumeByTag { replace_at: None });
+    }
+    if now < replace_at {
+        return PodDecision::Hold(HoldReason::VolumeByTag { replace_at: Some(replace_at) });
+    }
+    let action = StopAction::Pod(Action::Replace(Replacement::Pinned));
+    PodDecision::Stop { reason: StopReason::VolumeByTag, action }
 }
 
 /// Decides about a pod that runs and is cleared.

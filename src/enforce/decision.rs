@@ -53,6 +53,11 @@ pub(crate) enum HoldReason {
     },
     /// The pod is cleared, but the previous pod of its `StatefulSet` is not ready.
     PreviousNotReady,
+    /// The pod would be cleared with the approved digest of a volume's image, but the volumes of a pod are immutable. At
+    /// `replace_at`, the operator deletes the pod. `None` if no controller would create another pod.
+    VolumeByTag {
+        replace_at: Option<Timestamp>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub(crate) enum StopReason {
     Renewed,
     /// The pod is gated, and its `StatefulSet` now wants another revision in its place.
     Outdated,
+    /// The pod is gated, and only a new pod gets the approved digest of a volume's image.
+    VolumeByTag,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -177,6 +177,9 @@ impl Enforcer {
             PodDecision::Keep(_) | PodDecision::Hold(HoldReason::PreviousNotReady) => {}
             PodDecision::Hold(reason) => {
                 self.emit_held(key, reason);
+                if let HoldReason::VolumeByTag { replace_at: Some(at) } = reason {
+                    self.schedule(key, at);
+                }
                 self.stop_workload_again(key);
             }
             PodDecision::Stop { action: StopAction::Workload { until, .. }, .. } => {
@@ -204,12 +207,24 @@ impl Enforcer {
     fn emit_held(&mut self, key: &PodKey, reason: HoldReason) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         let clearance = clearance.map(|c| &**c);
-        if let HoldReason::EndsTooSlowly { most } = reason {
-            if pod.note(|notes| notes.say("EndsTooSlowly")) {
-                self.events.ends_too_slowly(key, pod, clearance, most);
+        match reason {
+            HoldReason::EndsTooSlowly { most } => {
+                if pod.note(|notes| notes.say("EndsTooSlowly")) {
+                    self.events.ends_too_slowly(key, pod, clearance, most);
+                }
             }
-        } else if pod.note(|notes| notes.say("Held")) {
-            self.events.held(&EventSubject::pod(key, pod), clearance);
+            // The operator soon replaces the pod.
+            HoldReason::VolumeByTag { replace_at: Some(_) } => {}
+            HoldReason::VolumeByTag { replace_at: None } => {
+                if pod.note(|notes| notes.say("VolumeByTag")) {
+                    self.events.volume_by_tag(key, pod, clearance);
+                }
+            }
+            HoldReason::NotCleared | HoldReason::PreviousNotReady => {
+                if pod.note(|notes| notes.say("Held")) {
+                    self.events.held(&EventSubject::pod(key, pod), clearance);
+                }
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use kube::{Client, runtime::events::EventType};
 use tracing::info;
 
 use super::{
-    action::{Action, Step},
+    action::{Action, Replacement, Step},
     backup,
     event_sender::{About, PendingEvent, reference, send_events},
     fair::FairQueue,
@@ -80,10 +80,13 @@ impl EventEmitter {
             self.kept(subject, clearance);
         }
         match action {
-            Action::Release(version) => self.released(subject, clearance, version.as_deref()),
+            Action::Release(released) => {
+                let version = released.as_ref().map(|released| &*released.version);
+                self.released(subject, clearance, version);
+            }
             Action::Stop(Step::Evict { .. }) => self.stopped(subject, clearance, "Evict"),
             Action::Stop(Step::Delete { .. }) => self.stopped(subject, clearance, "Delete"),
-            Action::Replace => self.replaced(subject, clearance),
+            Action::Replace(why) => self.replaced(subject, clearance, *why),
             Action::Roll => self.rolled(subject, clearance),
             Action::Bound(_) => {}
         }
@@ -167,10 +170,27 @@ impl EventEmitter {
         self.emit(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
     }
 
-    /// Emits the Event `Replaced`: the gated pod was deleted, so that its controller creates a pod of another revision.
-    fn replaced(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
-        let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
-        self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
+    /// Emits the Event `Replaced`: the gated pod was deleted, so that its controller creates another pod.
+    fn replaced(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, why: Replacement) {
+        let note = match why {
+            Replacement::Revision => {
+                "deleted while held: its StatefulSet waits for a pod of another revision"
+            }
+            Replacement::Pinned => {
+                "deleted while held: a volume names its image by tag, and only a new pod gets the approved digest"
+            }
+        };
+        self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note.to_owned()));
+    }
+
+    /// Emits the Event `Held` for a pod whose volume names its image by tag, and that the operator does not replace.
+    pub(super) fn volume_by_tag(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
+        let note = Note {
+            cause: "held: a volume names its image by tag, and only a new pod gets the approved digest"
+                .to_owned(),
+            next: format!("; create the pod again: kubectl delete pod {} -n {}", key.name, key.namespace),
+        };
+        self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
     /// Emits the Event `Held` for a cleared pod whose longest termination grace period exceeds `most` seconds.

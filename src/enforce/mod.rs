@@ -49,7 +49,7 @@ mod watch;
 mod workload;
 
 pub(crate) use self::{
-    dry_run::{WouldStop, would_stop},
+    dry_run::{WouldStop, would_be_held, would_stop},
     owner::{OwnerRef, Roots},
     pod::has_ended,
 };

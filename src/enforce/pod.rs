@@ -143,7 +143,7 @@ impl Pod {
         let seconds = self.life.seconds;
         let is_confirmed = |(action, asked): &mut (Action, Instant)| match *action {
             Action::Release(_) => released,
-            Action::Stop(_) | Action::Replace | Action::Roll => {
+            Action::Stop(_) | Action::Replace(_) | Action::Roll => {
                 ended && (is_lost || now.duration_since(*asked) < COMPLETION_LAG)
             }
             Action::Bound(wanted) => seconds == Some(wanted),

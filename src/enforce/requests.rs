@@ -89,7 +89,7 @@ impl Enforcer {
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
-            Action::Stop(_) | Action::Replace | Action::Roll => false,
+            Action::Stop(_) | Action::Replace(_) | Action::Roll => false,
         };
         pod.note(|notes| {
             notes.quiet_until = (!is_visible).then(|| Timestamp::now() + jittered(RETRY));
@@ -120,7 +120,7 @@ impl Enforcer {
         let is_delayed = pod.note(|notes| {
             let until = match action {
                 Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
+                Action::Stop(_) | Action::Replace(_) | Action::Bound(_) | Action::Roll => again,
                 Action::Release(_) => {
                     let lag = LAG.saturating_mul(2_u32.saturating_pow(notes.refusals));
                     notes.refusals += 1;

@@ -10,8 +10,8 @@ use super::{
     pod::{Pod, PodKey},
 };
 use crate::{
-    api::{ClearanceSpec, SharedRuntime, SystemClearance, WithheldVersion},
-    policy::Unmatchable,
+    api::{ClearanceSpec, ClearedVersion, Runtime, SharedRuntime, SystemClearance, WithheldVersion},
+    policy::{Pins, Unmatchable, matches_if_pinned},
     truncate::shorten,
 };
 
@@ -85,8 +85,25 @@ pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> 
         }
         (_, None) => format!("there is no AISystem {}", pod.system),
         (Err(unmatchable), _) => unmatchable.to_string(),
-        (Ok(_), Some(system)) => why_of_system(pod.system, system),
+        (Ok(runtime), Some(system)) => {
+            why_by_tag(runtime, clearance, system).unwrap_or_else(|| why_of_system(pod.system, system))
+        }
     }
+}
+
+/// The reason for a pod that differs from a cleared version only in the digests of its images.
+fn why_by_tag(
+    runtime: &Runtime,
+    clearance: Option<&ClearanceSpec>,
+    system: &SystemClearance,
+) -> Option<String> {
+    let trusted = &clearance?.trusted;
+    let is = |version: &&ClearedVersion| {
+        !Pins::of(&version.runtime, runtime).is_empty()
+            && matches_if_pinned(&version.runtime, trusted, runtime)
+    };
+    let version = &system.cleared.iter().find(is)?.model_version;
+    Some(format!("it names an image by tag, and only a new pod gets the digest that {version} approves"))
 }
 
 /// The maximum length of a text about a system, in bytes. This limit leaves room in the Event for the command at the end.

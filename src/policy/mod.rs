@@ -40,6 +40,7 @@ mod judgement;
 mod matching;
 mod monitors;
 mod overrides;
+mod pins;
 mod placeholders;
 mod reason;
 mod requirements;
@@ -89,6 +90,7 @@ pub use overrides::{
     GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,
     OverrideState, Overrides, RecordedOverride, Review, SystemOverrides, Waived, Waiving, waiver_of,
 };
+pub use pins::{Pin, Pins, as_in_template, is_pinned_by, matches_if_pinned};
 pub use placeholders::{Placeholders, not_used as placeholders_not_used, patterns};
 pub use reason::{Elsewhere, Reason};
 pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};

@@ -1,9 +1,11 @@
 //! A copy of the admission policies on pods, rule by rule as in the CEL of `admission::pods`.
 //!
 //! ```text
-//!  create ─► assent-gate (gate_sees) ─► assent-pod-held | assent-pod-create (check_sees)
+//!  create ─► assent-gate (gate_sees): gate, or pin ─► assent-pod-held | assent-pod-create (check_sees)
 //!  update ─► assent-pod-update; for held pods also assent-pod-release (check_sees)
 //! ```
+//!
+//! The template of the version names its image by tag. So a pod gets its content at its creation, or with its release.
 
 use super::{
     Protocol,
@@ -14,7 +16,7 @@ use super::{
 /// The template of a new pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// The pod has the content of the version.
+    /// The pod has the content of the version, with the image by tag.
     Described,
     /// The pod has other content, and the label of a held pod.
     OtherLabelledHeld,
@@ -34,7 +36,7 @@ impl Protocol {
         let (gate_sees, check_sees) = (state.written[state.gate_sees], state.written[state.check_sees]);
         let mut pod = Pod {
             uid: state.pods + 1,
-            runtime: if template == Template::Described { Runtime::Described } else { Runtime::Other },
+            runtime: if template == Template::Described { Runtime::ByTag } else { Runtime::Other },
             gated: false,
             labelled_held: template == Template::OtherLabelledHeld,
             created: state.now,
@@ -46,7 +48,10 @@ impl Protocol {
             },
         };
         let assent_gate = !pod.labelled_held && template != Template::OtherOnNode;
-        if assent_gate && !clears(gate_sees, &pod) {
+        let pinned = pinned(&pod);
+        if clears(gate_sees, &pinned) {
+            pod = pinned;
+        } else if assent_gate {
             (pod.gated, pod.labelled_held) = (true, true);
         }
         let label_follows_gate = pod.gated == pod.labelled_held || !self.has(Guard::HeldNeedsGate);
@@ -58,8 +63,9 @@ impl Protocol {
         (label_follows_gate && gated_or_cleared).then(|| with_witness(state, pod))
     }
 
-    /// The pod without its gate and label, or `None` if the API server refuses the update.
+    /// The pod without its gate and label, and with its digest, or `None` if the API server refuses the update.
     pub fn lift_gate(&self, state: &State, pod: &Pod, user: User) -> Option<Pod> {
+        let pod = &pinned(pod);
         let check_sees = state.written[state.check_sees];
         let operator_lifts = user == User::Operator || !self.has(Guard::OperatorLifts);
         // The policy `assent-pod-release` checks only a pod that has the label before or after the update.
@@ -79,6 +85,12 @@ impl Protocol {
     pub fn change_image(&self, pod: &Pod) -> Option<Pod> {
         (!self.has(Guard::ImagesStay)).then_some(Pod { runtime: Runtime::Other, ..*pod })
     }
+}
+
+/// The pod with the digest of the version, if it names the image of the version by tag.
+fn pinned(pod: &Pod) -> Pod {
+    let runtime = if pod.runtime == Runtime::ByTag { Runtime::Described } else { pod.runtime };
+    Pod { runtime, ..*pod }
 }
 
 /// Whether the pod matches a cleared version, as `cleared_versions().exists(version, matches())` in the policies.

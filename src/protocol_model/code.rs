@@ -94,7 +94,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }});
     let created = Timestamp::from_second(EPOCH - 2000).expect("in range").to_string();
     let version = json!({ "metadata": { "name": VERSION, "creationTimestamp": created }, "spec": {
-        "system": SYSTEM, "runtime": { "containers": [{ "name": "model", "image": "scorer:1" }] },
+        "system": SYSTEM, "runtime": { "containers": [{ "name": "model", "image": "scorer:1@sha256:0" }] },
     }});
     let level: RiskLevel = serde_json::from_value(with_type(level, "RiskLevel")).expect(parse);
     let system: AISystem = serde_json::from_value(with_type(system, "AISystem")).expect(parse);
@@ -332,7 +332,8 @@ fn call_decide(
 
 fn manifest(pod: &Pod) -> core::Pod {
     let image = match pod.runtime {
-        Runtime::Described => "scorer:1",
+        Runtime::Described => "scorer:1@sha256:0",
+        Runtime::ByTag => "scorer:1",
         Runtime::Other => "scorer:2",
     };
     let gates = pod.gated.then(|| json!([{ "name": GATE }]));

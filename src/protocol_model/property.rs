@@ -38,7 +38,7 @@ fn is_gone(_: &Protocol, state: &State) -> bool {
 }
 
 fn is_back(model: &Protocol, state: &State) -> bool {
-    let held = state.pod.is_some_and(|pod| pod.gated && pod.runtime == Runtime::Described);
+    let held = state.pod.is_some_and(|pod| pod.gated && pod.runtime == Runtime::ByTag);
     let soonest = state.now + state.spread();
     !(held && state.is_led() && code::may_run(&state.facts, soonest) && model.is_settled(state))
 }

@@ -48,6 +48,8 @@ pub struct ClearanceState {
 pub enum Runtime {
     /// The content of the version.
     Described,
+    /// The content of the version, but the pod names the image by tag.
+    ByTag,
     Other,
 }
 

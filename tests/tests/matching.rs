@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use assent::api::{Clearance, Placeholder, Runtime, Trusted, definitions};
-use assent::policy::{matches, patterns, runtime_of_pod};
+use assent::policy::{Pins, matches, matches_if_pinned, patterns, runtime_of_pod};
 use assent_tests::{Assent, Component, ControlPlane, NAMESPACE, Options, Person, until};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -56,6 +56,8 @@ struct Case {
     field: Option<String>,
     /// Whether the pod went through [`inject`], which adds parts that a cluster can inject, such as sidecars.
     injected: bool,
+    /// Whether images of the pod lost their digests.
+    by_tag: bool,
 }
 
 /// For each field, how often [`change_one_field`] chose this field.
@@ -76,6 +78,8 @@ struct Tally {
     injected: usize,
     /// Of the pods whose approved runtime has placeholders: the number of cleared pods, and the number of held pods.
     patterned: [usize; 2],
+    /// The numbers of cleared and of held pods whose images lost their digests.
+    by_tag: [usize; 2],
     held: usize,
     invalid: usize,
     /// The fields that occur in the approved runtime of at least one cleared pod.
@@ -122,8 +126,8 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         }
     }
     println!(
-        "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid; with placeholders {:?} cleared and held",
-        tally.cleared, tally.injected, tally.held, tally.invalid, tally.patterned
+        "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid; cleared and held: with placeholders {:?}, by tag {:?}",
+        tally.cleared, tally.injected, tally.held, tally.invalid, tally.patterned, tally.by_tag
     );
     tally.check_coverage(pods)
 }
@@ -133,6 +137,10 @@ impl Tally {
         if patterns(approved).is_some() {
             self.patterned[0] += usize::from(matches!(outcome, Outcome::Cleared));
             self.patterned[1] += usize::from(matches!(outcome, Outcome::Held));
+        }
+        if case.by_tag {
+            self.by_tag[0] += usize::from(matches!(outcome, Outcome::Cleared));
+            self.by_tag[1] += usize::from(matches!(outcome, Outcome::Held));
         }
         match outcome {
             Outcome::Cleared => {
@@ -165,6 +173,8 @@ impl Tally {
         }
         let enough = self.patterned.iter().all(|count| count * 20 > pods);
         ensure!(enough, "too few pods of runtimes with placeholders: {:?} of {pods}", self.patterned);
+        let enough = self.by_tag.iter().all(|count| count * 20 > pods);
+        ensure!(enough, "too few pods that name images by tag: {:?} of {pods}", self.by_tag);
         let all = schema_fields()?;
         let never: Vec<_> = all.iter().filter(|field| !self.cleared_fields.contains(*field)).collect();
         ensure!(never.is_empty(), "no cleared pod has {never:?}");
@@ -239,8 +249,9 @@ async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trus
     };
     let (annotations, spec) = (admitted.metadata.annotations, admitted.spec.context("a pod without a spec")?);
     let gated = spec.scheduling_gates.iter().flatten().any(|gate| gate.name == "assent.dev/clearance");
-    let matched =
-        runtime_of_pod(annotations.as_ref(), &spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
+    let admitted = runtime_of_pod(annotations.as_ref(), &spec);
+    let asked = admitted.clone().map(|admitted| with_images_of(pod, admitted));
+    let matched = asked.as_ref().is_ok_and(|asked| matches_if_pinned(approved, trusted, asked));
     ensure!(
         gated != matched,
         "cleared by the API server: {}, by Rust: {}:\n{pod}\n{}",
@@ -248,7 +259,36 @@ async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trus
         matched,
         serde_json::to_string(approved)?
     );
+    if let (Ok(asked), Ok(admitted)) = (&asked, &admitted) {
+        let pins = if gated { Pins::default() } else { Pins::of(approved, asked) };
+        ensure!(*pins.apply(asked) == *admitted, "other images than by Rust: {admitted:?}\n{pod}");
+        ensure!(
+            gated || matches(approved, trusted, admitted),
+            "the result does not match: {admitted:?}\n{pod}"
+        );
+    }
     Ok(if matched { Outcome::Cleared } else { Outcome::Held })
+}
+
+/// The runtime of the admitted pod with the images that the request asked for.
+fn with_images_of(pod: &Value, mut admitted: Runtime) -> Runtime {
+    let asked = |list: &str, name: &str, image: &str| {
+        let mut all = pod["spec"][list].as_array().into_iter().flatten();
+        let part = all.find(|part| part["name"] == name);
+        part.and_then(|part| part.pointer(image)).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    for container in &mut admitted.containers {
+        container.image = asked("containers", &container.name, "/image").into();
+    }
+    for container in &mut admitted.init_containers {
+        container.image = asked("initContainers", &container.name, "/image").into();
+    }
+    for volume in &mut admitted.volumes {
+        if let Some(image) = &mut volume.image {
+            image.reference = asked("volumes", &volume.name, "/image/reference").into();
+        }
+    }
+    admitted
 }
 
 /// Writes the Clearance of a round. Returns the runtimes and the trusted parts of this Clearance as the API server
@@ -415,6 +455,7 @@ fn volume(rng: &mut fastrand::Rng, name: &str) -> Value {
     let sources = [
         json!({ "emptyDir": {} }),
         json!({ "image": { "reference": "weights@sha256:1" } }),
+        json!({ "image": { "reference": "weights:v1@sha256:1" } }),
         json!({ "image": { "reference": "weights@sha256:2" } }),
         json!({ "persistentVolumeClaim": { "claimName": "claim" } }),
         json!({ "configMap": { "name": "c" } }),
@@ -746,6 +787,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
             source["serviceAccountToken"]["path"] = json!("token");
         }
     }
+    let by_tag = field.is_none() && rng.u8(..3) == 0 && unpin(rng, &mut spec);
     if kind > 4 && !(patterned && (miss || rng.bool())) {
         (0..rng.usize(1..3)).for_each(|_| change(rng, &mut spec));
     }
@@ -758,7 +800,38 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
         metadata["annotations"] = json!({ *pick(rng, &ANNOTATIONS): "x" });
     }
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
-    Case { pod, system, field, injected }
+    Case { pod, system, field, injected, by_tag }
+}
+
+/// Removes the digest of each image, or of some images, and sometimes changes the rest of the image. Returns whether an
+/// image lost its digest.
+fn unpin(rng: &mut fastrand::Rng, spec: &mut Value) -> bool {
+    let (mut changed, miss) = (false, rng.u8(..4) == 0);
+    for (list, field) in
+        [("containers", "/image"), ("initContainers", "/image"), ("volumes", "/image/reference")]
+    {
+        for part in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(image) = part.pointer_mut(field).filter(|_| rng.u8(..4) > 0) else { continue };
+            let Some((name, digest)) = image.as_str().and_then(|image| image.split_once('@')) else {
+                continue;
+            };
+            let repository = name.rsplit_once(":v1").map_or(name, |(repository, _)| repository);
+            let near = [
+                format!("{repository}:v2"),
+                format!("{repository}:latest"),
+                format!("{name}x"),
+                format!("docker.io/library/{name}"),
+                format!("{name}@"),
+                format!("{name}@sha256:7"),
+                format!("{name}@{digest}@{digest}"),
+                name.to_uppercase(),
+                repository.to_owned(),
+            ];
+            *image = json!(if miss && rng.bool() { pick(rng, &near).clone() } else { name.to_owned() });
+            changed = true;
+        }
+    }
+    changed
 }
 
 /// A pod with one of the first two annotations is held. The other annotations do not hold a pod, although most of their

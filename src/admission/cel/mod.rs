@@ -35,16 +35,29 @@ pub const PARTS: [(&str, &str); 14] = [
     ("REPOSITORY", include_str!("repository.cel")),
 ];
 
+/// The start of a line that only [`matches_if_pinned`] has.
+const TAGS: &str = "{{TAGS}} && ";
+
 /// Whether `pod` has the runtime of `version`, and beyond that only trusted additions.
 pub(super) fn matches(pod: &str) -> String {
+    let strict: Vec<_> =
+        filled("{{MATCHES}}").lines().filter(|line| !line.contains(TAGS)).map(str::to_owned).collect();
+    strict.join("\n").replace("{{POD}}", pod)
+}
+
+/// Whether `pod` matches `version` after the API server pins its images. The result must agree with
+/// `policy::matches_if_pinned`.
+pub(super) fn matches_if_pinned(pod: &str) -> String {
+    filled("{{MATCHES}}").replace(TAGS, "").replace("{{POD}}", pod)
+}
+
+/// The text with its [`PARTS`] in place of their placeholders.
+pub(super) fn filled(text: &str) -> String {
     let fill = |text: String, (name, part): &(&str, &str)| {
         text.replace(&format!("{{{{{name}}}}}"), &format!("({})", uncommented(part)))
     };
-    PARTS
-        .iter()
-        .fold("{{MATCHES}}".to_owned(), fill)
-        .replace("{{REFUSED_ANNOTATION}}", &refused_annotation("annotation"))
-        .replace("{{POD}}", pod)
+    let all = PARTS.iter().fold(text.to_owned(), fill);
+    all.replace("{{REFUSED_ANNOTATION}}", &refused_annotation("annotation"))
 }
 
 /// The expression without the comments of its file. Each policy contains the expression many times, so comments would

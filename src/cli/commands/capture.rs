@@ -34,7 +34,7 @@ use crate::{
         bounds::violation,
         commands::{
             check::{manifests, templates::templates},
-            explain::{pods_of, read_pod, read_workload, statuses},
+            explain::{pins, pods_of, read_pod, read_workload, statuses},
         },
         connect::{session::Session, target::Target},
         error::{Error, Next, Result},
@@ -46,8 +46,7 @@ use crate::{
             shell::{CommandLine, quoted, value_name},
         },
     },
-    images,
-    policy::{runtime_of_pod, unpinned, without_trusted},
+    policy::{is_pinned_by, runtime_of_pod, unpinned, without_trusted},
     watch::request,
 };
 
@@ -123,7 +122,8 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
         anstream::eprint!("{}", changes_since(version, &runtime, &target.in_words()));
     }
     let label = (found.system.as_ref() != Some(system)).then_some(system.as_str());
-    print_rollout(session, target, label, &pinned);
+    let by_tag = if pinned.is_empty() || !pins(session).await { pinned } else { Vec::new() };
+    print_rollout(session, target, label, &by_tag);
     Ok(())
 }
 
@@ -304,9 +304,15 @@ impl Found {
     /// pods that run the captured images. Fails if two of these pods have different digests for one container.
     fn digests(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
         let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for status in self.pods.iter().filter(|pod| self.runs_this(pod)).flat_map(statuses) {
-            if let Some((_, digest)) = status.image_id.split_once('@') {
-                digests.entry(status.name.clone()).or_default().insert(digest.to_owned());
+        for pod in self.pods.iter().filter(|pod| self.runs_this(pod)) {
+            let stated = pod.spec.as_ref().map(images).unwrap_or_default();
+            for status in statuses(pod) {
+                // The image of a pinned pod states the digest. A node can report another digest, of the manifest for
+                // its platform.
+                let stated = stated.get(&*status.name).copied().flatten().filter(|image| image.contains('@'));
+                if let Some((_, digest)) = stated.unwrap_or(&status.image_id).split_once('@') {
+                    digests.entry(status.name.clone()).or_default().insert(digest.to_owned());
+                }
             }
         }
         let one = |(container, digests): (String, BTreeSet<String>)| {
@@ -332,7 +338,12 @@ impl Found {
     /// Whether a pod has the same images as the captured `spec`. A pod of an earlier revision can have other images.
     fn runs_this(&self, pod: &Pod) -> bool {
         let running = pod.spec.as_ref().map(images).unwrap_or_default();
-        images(&self.spec).iter().all(|(container, image)| running.get(container) == Some(image))
+        images(&self.spec).iter().all(|(container, image)| {
+            running.get(container).is_some_and(|running| {
+                running == image
+                    || running.zip(*image).is_some_and(|(running, image)| is_pinned_by(image, running))
+            })
+        })
     }
 }
 
@@ -368,7 +379,7 @@ fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned>
     for (container, init) in main.chain(runtime.init_containers.iter_mut().map(|container| (container, true)))
     {
         if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&*container.name)) {
-            container.image = format!("{}@{digest}", images::repository(&container.image)).into();
+            container.image = format!("{}@{digest}", container.image).into();
             let (container, image) = (container.name.to_string(), container.image.to_string());
             pinned.push(Pinned { container, init, image });
         }

@@ -30,7 +30,7 @@ use crate::{
             table::{Cell, table},
         },
     },
-    enforce::{Roots, WouldStop, would_stop},
+    enforce::{Roots, WouldStop, would_be_held, would_stop},
     watch::request,
 };
 
@@ -75,7 +75,7 @@ pub async fn as_if_enforced(
     each_template(session, everywhere, &known, |Template { namespace, workload, pod }| {
         let mut clearance = clearances.get(&namespace).cloned().unwrap_or_default();
         clearance.scope = scope.unwrap_or(clearance.scope);
-        for WouldStop { system, why, .. } in would_stop(&[pod], &clearance, &accelerators, now) {
+        if let Some(WouldStop { system, why, .. }) = would_be_held(&pod, &clearance, &accelerators, now) {
             let system = (!system.is_empty()).then(|| system.to_string());
             let (namespace, workload) = (namespace.clone(), workload.clone());
             rows.push(Row { namespace, workload, pods: Vec::new(), system, why });

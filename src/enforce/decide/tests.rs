@@ -6,7 +6,7 @@ use kube::core::ObjectMeta;
 use super::*;
 use crate::{
     api::{Digest, Mode},
-    enforce::pod_cache::PodCache,
+    enforce::{owner::OwnerRef, pod_cache::PodCache},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -60,6 +60,56 @@ const fn evict(since: Timestamp, until: Timestamp) -> PodDecision {
 
 const fn delete(since: Timestamp) -> PodDecision {
     stop(since, Step::Delete { grace_period_seconds: 30 })
+}
+
+/// A pod with the runtime `pod`, and a Clearance that clears the runtime `approved`.
+fn pinned_scene(pod: serde_json::Value, approved: serde_json::Value) -> (Pod, ClearanceSpec) {
+    let runtime = |value| serde_json::from_value::<crate::api::Runtime>(value).expect("a runtime").into();
+    let (mut scene_pod, mut clearance) = scene(-10, 1000, None);
+    scene_pod.runtime = Ok(runtime(pod));
+    clearance.systems.get_mut("s").expect("the system").cleared[0].runtime = runtime(approved);
+    (scene_pod, clearance)
+}
+
+#[test]
+fn a_held_pod_gets_its_digests_with_its_release_and_a_running_pod_gets_none() {
+    let containers = |image: &str| serde_json::json!({ "containers": [{ "name": "c", "image": image }] });
+    let (mut pod, clearance) = pinned_scene(containers("repo:tag"), containers("repo:tag@sha256:0"));
+    assert_eq!(decided(&pod, &clearance, 500).lost_since(), Some(at(500)), "a running pod gets no digest");
+    pod.gated = true;
+    let PodDecision::Release { action: Action::Release(Some(released)), .. } = decided(&pod, &clearance, 500)
+    else {
+        panic!("not released: {:?}", decided(&pod, &clearance, 500));
+    };
+    assert_eq!(
+        released.pins.containers.iter().map(|pin| &*pin.image).collect::<Vec<_>>(),
+        ["repo:tag@sha256:0"]
+    );
+    let (mut other, clearance) = pinned_scene(containers("repo:other"), containers("repo:tag@sha256:0"));
+    other.gated = true;
+    assert_eq!(decided(&other, &clearance, 500), PodDecision::Hold(HoldReason::NotCleared));
+}
+
+#[test]
+fn a_held_pod_with_a_volume_by_tag_is_replaced_if_a_controller_creates_another() {
+    let volumes = |image: &str| {
+        serde_json::json!({ "containers": [{ "name": "c", "image": "a@sha256:0" }],
+            "volumes": [{ "name": "v", "image": { "reference": image } }] })
+    };
+    let (mut pod, clearance) = pinned_scene(volumes("w:1"), volumes("w:1@sha256:0"));
+    pod.gated = true;
+    let held = |replace_at| PodDecision::Hold(HoldReason::VolumeByTag { replace_at });
+    assert_eq!(decided(&pod, &clearance, 500), held(None), "nobody would create a bare pod again");
+    let owner = |kind: &str, api_version: &str| {
+        let (kind, api_version) = (kind.to_owned(), api_version.to_owned());
+        Some(std::sync::Arc::new(OwnerRef { api_version, kind, name: "o".to_owned(), uid: "2".to_owned() }))
+    };
+    pod.owner = owner("Job", "batch/v1");
+    assert_eq!(decided(&pod, &clearance, 500), held(None), "a Job counts a deleted pod as failed");
+    pod.owner = owner("ReplicaSet", "apps/v1");
+    assert_eq!(decided(&pod, &clearance, 9), held(Some(at(10))));
+    let action = StopAction::Pod(Action::Replace(Replacement::Pinned));
+    assert_eq!(decided(&pod, &clearance, 10), PodDecision::Stop { reason: StopReason::VolumeByTag, action });
 }
 
 #[test]

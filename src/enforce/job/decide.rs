@@ -10,7 +10,7 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
-    super::cleared::{began, cleared_version, governing, turn},
+    super::cleared::{began, cleared_if_pinned, governing, turn},
     object::{Job, State},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn decide(
 ) -> Option<(JobChange, Timestamp)> {
     let clearance = governing(clearance, job.scope);
     let may_run = clearance.is_none_or(|clearance| {
-        job.runtime.as_ref().is_ok_and(|r| cleared_version(clearance, &job.system, r, now).is_some())
+        job.runtime.as_ref().is_ok_and(|r| cleared_if_pinned(clearance, &job.system, r, now).is_some())
     });
     let on_loss = clearance.and_then(|c| c.systems.get(&*job.system)).map(|s| &s.on_loss);
     match (job.state, may_run) {

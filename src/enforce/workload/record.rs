@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  ControllerRevision assent-<UID of the root>: data ─► StoppedWorkload
-//!    generation unchanged ─► the runtime of the pod that lost its clearance
+//!    generation unchanged ─► the runtime of the pod that lost its clearance, or with the tags of its template
 //!    changed, apps kinds  ─► names and images of its pod template      ├─► cleared: it may start
 //!    changed, other kinds ─► unknown: any cleared version of its system
 //! ```
@@ -24,12 +24,16 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::super::{backup, cleared::cleared_version, owner::OwnerRef};
+use super::super::{
+    backup,
+    cleared::{cleared_if_pinned, cleared_version},
+    owner::OwnerRef,
+};
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
     },
-    policy::{Unmatchable, runtime_of_pod},
+    policy::{Unmatchable, as_in_template, is_pinned_by, runtime_of_pod},
     watch::Lenient,
 };
 
@@ -77,8 +81,10 @@ impl StoppedWorkload {
     ) -> bool {
         // The stop itself raised the generation by one.
         if self.generation.is_some_and(|before| object.metadata.generation == Some(before + 1)) {
-            let clears = |runtime: &SharedRuntime| is_cleared(clearance, &self.system, runtime, now);
-            return self.runtime.as_ref().is_some_and(clears);
+            return self.runtime.as_ref().is_some_and(|runtime| {
+                cleared_version(clearance, &self.system, runtime, now).is_some()
+                    || self.is_cleared_by_tag(runtime, object, clearance, now)
+            });
         }
         match template_of(&self.root, object) {
             Some((system, template)) => {
@@ -91,6 +97,21 @@ impl StoppedWorkload {
             None => live_versions(clearance, &self.system, now).next().is_some(),
         }
     }
+
+    /// Whether new pods of the workload get other digests for the tags in its template, and are then cleared. `runtime` is
+    /// the runtime of an earlier pod.
+    fn is_cleared_by_tag(
+        &self,
+        runtime: &Runtime,
+        object: &DynamicObject,
+        clearance: &ClearanceSpec,
+        now: Timestamp,
+    ) -> bool {
+        let template = template_of(&self.root, object).and_then(|(_, template)| runtime_of(&template).ok());
+        template.is_some_and(|template| {
+            is_cleared(clearance, &self.system, &as_in_template(runtime, &template), now)
+        })
+    }
 }
 
 fn live_versions<'a>(
@@ -102,8 +123,9 @@ fn live_versions<'a>(
     versions.filter(move |version| now < version.not_after.0)
 }
 
-fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &SharedRuntime, now: Timestamp) -> bool {
-    cleared_version(clearance, system, runtime, now).is_some()
+/// Whether new pods of a template with this runtime are cleared.
+fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &Runtime, now: Timestamp) -> bool {
+    cleared_if_pinned(clearance, system, runtime, now).is_some()
 }
 
 /// The system and the pod template of a workload, if its kind is known.
@@ -131,7 +153,10 @@ fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     containers.into_iter().all(|container| {
         let image = container.image.as_deref().unwrap_or_default();
-        approved().any(|approved| *approved.name == *container.name && *approved.image == *image)
+        approved().any(|approved| {
+            *approved.name == *container.name
+                && (*approved.image == *image || is_pinned_by(image, &approved.image))
+        })
     })
 }
 
@@ -268,6 +293,29 @@ mod tests {
         assert!(!starts("apps/v1", Some(3), 5, "m:2", "m:1"));
         assert!(!starts("apps/v1", Some(3), 5, "m:1", "m:2"), "a user changed only its replicas");
         assert!(starts("made-up.example/v1", Some(3), 5, "m:2", "m:7"), "its pod template is unknown");
+    }
+
+    #[test]
+    fn a_stopped_workload_starts_when_a_new_digest_of_its_tag_is_cleared() {
+        let starts = |template: &str, before: &str, cleared: &str| {
+            let (root, object) = root("apps/v1", 4, template);
+            let stopped = StoppedWorkload {
+                root,
+                system: "s".to_owned(),
+                was: PreviousState::Replicas(2),
+                put_back: 0,
+                runtime: Some(runtime(before)),
+                generation: Some(3),
+            };
+            stopped.may_start(&object, &clears(cleared), Timestamp::UNIX_EPOCH)
+        };
+        assert!(starts("m:1", "m:1@sha256:a", "m:1@sha256:b"));
+        assert!(
+            !starts("m:1@sha256:a", "m:1@sha256:a", "m:1@sha256:b"),
+            "its template states the old digest"
+        );
+        assert!(!starts("m:1", "m:1@sha256:a", "m:2@sha256:b"));
+        assert!(!starts("m:2", "m:1@sha256:a", "m:2@sha256:b"), "only the template differs from the pod");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!  monitors                   the state of a monitor, and the monitors that a level requires
 //!  oracle                     a second, naive implementation of the rules, for `properties`
 //!  overrides                  grants, reviews, quota and ends of overrides
+//!  pins                       the images that get a digest
 //!  placeholders               the values of placeholders, and attacks
 //!  properties                 rules that are true for all generated facts
 //!  requirements               expressions as requirements, and attacks
@@ -39,6 +40,7 @@ mod matching;
 mod monitors;
 mod oracle;
 mod overrides;
+mod pins;
 mod placeholders;
 mod properties;
 mod requirements;

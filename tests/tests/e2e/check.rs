@@ -135,6 +135,10 @@ fn generated_pod(
     if random.u8(..4) == 0 {
         container["args"] = json!(["--another"]);
     }
+    if random.u8(..3) == 0 {
+        let image = text(&container["image"]);
+        container["image"] = json!(image.split('@').next());
+    }
     if random.u8(..4) == 0 {
         container["resources"] = json!({ "limits": { "nvidia.com/gpu": "1" } });
     }

@@ -56,6 +56,7 @@ mod signatures;
 mod stateful_sets;
 mod suspension;
 mod systems;
+mod tags;
 mod upgrade;
 mod warnings;
 mod workloads;
@@ -308,6 +309,14 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         shapes::one_version_with_placeholders_clears_the_pods_of_each_operator,
         shapes::version_with_a_forbidden_kind_of_volume_is_withheld,
         shapes::pods_with_other_volume_sources_or_names_are_held,
+        tags::every_image_of_a_new_pod_gets_the_approved_digest,
+        tags::i3_held_pods_get_their_digests_when_they_are_released,
+        tags::a_tag_never_runs_what_nobody_approved_for_its_system,
+        tags::the_newest_version_with_a_tag_counts,
+        tags::a_webhook_that_rewrites_images_admits_nothing_unapproved,
+        tags::i3_held_pods_with_a_volume_by_tag_are_replaced,
+        tags::running_pods_by_tag_stop_when_their_namespace_enforces,
+        tags::i3_a_scaled_down_workload_starts_with_a_new_digest_of_its_tag,
         capacity::messages_full_of_ampersands_do_not_stop_a_revocation,
         capacity::a_system_beyond_the_limit_replaces_no_cleared_system,
         capacity::a_flood_of_large_versions_replaces_no_cleared_version,
@@ -520,6 +529,7 @@ fn on_nodes(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         node::i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(node),
         node::an_image_volume_has_the_approved_content(node),
         node::capture_names_the_digest_that_a_kubelet_reports(node),
+        node::a_pod_by_tag_runs_only_the_approved_digest(node),
         node::i2_the_kubelet_alone_ends_expired_pods,
         node::i2_an_event_names_a_kubelet_that_confirms_nothing,
     ]
@@ -581,6 +591,8 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         retries::i3_pods_refused_while_the_operator_was_down_are_held_soon_after(lend),
         refuse::i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approval,
         refuse::nobody_names_another_person_as_the_approver,
+        tags::before_mutating_policies_a_pod_by_tag_is_refused_with_the_command_that_pins,
+        tags::i5_pods_by_tag_start_without_an_operator_but_not_without_the_policy_that_pins,
         refuse::a_gate_set_by_hand_is_lifted_and_deleted_policies_are_restored,
         guard::i1_a_pod_created_without_policies_is_stopped,
         guard::deleted_policies_are_back_within_a_second(lend),

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, NODE, Node, PORT, Person, SOON, Scenario, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, NODE, Node, PORT, Person, SOON, Scenario, digest, pod_spec, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -363,7 +363,48 @@ pub async fn capture_names_the_digest_that_a_kubelet_reports(
     scene.apply(Dev, &deployment(&scene, &by_tag)).await?;
     scene.running("scorer", 2).await?;
     let said = scene.assent(Dev, &["capture", "deployment/scorer"]).await?;
-    ensure!(said.stdout.contains(&node.image), "{said:?}");
+    ensure!(said.stdout.contains(&by_tag_and_digest(node)?), "{said:?}");
+    Ok(())
+}
+
+/// The image of the test program with its tag and its digest.
+fn by_tag_and_digest(node: &Node) -> Result<String> {
+    let (_, digest) = node.image.split_once('@').context("no digest")?;
+    Ok(format!("{}@{digest}", node.tag))
+}
+
+pub async fn a_pod_by_tag_runs_only_the_approved_digest(cluster: &ControlPlane, node: &Node) -> Result<()> {
+    let scene = enforced(cluster, "node-tags").await?;
+    let by_tag = |image: &str, revision: &str| {
+        let mut container = node.container("serve", revision);
+        container["image"] = json!(image);
+        container
+    };
+    // The node has an image with this tag, but people approved another digest.
+    let other = format!("{}@{}", node.tag, digest('f'));
+    clear(&scene, "v1", &by_tag(&other, "1")).await?;
+    let mut moved = deployment(&scene, &by_tag(&node.tag, "1"));
+    moved["metadata"]["name"] = json!("moved");
+    scene.apply(Dev, &moved).await?;
+    let waits = |pod: &Value| {
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];
+        ["ErrImagePull", "ImagePullBackOff"].iter().any(|reason| waiting == reason)
+    };
+    until(SOON, "the node to look for the approved digest", async || {
+        let pods = scene.list("pods").await?;
+        Ok((pods.len() == 2 && pods.iter().all(waits)).then_some(()))
+    })
+    .await?;
+    run(&scene, node, 0).await.context("a container with another digest runs")?;
+    scene.kubectl(Dev, &["delete", "deployment", "moved"]).await?;
+    clear(&scene, "v2", &by_tag(&by_tag_and_digest(node)?, "2")).await?;
+    scene.apply(Dev, &deployment(&scene, &by_tag(&node.tag, "2"))).await?;
+    run(&scene, node, 2).await?;
+    scene.running("scorer", 2).await?;
+    for pod in scene.pods("scorer").await? {
+        ensure!(pod["spec"]["containers"][0]["image"] == json!(by_tag_and_digest(node)?), "{pod}");
+        ensure!(pod["status"]["containerStatuses"][0]["imageID"] == json!(node.image), "{}", pod["status"]);
+    }
     Ok(())
 }
 

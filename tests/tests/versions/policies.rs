@@ -32,6 +32,14 @@ fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
+/// The approved container with its image by tag.
+fn by_tag() -> Value {
+    let mut container = container("1");
+    let image = container["image"].as_str().and_then(|image| image.split('@').next()).map(str::to_owned);
+    container["image"] = json!(image);
+    container
+}
+
 /// Triggers each validating policy at least once, except the policies in the two constants. The test fails if a policy
 /// neither refused a request nor warned about it. So if you add a policy, also add a request that triggers it.
 pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
@@ -77,6 +85,14 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut labelled = scene.pod("labelled", &container("1"));
     labelled["metadata"]["labels"]["assent.dev/held"] = json!("true");
     said.push(scene.refused(Person::Dev, &labelled).await?);
+
+    if !stage.holds {
+        let refused = scene.refused(Person::Dev, &scene.pod("by-tag", &by_tag())).await?;
+        ensure!(
+            refused.contains("names images by tag") && refused.contains("kubectl set image"),
+            "{refused}"
+        );
+    }
 
     scene.apply(Person::Dev, &scene.pod("runs", &container("1"))).await?;
     let image = ["set", "image", "pod/runs", "server=registry.example/other:1"];
@@ -241,6 +257,9 @@ async fn changes(scene: &Scenario<'_>) -> Result<()> {
     }
     scene.apply(Person::Dev, &scene.pod("gated", &container("other"))).await?;
     scene.held_pods("app=gated", 1).await?;
+    scene.apply(Person::Dev, &scene.pod("by-tag", &by_tag())).await?;
+    let image = scene.get("pod", "by-tag").await?["spec"]["containers"][0]["image"].take();
+    ensure!(image == container("1")["image"], "the image is {image}");
     let approvals = scene.list("approvals").await?;
     let approval = approvals.first().context("an approval")?;
     ensure!(approval["spec"]["approver"]["user"].is_string(), "the approver is missing in {approval}");

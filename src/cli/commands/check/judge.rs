@@ -348,6 +348,7 @@ impl Objects {
                 place: format!(" -n {namespace}"),
                 governance: Seen::Found(governance),
                 clearance: clearance.map_or(Seen::Absent, Seen::Found),
+                pins: true,
                 records: records.collect(),
                 holders: Err("the check reads no cluster".to_owned()),
                 now: self.now,

@@ -9,7 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::pod_group::{PodGroup, PodGroups, Refusal, State};
+use super::{
+    pod_group::{PodGroup, PodGroups, Refusal, State},
+    tags,
+};
 use crate::{
     api::{
         Clearance, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL, Scope,
@@ -74,6 +77,8 @@ pub struct ExplainInput {
     pub place: String,
     pub governance: Seen<Governance>,
     pub clearance: Seen<Clearance>,
+    /// Whether the API server adds approved digests to the images of new pods.
+    pub pins: bool,
     /// The records of the systems that the explanation is about. The key is the name of the system.
     pub records: BTreeMap<String, SystemRecord>,
     /// The people who hold each role. The error says why the holders are not known.
@@ -83,7 +88,7 @@ pub struct ExplainInput {
 
 impl ExplainInput {
     /// The trusted additions to a pod. Empty if the Clearance is missing or not readable.
-    fn trusted(&self) -> &Trusted {
+    pub(super) fn trusted(&self) -> &Trusted {
         const NOTHING: &Trusted = &Trusted {
             containers: Vec::new(),
             init_containers: Vec::new(),
@@ -320,14 +325,14 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
     short.into_iter().map(found).collect()
 }
 
-type Match<'a> = (&'a ModelVersion, OwnedJudgement);
+pub(super) type Match<'a> = (&'a ModelVersion, OwnedJudgement);
 
 impl PodFinding {
     pub fn new(group: &PodGroup, facts: &ExplainInput) -> Self {
         let record = group.system.as_ref().and_then(|system| facts.records.get(system));
         let matching = record.map(|record| matching(record, group, facts)).unwrap_or_default();
         let closest = match (&group.runtime, record) {
-            (Ok(runtime), Some(record)) if matching.is_empty() => closest(record, facts, runtime),
+            (Ok(runtime), Some(record)) if matching.is_empty() => closest(record, facts, group, runtime),
             _ => None,
         };
         let (cleared, conclusion, next) = conclude(group, facts, record, &matching, closest.as_ref());
@@ -350,13 +355,25 @@ impl PodFinding {
 
 fn matching<'a>(record: &'a SystemRecord, group: &PodGroup, facts: &ExplainInput) -> Vec<Match<'a>> {
     let Ok(runtime) = &group.runtime else { return Vec::new() };
-    let is = |version: &&ModelVersion| matches(&version.spec.runtime, facts.trusted(), runtime);
+    let is = |version: &&ModelVersion| {
+        let approved = &version.spec.runtime;
+        matches(approved, facts.trusted(), &group.pins(approved, runtime).apply(runtime))
+    };
     let versions = record.versions.iter().filter(is);
     versions.map(|version| (version, record.rule(version, None, facts.now))).collect()
 }
 
-fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Option<Closest> {
-    let untrusted = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
+fn closest(
+    record: &SystemRecord,
+    facts: &ExplainInput,
+    group: &PodGroup,
+    runtime: &Runtime,
+) -> Option<Closest> {
+    let untrusted = |version: &ModelVersion| {
+        let approved = &version.spec.runtime;
+        let pod = group.pins(approved, runtime).apply(runtime).into_owned();
+        without_trusted(approved, facts.trusted(), &pod).into_owned()
+    };
     let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &untrusted(version));
     // `record.versions` begins with the newest version. If several versions are equally similar, `max_by` returns the
     // last of them. Because of `rev`, this is the newest version.
@@ -366,7 +383,7 @@ fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Op
 }
 
 /// Whether the pods may run, the reason in one sentence, and the next steps.
-type Conclusion = (bool, String, Vec<String>);
+pub(super) type Conclusion = (bool, String, Vec<String>);
 
 /// Checks the pods in the order of the admission policies. Returns the conclusion of the first check that decides
 /// whether the pods may run.
@@ -405,8 +422,8 @@ fn conclude(
     if let Err(unmatchable) = &group.runtime {
         return no(unmatchable.clone(), &["remove it from the pod template".to_owned()]);
     }
-    if let Some((version, judgement)) = matching.iter().find(|(_, judgement)| judgement.is_cleared()) {
-        return cleared(group, facts, record, version, judgement);
+    if let Some(found) = matching.iter().find(|(_, judgement)| judgement.is_cleared()) {
+        return cleared(group, facts, record, found, matching);
     }
     if let Some((version, judgement)) = matching.first() {
         return withheld(facts, record, version, judgement);
@@ -415,6 +432,9 @@ fn conclude(
         let text = format!("system {system} has no ModelVersion, so there is no version to approve");
         return no(text, &["create one: kubectl explain modelversion.spec".to_owned()]);
     };
+    if let Some(only_by_tag) = tags::only_by_tag(group, facts, record) {
+        return only_by_tag;
+    }
     let create = format!("create a new ModelVersion of {system} with this difference, and get it approved");
     let change = format!("or change the pod template to match {}", closest.version);
     no(format!("it matches no version of {system}; the closest is {}", closest.version), &[create, change])
@@ -441,11 +461,15 @@ fn cleared(
     group: &PodGroup,
     facts: &ExplainInput,
     record: &SystemRecord,
-    version: &ModelVersion,
-    judgement: &OwnedJudgement,
+    (version, judgement): &Match<'_>,
+    matching: &[Match<'_>],
 ) -> Conclusion {
     let name = version.name_any();
-    let text = format!("it is {name} of {}, which is cleared to run", record.name);
+    let mut text = format!("it is {name} of {}, which is cleared to run", record.name);
+    if let Some(not_pinned) = tags::not_pinned(group, facts, version) {
+        return not_pinned;
+    }
+    text.extend(tags::pinned(group, version, matching));
     let operator = format!("the operator has not acted on it yet. Check that it runs: {OPERATOR}");
     let lags = in_force(record, version, judgement, facts) == Some(false);
     let next = if lags || group.state == State::Held { vec![operator] } else { Vec::new() };

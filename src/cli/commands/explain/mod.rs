@@ -10,6 +10,7 @@ mod finding;
 mod pod_group;
 mod render;
 mod root;
+mod tags;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
+    admission::HoldMethod,
     api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion},
     cli::{
         connect::{
@@ -50,6 +52,7 @@ pub async fn explain(session: &Session, target: &Target, format: Prose) -> Resul
         place: format!(" -n {}{}", session.namespace, session.flags),
         governance: governance(session).await?,
         clearance: clearance(session).await?,
+        pins: pins(session).await,
         records,
         holders: Holders::read(&session.client).await,
         now: Timestamp::now(),
@@ -111,6 +114,11 @@ async fn clearance(session: &Session) -> Result<Seen<Clearance>> {
     let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, CLEARANCE_NAME).await;
     seen(read, || format!("read the clearance of namespace {}", session.namespace))
+}
+
+/// Whether the API server adds approved digests to the images of new pods.
+pub async fn pins(session: &Session) -> bool {
+    HoldMethod::of(&session.client).await.map_or(true, |method| method == HoldMethod::Gate)
 }
 
 /// Converts the result of a read to [`Seen`]. Converts a forbidden read to [`Seen::Hidden`], and fails on other errors.

@@ -18,6 +18,7 @@ fn facts(record: SystemRecord) -> ExplainInput {
         place: " -n lending".to_owned(),
         governance: Seen::Found(Governance { mode: Some(Mode::Enforce), ..Governance::default() }),
         clearance: Seen::Hidden,
+        pins: true,
         records: BTreeMap::from([("credit-scorer".to_owned(), record)]),
         holders: Err("you may not list clusterroles and clusterrolebindings".to_owned()),
         now: now(),
@@ -79,6 +80,45 @@ fn pod_of_a_cleared_version_is_cleared() {
         finding.pods[0].conclusion,
         "it is credit-scorer-v1 of credit-scorer, which is cleared to run"
     );
+}
+
+fn by_tag(state: State) -> PodGroup {
+    let group = pods_of(V1, |runtime| {
+        for container in &mut runtime.containers {
+            let end = container.image.find('@').expect("an image with a digest");
+            container.image = container.image[..end].into();
+        }
+    });
+    PodGroup { state, ..group }
+}
+
+#[test]
+fn a_pod_by_tag_is_cleared_with_its_digest_unless_it_runs() {
+    let facts = facts(approved(record(), V1));
+    for state in [State::Held, State::NotCreated] {
+        let finding = explain(by_tag(state), &facts).pods.remove(0);
+        assert!(finding.cleared, "{finding:?}");
+        assert_eq!(
+            finding.conclusion,
+            "it is credit-scorer-v1 of credit-scorer, which is cleared to run; its images get the digests that credit-scorer-v1 approves"
+        );
+    }
+    let finding = explain(by_tag(State::Admitted), &facts).pods.remove(0);
+    assert!(!finding.cleared && finding.matches.is_empty(), "{finding:?}");
+    assert!(
+        finding.conclusion.contains("only a new pod gets the digests that credit-scorer-v1"),
+        "{finding:?}"
+    );
+    assert!(finding.next[0].contains("kubectl delete pod credit-scorer-1 -n lending"), "{finding:?}");
+}
+
+#[test]
+fn a_template_by_tag_is_refused_if_the_api_server_cannot_pin() {
+    let facts = ExplainInput { pins: false, ..facts(approved(record(), V1)) };
+    let finding = explain(by_tag(State::NotCreated), &facts).pods.remove(0);
+    assert!(!finding.cleared, "{finding:?}");
+    assert!(finding.next[0].starts_with("kubectl set image KIND/NAME "), "{finding:?}");
+    assert!(finding.next[0].ends_with(" -n lending"), "{finding:?}");
 }
 
 #[test]
