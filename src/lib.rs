@@ -10,7 +10,7 @@
 //!
 //! `policy` has no side effects. `compile` sends its decisions to `enforce` only through the [`api::Clearance`]. `enforce`
 //! writes the numbers of pods to `status.pods` of each system. `monitor` queries Prometheus, and opens an
-//! [`api::Incident`] on a breach.
+//! [`api::Incident`] on a breach. `record` is the transparency log, which an outsider can verify.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ pub mod policy;
 pub mod promql;
 #[cfg(test)]
 mod protocol_model;
+pub mod record;
 mod timer;
 pub mod truncate;
 mod watch;
