@@ -258,6 +258,14 @@ pub enum Error {
         /// The number of checked objects and pod templates. Approvals without a valid signature are left out.
         of: usize,
     },
+    /// `record verify` found that a record does not prove what it states.
+    #[error("the record in {directory} does not prove what it states: {found} findings")]
+    NotProven {
+        /// The directory of the record.
+        directory: String,
+        /// The number of findings.
+        found: u64,
+    },
     /// A read or write failed, such as the read of an answer from standard input.
     #[error("cannot read or write: {0}")]
     Input(#[from] std::io::Error),
@@ -318,6 +326,10 @@ impl Error {
                 vec![Next::new(command, "read the manifests that Kustomize builds")]
             }
             Self::Needed { command, .. } => vec![Next::new(command, "to decommission it anyway")],
+            Self::NotProven { directory, .. } => {
+                let command = format!("kubectl assent record show {}", quoted(directory));
+                vec![Next::new(command, "list the entries that the files state, without proof")]
+            }
             Self::NoReason { command, .. } => vec![Next::new(command, "add a reason")],
             Self::NotATerminal { command } => vec![Next::new(command, "if you already reviewed it")],
             Self::NotStamped => vec![Next::new(

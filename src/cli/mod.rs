@@ -49,6 +49,7 @@ use commands::{
     monitor::{self, MonitorCommand},
     offline_sign::{self, Detached, SshKey},
     overrides::{self, OverrideArgs},
+    record::{self, RecordCommand},
     resolve::Act,
     sign::{self, DecisionRequest},
     status::{self, Which},
@@ -587,6 +588,27 @@ Examples:
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
+    /// Verify and read a copy of the transparency log, without a cluster
+    ///
+    /// The log records each decision, each clearance and each enforcement. Nobody can change, move or drop an entry
+    /// without a trace. Programs of other people can verify the log too: see VERIFY.md in the copy.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  # Verify a copy with the policy that you received from another source
+  kubectl assent record verify record-2026-11 --policy policy.txt
+
+  # Verify that a copy continues the one of last year
+  kubectl assent record verify record-2026-11 --kept record-2025-11/checkpoint
+
+  # List the entries, and show one of them
+  kubectl assent record show record-2026-11
+  kubectl assent record show record-2026-11 42
+
+  # Prove one entry to a person who has only the policy
+  kubectl assent record proof record-2026-11 42 > 42.tlog-proof"
+    )]
+    Record(RecordCommand),
     /// Show the full content that people decided about, by its digest
     ///
     /// The content stays as long as its namespace, even after somebody deletes or replaces the model version or the
@@ -768,6 +790,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Incident(command) => incident::incident(&connection.session().await?, &command).await,
         Command::Resume(args) => Box::pin(incident::resume(&connection.session().await?, &args)).await,
         Command::Override(args) => overrides::overrides(&connection.session().await?, &args).await,
+        Command::Record(command) => record::record(&command),
         Command::Monitor(MonitorCommand::Check(args)) => {
             monitor::check(&args, &connection.offline_namespace(), &connection.offline_place())
         }

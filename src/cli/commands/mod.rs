@@ -18,6 +18,7 @@ pub(crate) mod monitor;
 pub(crate) mod offline_sign;
 pub(crate) mod outcome;
 pub(crate) mod overrides;
+pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod safeguards;
 pub(crate) mod sign;
