@@ -2,7 +2,8 @@
 #
 # Requirements: Rust 1.95 or newer, Go 1.26 or newer, a C compiler, and ssh-keygen for the tests. The first `make test`
 # or `make demo` builds the Kubernetes control plane for the tests, which takes about 15 minutes on two cores.
-# `make test` also builds the controllers of Flux and Argo CD, Prometheus, Alertmanager and the programs of a real node.
+# `make test` also builds the controllers of Flux and Argo CD, Prometheus, Alertmanager, the programs of a real node, and
+# other people's verifiers of a record.
 # These builds take another 20 minutes. The results are cached outside the checkout.
 
 CARGO ?= cargo
@@ -16,7 +17,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo playground playground-stop test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops alerting node
+.PHONY: help build demo playground playground-stop test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops alerting node verifiers
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ playground: controlplane $(if $(filter real,$(NODE)),node) ## Start a cluster wi
 playground-stop: ## Stop the cluster of `make playground`, and remove its files
 	@$(BINARIES)/playground stop
 
-test: controlplane gitops alerting node ## Run all tests, on a real control plane
+test: controlplane gitops alerting node verifiers ## Run all tests, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
 
 test-versions: controlplane ## Run a short test suite on older Kubernetes versions; ARGS=1.30 selects one
@@ -103,3 +104,6 @@ gitops:
 
 alerting:
 	@tests/controlplane/build prometheus alertmanager >/dev/null
+
+verifiers:
+	@tests/controlplane/build record >/dev/null
