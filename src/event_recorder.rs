@@ -1,11 +1,9 @@
-//! Publishes Events (`events.k8s.io/v1`). A repeated Event becomes a series: one object with a count.
+//! Publishes Events (`events.k8s.io/v1`). A repeated Event becomes a series: one Event object with a count. An Event
+//! counts as repeated if an Event about the same objects with the same reason, action and cause occurred in the last
+//! six minutes.
 //!
-//! ```text
-//!  Event, cause ─┬─ new: create
-//!                └─ same objects, reason, action and cause within six minutes: patch the count
-//! ```
-//!
-//! The recorder of kube does not compare notes. It would count an Event with a new cause in the series of an older cause.
+//! The recorder of kube does not compare notes. It would count an Event with a new cause in the series of an older
+//! cause.
 
 use std::{
     collections::HashMap,
@@ -40,8 +38,8 @@ const SERIES_TTL: Duration = Duration::from_mins(6);
 /// The time between two removals of old series from the cache.
 const CLEANUP: Duration = Duration::from_mins(1);
 
-/// The maximum length of the object's name in the name of an Event. The time of the Event follows. The whole name may have
-/// at most 253 characters.
+/// The maximum length of the object's name in the name of an Event. The time of the Event follows. The whole name may
+/// have at most 253 characters.
 const NAME: usize = 230;
 
 /// The namespace for Events about objects without a namespace.

@@ -1,10 +1,6 @@
 //! Recognises the pods of AI workloads by their images and accelerators. The platform team lists image patterns and
-//! additional accelerators in the chart's values.
-//!
-//! ```text
-//!  values.yaml ──► ConfigMap assent-inventory ─┬─ ASSENT_IMAGE_PATTERNS, ASSENT_ACCELERATORS ──► operator
-//!                                              └─ read ──► kubectl assent inventory, explain, status
-//! ```
+//! additional accelerators in the chart's values, and the chart writes them into the `ConfigMap` `assent-inventory`.
+//! The operator reads them from environment variables, and `kubectl assent` reads them from the `ConfigMap`.
 
 use std::str::FromStr;
 

@@ -39,7 +39,7 @@ const MARGIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Leadership {
     leases: Api<Lease>,
-    /// The client for reads, because the stored lease can be unreadable.
+    /// The API for reads. A read succeeds even if this program cannot parse the stored lease.
     lenient: Api<Lenient<Lease>>,
     name: &'static str,
     identity: String,
@@ -185,8 +185,8 @@ struct Observed {
     /// The lease as this operator wrote it, so that a renewal needs no read. After a failed attempt it is `None`, and
     /// the next attempt reads the lease.
     written: Option<Lease>,
-    /// The last observed spec, and the local time of the first observation of this spec. The operator ignores the renewal
-    /// time in the spec, because the clocks can differ by more than the duration of the lease.
+    /// The last observed spec, and the local time of the first observation of this spec. The operator ignores the
+    /// renewal time in the spec, because the clocks can differ by more than the duration of the lease.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
@@ -198,7 +198,7 @@ impl Observed {
             .map_or(Duration::ZERO, |(spec, at)| (*at + holds_for(spec)).saturating_duration_since(now))
     }
 
-    /// The time since `spec` was first observed.
+    /// The time since this operator first observed `spec`. Remembers `spec` if it differs from the last observed spec.
     fn age(&mut self, spec: &LeaseSpec, now: Instant) -> Duration {
         match &self.seen {
             Some((seen, at)) if seen == spec => now - *at,

@@ -1,4 +1,4 @@
-//! Locks a mutex, even if another holder panicked.
+//! Locks a mutex, even if another thread panicked while it held the mutex.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

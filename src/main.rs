@@ -20,7 +20,8 @@ use assent::{
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// jemalloc returns memory to the system after the operator read a page of pods. `.cargo/config.toml` configures jemalloc.
+/// jemalloc returns memory to the system after the operator read a page of pods. `.cargo/config.toml` configures
+/// jemalloc.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -44,7 +45,7 @@ enum Command {
         /// Namespace of the operator and of its Lease.
         #[arg(long, env = "POD_NAMESPACE", default_value = "assent-system")]
         namespace: String,
-        /// Service account of the operator. Its `ClusterRole` is named after it.
+        /// Service account of the operator. The name of its `ClusterRole` begins with this name.
         #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "assent")]
         service_account: String,
         /// Holder name of this operator in the Lease: the name of its pod.
@@ -66,14 +67,14 @@ enum Command {
         /// tokenFile. A monitor selects a server by name. Without a server, no monitor measures.
         #[arg(long, env = "ASSENT_PROMETHEUS", default_value = "")]
         prometheus: SourceList,
-        /// Label with which the series of all Prometheus servers name their namespace. A monitor reads only the series
+        /// Label that contains the namespace in the series of all Prometheus servers. A monitor reads only the series
         /// of its own namespace.
         #[arg(long, env = "ASSENT_NAMESPACE_LABEL", default_value = NAMESPACE_LABEL, value_parser = namespace_label)]
         namespace_label: String,
         /// Format of the log.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
-        /// Log level: error, warn, info, debug or trace. Per module: info,kube=debug.
+        /// Log level: error, warn, info, debug or trace. A filter can set the level of a Rust module: info,kube=debug.
         #[arg(long, env = "ASSENT_LOG", default_value = "info")]
         log_level: String,
     },
@@ -87,7 +88,7 @@ enum Command {
         /// Service account of the operator.
         #[arg(long, default_value = "assent")]
         service_account: String,
-        /// More signs of accelerators, the same as for the operator.
+        /// More signs of accelerators, with the same value as in the command `operator`.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
     },

@@ -23,7 +23,7 @@ pub use incidents::{DeadlineLabels, EscalationLabels, IncidentGauges, IncidentLa
 /// An action on a pod or its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Enforcement {
-    /// The gate is removed.
+    /// The gate of the pod is removed.
     Release,
     /// The pod is evicted.
     Evict,
@@ -46,7 +46,7 @@ pub enum Enforcement {
 /// The labels of the enforcement counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EnforcementLabels {
-    /// The action.
+    /// The action on the pod or workload.
     pub action: Enforcement,
     /// Whether the API server accepted the request.
     pub done: bool,
@@ -100,7 +100,7 @@ pub struct MonitorStateLabels {
     pub state: &'static str,
 }
 
-/// The label of the counter of queries.
+/// The label of the counter of queries of monitors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct QueryLabels {
     /// The result: `value`, `no_value` or `no_answer`.
@@ -158,7 +158,7 @@ pub struct Metrics {
     refused_writes: Family<KindLabel, Counter>,
     /// Failures of watches.
     pub watch_errors: Counter,
-    /// Whether the watches of a kind work: 1 or 0.
+    /// 1 if all watches of a kind work, or else 0.
     pub watch_up: Family<KindLabel, Gauge>,
     /// Objects of a kind that the operator cannot parse now. They count as missing.
     pub invalid_objects: Family<KindLabel, Gauge>,
@@ -172,7 +172,7 @@ pub struct Metrics {
     pub policies_restored: Family<PolicyLabels, Counter>,
     /// Clearances that were restored after another user deleted or changed them.
     pub clearances_restored: Counter,
-    /// Pods that would stop if their namespace enforced. Their namespace warns or audits now.
+    /// Pods in namespaces with the mode `warn` or `audit` that would stop in the mode `enforce`.
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Cleared versions that lose their clearance soon.
     clearances_expiring: Family<ExpiringLabels, Gauge>,
@@ -180,10 +180,10 @@ pub struct Metrics {
     override_active: Family<SystemLabels, Gauge>,
     /// Ended overrides without a review.
     override_reviews: Family<ReviewLabels, Gauge>,
-    /// Pods with signs of an AI workload that belong to no system.
+    /// Pods that belong to no system and have signs of an AI workload.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
-    /// Pods that exist after the grace period of their risk level. The kubelet has not confirmed their end, or
-    /// finalizers keep them.
+    /// Pods that still exist after the grace period of their risk level, for example because the kubelet has not
+    /// confirmed their end, or because they have finalizers.
     pub overdue_pods: Gauge,
     /// The gauges of incidents.
     pub incidents: IncidentMetrics,
@@ -410,8 +410,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the gauges of the overrides of `namespace`. `active` is the number of overrides in effect, by system. `due` and
-    /// `overdue` are the numbers of overrides whose review is due or overdue. Removes a gauge whose number is zero.
+    /// Sets the gauges of the overrides of `namespace`. `active` is the number of overrides in effect, by system. `due`
+    /// and `overdue` are the numbers of overrides whose review is due or overdue. Removes a gauge whose number is zero.
     pub fn overrides(&self, namespace: &str, active: &BTreeMap<&str, usize>, [due, overdue]: [usize; 2]) {
         for (system, count) in active {
             let labels = SystemLabels { namespace: namespace.to_owned(), system: (*system).to_owned() };
@@ -423,7 +423,7 @@ impl Metrics {
         }
     }
 
-    /// Encodes all metrics in the text format.
+    /// Encodes all metrics in the text format of Prometheus.
     ///
     /// # Errors
     /// None in practice, because a write to a `String` does not fail.

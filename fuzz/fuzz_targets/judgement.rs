@@ -29,7 +29,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut case) = serde_json::from_slice::<Case>(data) else { return };
-    // Names are unique in a namespace.
+    // The API server allows each name only once in a namespace.
     case.approvals.sort_by_key(ResourceExt::name_any);
     case.approvals.dedup_by_key(|approval| approval.name_any());
     let roles = ApproverRoles::new();

@@ -58,7 +58,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Matches without trusted sidecars.
+/// Whether `pod` matches `approved` without trusted additions.
 fn matches(approved: &Runtime, pod: &Runtime) -> bool {
     policy::matches(approved, &Trusted::default(), pod)
 }
@@ -82,7 +82,7 @@ fn untagged(image: &str) -> String {
 }
 
 /// Sorts containers and volumes by name, because their order does not matter. Removes the tags beside digests, because
-/// they do not matter either.
+/// such tags do not matter either.
 fn sorted(runtime: &Runtime) -> Runtime {
     let mut runtime = runtime.clone();
     for container in runtime.containers.iter_mut().chain(&mut runtime.init_containers) {

@@ -21,7 +21,8 @@ impl Signed {
         Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
-    /// The content that an approval covers, for a comparison. Sorts the jurisdictions, because their order does not matter.
+    /// The content that the digest covers, for a comparison, without hosted models. Sorts the jurisdictions, because their
+    /// order does not matter.
     fn material(&self) -> impl PartialEq {
         let mut jurisdictions = self.system.jurisdictions.clone();
         jurisdictions.sort();

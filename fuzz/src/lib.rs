@@ -1,9 +1,7 @@
-//! A mutator for JSON documents. Random bytes are rarely valid JSON, so they test only the JSON parser.
+//! A mutator for JSON documents. Random bytes are rarely valid JSON, so random bytes test only the JSON parser.
 //!
-//! ```text
-//!  bytes ─► JSON? ─┬─ yes ─► replace, remove, duplicate or change one node
-//!                  └─ no, or one time in eight ─► the mutations of libFuzzer
-//! ```
+//! If the input is JSON, the mutator replaces, removes, duplicates or changes one node. If the input is not JSON, and
+//! in one of eight cases, libFuzzer mutates the bytes instead.
 
 use fastrand::Rng;
 use libfuzzer_sys::fuzzer_mutate;

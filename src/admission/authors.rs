@@ -1,11 +1,10 @@
 //! Records the authors of an object in two annotations. The names are those of users that the API server authenticated.
 //!
-//! ```text
-//!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user of the request; else the earlier value
-//!                 ─► assent-… (validating)       refuses any other value
-//! ```
+//! If a request creates the object or changes a field to which the annotation applies, a mutating policy sets the
+//! annotation to the user of the request. Otherwise, the mutating policy sets the annotation to its earlier value. A
+//! validating policy refuses any other value.
 //!
-//! Before Kubernetes 1.36, the API server has no mutating policies, so nothing adds the annotations. The validating
+//! Before Kubernetes 1.36, the API server has no mutating policies, so no policy adds the annotations. The validating
 //! policies still refuse a forged name.
 
 use super::{

@@ -1,15 +1,13 @@
 //! Limits the termination grace period of pods. A kubelet does not shorten a stop that has begun, so the period must be
 //! short from the start.
 //!
-//! ```text
-//!  loss ───────────────────────── half of the grace period ───────── end
-//!   │ another user deletes the pod: │ the operator deletes the pod:   │
-//!   │ it ends within one half       │ it ends within the time left    │
-//! ```
+//! [`OnLoss::pod_grace_seconds`] is the limit: half of the grace period of the risk level. A pod that another user
+//! deletes in the first half then ends before the grace period is over. In the second half, the operator deletes the
+//! remaining pods itself.
 //!
-//! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and `terminationGracePeriodSeconds` of the
-//! pod. The same limit applies to `terminationGracePeriodSeconds` of its probes, because a container gets this time to end
-//! after its probe failed.
+//! The limit applies to deletions and evictions by other users, and to `terminationGracePeriodSeconds` of the pod. It
+//! also applies to `terminationGracePeriodSeconds` of probes, because a container gets this time to end after its probe
+//! failed.
 //!
 //! If a deletion has no grace period, the API server sets the pod's own grace period before it evaluates the policy. So
 //! the policy admits a deletion with exactly the pod's own grace period. Otherwise the policy would block controllers,
@@ -36,7 +34,8 @@ fn own(pod: &str) -> String {
     format!("{pod}.spec.?terminationGracePeriodSeconds.orValue(30)")
 }
 
-/// The grace periods of the probes whose failure stops a container.
+/// The grace period of the liveness probe or startup probe of each container, whichever is longer. 0 if a container has
+/// none.
 fn of_probes(pod: &str) -> String {
     format!(
         "({pod}.spec.containers + {pod}.spec.?initContainers.orValue([])).map(c,
@@ -44,12 +43,12 @@ fn of_probes(pod: &str) -> String {
     )
 }
 
-/// Whether the pod's own grace period exceeds the limit.
+/// Whether the pod's own grace period exceeds the limit in [`bound`].
 pub(super) fn is_too_long(pod: &str) -> String {
     format!("{} > {}", own(pod), bound(&system(pod)))
 }
 
-/// The patch that cuts the pod's own grace period to the limit.
+/// The patch that reduces the pod's own grace period to the limit in [`bound`].
 pub(super) fn cut(pod: &str) -> String {
     format!(
         "[JSONPatch{{op: 'replace', path: '/spec/terminationGracePeriodSeconds', value: {}}}]",
@@ -57,7 +56,7 @@ pub(super) fn cut(pod: &str) -> String {
     )
 }
 
-/// Requires that no grace period of the pod exceeds the limit.
+/// Requires that neither the grace period of the pod nor that of a probe exceeds the limit in [`bound`].
 pub(super) fn bounded(pod: &str) -> Rule {
     let (own, probes, system) = (own(pod), of_probes(pod), system(pod));
     let bound = bound(&system);
@@ -71,13 +70,14 @@ pub(super) fn bounded(pod: &str) -> Rule {
 }
 
 /// The policies on deletions and evictions. Pods must be able to end at any time, so both policies admit a request that
-/// the API server cannot judge. For example, the API server may not find the `Clearance` in the half minute after its start.
+/// the API server cannot judge. For example, the API server may not find the `Clearance` in the half minute after its
+/// start.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }
 
-/// Refuses a deletion whose grace period exceeds the limit, unless it is the pod's own grace period or the operator
-/// sends the deletion.
+/// Refuses a deletion whose grace period exceeds the limit in [`bound`]. A deletion with exactly the pod's own grace
+/// period and a deletion by the operator are always allowed.
 fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
     let scope = MatchScope {

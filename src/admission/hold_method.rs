@@ -9,8 +9,8 @@ use super::PolicyObject;
 pub enum HoldMethod {
     /// The pod gets a scheduling gate.
     Gate,
-    /// The API server refuses the pod, and the controller of the pod retries. Before Kubernetes 1.36, the API server has
-    /// no `MutatingAdmissionPolicy` v1, which could add the gate.
+    /// The API server refuses the pod, and the controller of the pod retries. Before Kubernetes 1.36, the API server
+    /// has no `MutatingAdmissionPolicy` v1, which could add the gate.
     Refuse,
 }
 

@@ -4,10 +4,9 @@
 //! that all start when the approval comes. Safety does not depend on the suspension, because the policies on pods check
 //! each pod anyway. So the policies of this module do nothing while the `Clearance` is missing.
 //!
-//! ```text
-//!  not suspended, not cleared ─► suspend, add label   if a queue or a controller manages the Job: only if it had the label
-//!  suspended, with the label  ─► remove label         only if the request itself suspends the Job
-//! ```
+//! - If a Job is neither suspended nor cleared, a policy suspends the Job and adds the label `assent.dev/suspended`. If
+//!   a queue or a controller manages the Job, the policy does this only if the Job had the label before the request.
+//! - If Assent suspended a Job, and a user now suspends the Job too, the policy removes the label.
 
 use super::{
     Operator, PolicyObject,
@@ -20,8 +19,9 @@ use crate::{
     policy::{JOB_CONTROLLER, QUEUE_LABELS},
 };
 
-/// A regular expression for the annotation that `kubectl apply` writes for a manifest with `suspend: true`. The annotation
-/// is JSON with sorted keys. The keys next to `suspend` distinguish this field from nested fields of the same name.
+/// A regular expression for the annotation that `kubectl apply` writes for a manifest with `suspend: true`. The
+/// annotation is JSON with sorted keys. The keys next to `suspend` distinguish this field from nested fields of the
+/// same name.
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 
@@ -43,8 +43,8 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     jobs.into_iter().chain(cron_jobs).collect()
 }
 
-/// A policy that suspends uncleared objects at each creation and update. So a `GitOps` controller that applies
-/// `suspend: false` again and again does not resume an uncleared Job.
+/// A policy that suspends uncleared Jobs or `CronJobs` at each creation and update. So a `GitOps` controller that
+/// applies `suspend: false` again and again does not resume an uncleared Job.
 fn suspend(
     name: &str,
     resources: &'static [&'static str],
@@ -83,8 +83,8 @@ fn suspend(
     mutating(name, &scope, &[("not-cleared", condition)], patch, "Never")
 }
 
-/// Whether a queue or a controller sets `spec.suspend` of the Job, and not its user. The result must be false exactly if
-/// `policy::Suspender` is `User`.
+/// Whether a queue or a controller sets `spec.suspend` of the Job, and not its user. The result must be false exactly
+/// if `policy::Suspender` is `User`.
 fn suspended_by_others() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(
@@ -94,9 +94,9 @@ fn suspended_by_others() -> String {
     )
 }
 
-/// Whether the request suspends a Job that Assent has suspended already. The stored object does not change, so only the
-/// form of the request shows the intent. Three forms count: a server-side apply, a `kubectl apply`, and a
-/// `kubectl patch` without effect.
+/// Whether the request of a user suspends a Job that Assent has suspended already. `spec.suspend` is true before and
+/// after the request, so only the form of the request shows the intent. Three forms count: a server-side apply, a
+/// `kubectl apply`, and a `kubectl patch` without effect.
 fn stays_suspended(applied_suspended: &str) -> String {
     let manager = "request.?options.?fieldManager.orValue('')";
     let applied = "metadata.?annotations[?'kubectl.kubernetes.io/last-applied-configuration'].orValue('')";

@@ -75,7 +75,8 @@ pub use policy_object::{Key, PolicyObject};
 
 use crate::{api::Digest, policy::Accelerators};
 
-/// The service account of the operator. Only this account may write clearances and lift gates.
+/// The data of the operator that policies contain. Only the service account of the operator may write Clearances and
+/// remove the gate of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     /// The namespace of the service account.
@@ -123,12 +124,13 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// The annotation with the [`fingerprint`] of the policies that a release installed.
+/// The annotation with the [`fingerprint`] of the policies that the chart installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of the policies
-/// without added accelerators and without the operator's name. The second part is a hash of the added accelerators, if
-/// there are any. The chart computes the second part itself: the first digits of the SHA-256 of their text.
+/// Identifies the policies of this version of Assent with these `accelerators`. The first part is a hash of the
+/// policies without added accelerators and without the operator's name. The second part is a hash of the added
+/// accelerators, if there are any. The chart computes the second part itself: the first digits of the SHA-256 of the
+/// text of `accelerators`.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -26,9 +26,9 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
 }
 
 /// The bindings of the policies that need a `Clearance`, and of assent-pod-held. In a namespace with the scope
-/// `labelled`, a pod without the label of a system matches no binding. So the policies add no cost to this pod, and it
-/// does not depend on a `Clearance`. A binding cannot select the pods that use an accelerator, so the expressions evaluate
-/// the scope `accelerated`: see [`governs`].
+/// `labelled`, a pod without the label of a system matches no binding. So the policies add no cost to this pod, and the
+/// pod does not depend on a `Clearance`. A binding cannot select the pods that use an accelerator, so the expressions
+/// evaluate the scope `accelerated`: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {
@@ -38,8 +38,9 @@ const REACHES: [Binding; 2] = [
     },
 ];
 
-/// The bindings of assent-pod-update, which reads no `Clearance`. They select governed pods by their labels. A governed
-/// pod that names no system is never cleared, so it has the label of held pods.
+/// The bindings of assent-pod-update, which reads no `Clearance`. They select governed pods by [`SYSTEM_LABEL`] or
+/// [`HELD_LABEL`]. Each governed pod has one of these labels, because a pod that names no system is never cleared and
+/// so is held.
 const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
     Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
     Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
@@ -119,7 +120,8 @@ fn change_gate() -> String {
     )
 }
 
-/// Refuses a pod that has the label without the gate, or has an annotation of Assent. This policy needs no `Clearance`.
+/// Checks new pods with [`HELD_LABEL`]. Refuses a pod that lacks the gate, or that has an annotation of Assent. This
+/// policy needs no `Clearance`.
 fn held_create() -> [PolicyObject; 2] {
     let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
@@ -130,8 +132,8 @@ fn held_create() -> [PolicyObject; 2] {
 /// Whether `version` is still cleared at the creation of the pod.
 const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(version.notAfter)";
 
-/// Checks the pod again after all mutations. Also checks that the clearance has not ended at the `creationTimestamp`,
-/// which the API server sets between the mutating and the validating stage.
+/// Checks new pods without [`HELD_LABEL`] again after all mutations. Also checks that the clearance has not ended at
+/// the `creationTimestamp`, which the API server sets between the mutating and the validating stage.
 fn create(operator: &Operator) -> [PolicyObject; 2] {
     let variables = [
         ("name", pod_name("object")),
@@ -209,8 +211,8 @@ fn binding() -> [PolicyObject; 2] {
     validating("assent-binding", Answer::Refuse, &scope, &[], &[], vec![rule])
 }
 
-/// The rules for every update, with or without a `Clearance`. They cover the status too, because a request for the
-/// status can also change labels.
+/// The rules for every update, with or without a `Clearance`. The rules also apply to the subresource `status`, because
+/// a request for this subresource can change labels too.
 fn update(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &["pods", "pods/status", "pods/ephemeralcontainers"],
@@ -302,9 +304,9 @@ fn record_stays(operator: &Operator) -> Rule {
     }
 }
 
-/// Requires that the pod is cleared at the time of the request, even if the operator lifts the gate. CEL knows no current
-/// time, but the API server writes the time of the request into the entry of the field manager. An entry with an older time
-/// does not count, because another request wrote it.
+/// Requires that the pod is cleared at the time of the request, even if the operator lifts the gate. CEL has no
+/// function for the current time, but the API server writes the time of the request into `managedFields`, in the entry
+/// of the field manager. An entry with an older time does not count, because another request wrote it.
 fn release(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
@@ -320,8 +322,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
             holds: format!("{released}.size() == 1"),
             else_say: format!("variables.name + ': {RELEASE_WITHOUT_TIME}'"),
         },
-        // assent-pod-create does not match a pod with the label, so no policy checked the grace period of this pod at its
-        // creation. The limit of the risk level can also be shorter now.
+        // assent-pod-create does not match a pod with the label, so no policy checked the grace period of this pod at
+        // its creation. The limit of the risk level can also be shorter now.
         grace::bounded("object"),
     ];
     let cleared = Rule {

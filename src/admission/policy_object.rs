@@ -21,13 +21,13 @@ use crate::api::{self, CLEARANCE_NAME, GROUP, MODE_LABEL, Mode, SCOPE_LABEL, las
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum PolicyObject {
-    /// Changes objects.
+    /// A policy that changes objects.
     Mutating(MutatingAdmissionPolicy),
-    /// Activates a [`PolicyObject::Mutating`].
+    /// A binding that activates a [`PolicyObject::Mutating`].
     MutatingBinding(MutatingAdmissionPolicyBinding),
-    /// Refuses requests, or admits them with a warning or an entry in the audit log.
+    /// A policy that refuses requests, or admits them with a warning or an entry in the audit log.
     Validating(ValidatingAdmissionPolicy),
-    /// Activates a [`PolicyObject::Validating`].
+    /// A binding that activates a [`PolicyObject::Validating`].
     ValidatingBinding(ValidatingAdmissionPolicyBinding),
 }
 
@@ -261,18 +261,19 @@ pub(super) fn mutating(
     [PolicyObject::Mutating(policy), PolicyObject::MutatingBinding(binding)]
 }
 
-/// A match condition that is true if a request breaks one of `rules`. It makes frequent requests cheaper. The API server
-/// evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. It evaluates a
-/// match condition only once, and stops early. A match condition has no variables, so `holds` of these rules must not use
-/// variables.
+/// A match condition that is true if a request breaks one of `rules`. The condition makes frequent requests cheaper.
+/// The API server evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`.
+/// It evaluates a match condition only once, and stops early. A match condition cannot use variables, so `holds` of
+/// these rules must not use variables either.
 pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     let all: Vec<_> = rules.iter().map(|rule| format!("({})", rule.holds)).collect();
     format!("!({})", all.join("\n&& "))
 }
 
-/// The match condition for `others` and `costly`, and the rules of the policy. The match condition evaluates `costly`. So
-/// if a request matches and breaks none of `others`, it breaks `costly`. The rules therefore do not contain the expression
-/// of `costly` again: the API server would need more time to compile the policy.
+/// Returns the match condition and the rules of a policy with the rules `others` and `costly`. The match condition is
+/// true only if a request breaks one of these rules. So if a matching request breaks none of `others`, it breaks
+/// `costly`. For this reason, the returned rules do not contain the expression of `costly`. With it, the API server
+/// would need more time to compile the policy.
 pub(super) fn with_costly_rule(mut others: Vec<Rule>, costly: Rule) -> (String, Vec<Rule>) {
     let breaks_another = breaks_one_of(&others);
     let broken = format!("({breaks_another} || !({}))", costly.holds);

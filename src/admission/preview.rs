@@ -1,13 +1,9 @@
-//! Warns the user who creates or changes a workload whose pods are not cleared.
+//! Reports uncleared pods, and workloads with an uncleared pod template:
 //!
-//! ```text
-//!  pod                           ─┐                  mode warn    ─► warning in kubectl, and audit log
-//!  Deployment, Job … ─► template ─┴─► not cleared:  mode audit   ─► audit log
-//!                                                    mode enforce ─► warning, for workloads only
-//! ```
-//!
-//! In a namespace that enforces, the policies on pods check each pod anyway. So this policy skips pods there and adds
-//! no cost to their creation.
+//! - In the mode `warn`, the API server warns the user and writes to the audit log.
+//! - In the mode `audit`, it only writes to the audit log.
+//! - In the mode `enforce`, it warns the user about workloads. The policies on pods check each pod anyway, so this
+//!   policy skips pods and adds no cost to their creation.
 //!
 //! Controllers create most pods, and they ignore warnings. So this policy checks the workloads that people apply. It
 //! skips workloads that a controller owns, such as the `ReplicaSet` of a Deployment.
@@ -50,8 +46,8 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         cleared_versions("pod"),
         matches_if_pinned("pod")
     );
-    // The match condition contains the whole decision. The controller manager checks the types of rules once for each
-    // kind, but not the types of match conditions.
+    // The match condition contains the whole decision, because the controller manager does not check the types of match
+    // conditions. It checks the types of rules once for each kind of workload.
     let conditions = [("not-cleared", format!("({made_by_people}) && {not_cleared}"))];
     let variables = [
         ("system", system(&pod)),

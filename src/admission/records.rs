@@ -42,7 +42,7 @@ pub(super) const RECORDS: MatchScope = MatchScope {
 };
 
 /// The users of the namespace controller and the garbage collector. If the controller manager runs without
-/// `--use-service-account-credentials`, both act as its user.
+/// `--use-service-account-credentials`, both act as the user of the controller manager.
 const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller', \
 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
@@ -242,15 +242,16 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
         },
         Rule {
-            // This rule does not apply to signed approvals: a GitOps controller can apply them to a new cluster after they
-            // expired.
+            // This rule does not apply to signed approvals: a GitOps controller can apply them to a new cluster after
+            // they expired.
             holds: on_create("!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // Without this rule, a person could sign an approval with a future date, and apply it only after a revocation.
-            // The same is possible with `Resume` after a hold, and with `Override` and `Review`. Other decisions may have
-            // any date. The creation time has whole seconds, so any time within the same second is allowed.
+            // Without this rule, a person could sign an approval with a future date, and apply it only after a
+            // revocation. The same is possible with `Resume` after a hold, and with `Override` and `Review`. Other
+            // decisions may have any date. The creation time has whole seconds, so any time within the same second is
+            // allowed.
             holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
@@ -417,8 +418,8 @@ fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-record", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Lets only the operator write clearances and statuses. The namespace controller and the garbage collector may delete
-/// them.
+/// Lets only the operator write Clearances and statuses. The namespace controller and the garbage collector may delete
+/// Clearances.
 fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &[

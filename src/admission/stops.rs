@@ -1,11 +1,10 @@
-//! Warns the user whose change or deletion stops pods.
+//! Warns the user whose change or deletion can stop pods, and refuses no request:
 //!
-//! ```text
-//!  AISystem ─────────── level, purpose, owners, documents, hosted models, decommission … ─┐
-//!  RiskLevel ────────── requirements                                                      ├─► kubectl: Warning: …
-//!  ModelVersion ─────── deleted while cleared                                             │   nothing is refused
-//!  ApproverRole, TrustedSidecar ─── deleted, or an item of a list removed                 ┘
-//! ```
+//! - An `AISystem` with running pods is deleted, gets a date of its end, or a field changes on which its clearance
+//!   depends.
+//! - A requirement of a `RiskLevel` changes.
+//! - A cleared `ModelVersion` is deleted.
+//! - An `ApproverRole` or `TrustedSidecar` is deleted, or loses a key or an addition.
 //!
 //! A warning is an estimate from the statuses that the operator wrote last. The operator decides which pods stop.
 
@@ -40,8 +39,8 @@ fn shrinks(list: &str) -> String {
 
 fn system() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["aisystems"], enforced: true, ..CHANGES };
-    // The status counts pods in every namespace. In a namespace that does not enforce, no pod stops, so `enforced` excludes
-    // this namespace.
+    // The status counts pods in every namespace. In a namespace that does not enforce, no pod stops, so `enforced`
+    // excludes this namespace.
     let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
     let variables = [
         ("name", "'AI system ' + oldObject.metadata.name".to_owned()),

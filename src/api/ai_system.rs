@@ -174,8 +174,8 @@ pub struct Certification {
     pub signature: Option<CertificationSignature>,
 }
 
-/// A signature of a certification. It covers the name of the provider, all fields of the certification, the role and
-/// the time.
+/// A signature of a certification. It covers the name of the provider, all other fields of the certification, the role
+/// and the time of the signature.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificationSignature {
@@ -266,7 +266,8 @@ pub struct AISystemStatus {
     /// is decommissioned, or it is cleared and its planned successors exist and form no cycle. `Stalled`: whether a
     /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: only
     /// present while a clearance ends soon. `ReviewsOverdue`: only present while reviews are overdue and the risk level
-    /// only warns. `IncidentOpen`: only present while an incident of the system is open. Absent before the first status.
+    /// only warns. `IncidentOpen`: only present while an incident of the system is open. Absent before the first
+    /// status.
     /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
@@ -318,14 +319,16 @@ pub struct VersionSummary {
     pub not_after: Option<Time>,
 }
 
-/// The type of the condition that says whether pods of a system are held. The message names the workloads of these pods.
+/// The type of the condition that says whether pods of a system are held. The message of the condition names the
+/// workloads of these pods.
 pub const PODS_HELD: &str = "PodsHeld";
 
-/// The type of the condition that a system or version has while its clearance ends soon. The message states the reason.
+/// The type of the condition that a system or version has while its clearance ends soon. The message of the condition
+/// says why the clearance ends.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
 /// The type of the condition that a system has while reviews of risks or documents are overdue and its risk level only
-/// warns. The message names the overdue reviews.
+/// warns. The message of the condition names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of pods of a system, by state.

@@ -134,8 +134,8 @@ pub struct ApprovalSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
     /// Time of the signature. This time is part of the signed text. The decisions `Approve`, `Resume`,
-    /// `Override` and `Review` count from this time. In these decisions, it must not be later than the
-    /// creation of the object.
+    /// `Override` and `Review` count from this time. In these decisions, the time must not be later than the
+    /// creation of the `Approval`.
     /// Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
@@ -213,8 +213,9 @@ impl Decision {
         matches!(self, Self::Approve | Self::Reject | Self::Revoke)
     }
 
-    /// Whether the decision can let a version run. A signed decision of this kind counts from the time of its signature, and
-    /// only while its key belongs to the role. `Review` is of this kind, because a missing review can withhold a version.
+    /// Whether the decision can let a version run. A signed decision of this kind counts from the time of its
+    /// signature, and only while its key belongs to the role. `Review` is of this kind, because a missing review can
+    /// withhold a version.
     pub const fn permits(self) -> bool {
         matches!(self, Self::Approve | Self::Resume | Self::Override | Self::Review)
     }
@@ -301,8 +302,8 @@ pub struct ApprovalStatus {
     pub not_after: Option<Time>,
 
     /// User name of the owner of the key that signed the decision, if the signature is valid. If governance removes the
-    /// key from the role, `Approve`, `Resume`, `Override` and `Review` lose this name and no longer count. Rejections and
-    /// revocations stay in effect. Absent without a valid signature. Example: `alice@acme-bank.example`.
+    /// key from the role, `Approve`, `Resume`, `Override` and `Review` lose this name and no longer count. Rejections
+    /// and revocations stay in effect. Absent without a valid signature. Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

@@ -226,8 +226,8 @@ pub struct Report {
 
 impl AssessmentSpec {
     /// The digest that people sign: SHA-256 over the canonical JSON (RFC 8785) of the namespace and the spec. The
-    /// results are sorted by metric and then by slice. The schema allows only values that do not change when Assent reads
-    /// and writes them. So everybody who reads the object computes the same digest.
+    /// results are sorted by metric and then by slice. The schema allows only values that do not change when Assent
+    /// reads and writes them. So everybody who reads the object computes the same digest.
     ///
     /// # Panics
     /// Never: the fields always serialise.

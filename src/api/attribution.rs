@@ -36,12 +36,14 @@ impl Attribution {
         }
     }
 
-    /// The user who last changed the object, as the API server recorded it.
+    /// The user in [`Attribution::changed_by`], or else the user in [`Attribution::author`]. `None` if the API server
+    /// recorded neither.
     pub fn user(&self) -> Option<&str> {
         self.changed_by.as_deref().or(self.author.as_deref())
     }
 
-    /// The author as text. If the author is not known: the user or the field manager that last changed the object.
+    /// The author as text. If the author is not known, the text names the user in [`Attribution::changed_by`]. If this
+    /// user is not known either, the text names the field manager or says `not known`.
     pub fn in_words(&self) -> String {
         match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
             (Some(user), _) => user.to_string(),
@@ -56,7 +58,7 @@ pub fn unproven(field_manager: &str) -> String {
     format!("field manager {field_manager} (unproven)")
 }
 
-/// The entry of the field manager of the last write. Ignores writes to subresources.
+/// Returns the managed fields of the client that wrote the object last. Ignores writes to subresources.
 pub fn last_write(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).max_by_key(|entry| entry.time.clone())

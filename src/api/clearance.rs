@@ -1,12 +1,15 @@
-//! The `Clearance` resource: the only object with which the API server and the operator decide about pods. In
-//! the diagram, the last column names the steps that use a field.
+//! The `Clearance` resource: the only object with which the API server and the operator decide about pods.
 //!
 //! ```text
-//! Clearance "clearance" ─┬ trusted              additions allowed in any pod    admission, release
-//!                        └ systems ── <name> ─┬─ cleared[]   runtime + notAfter  admission, release
-//!                                             ├─ withheld[]  reason, message     events
-//!                                             └─ onLoss, lostAt                  stop
+//! Clearance "clearance" ─┬─ mode, scope, since
+//!                        ├─ trusted            additions that any pod may have
+//!                        └─ systems ── <name> ─┬─ cleared[]       each with its runtime and notAfter
+//!                                              ├─ withheld[]      each with its reason and message
+//!                                              └─ onLoss, lostAt  how pods stop, and since when
 //! ```
+//!
+//! The API server admits pods by `trusted` and `cleared`. The operator releases held pods by the same fields, and
+//! copies the messages in `withheld` into Events.
 
 use std::collections::BTreeMap;
 
@@ -36,9 +39,9 @@ pub const CLEARANCE_NAME: &str = "clearance";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-// The operator replaces the whole object, so the API server does not need to record the manager of each
-// field. Without this record, the object stays small. The size matters, because the API server reads the
-// object for every new pod.
+// With `atomic`, the API server does not record a manager for each field, so a Clearance stays small. The size matters,
+// because the API server reads the Clearance for every new pod. The record is not needed, because only the operator
+// writes a Clearance, and always replaces the whole spec.
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClearanceSpec {
     /// Mode of the namespace, from its label `assent.dev/mode`. `enforce`: hold and stop pods that are not cleared.
@@ -78,7 +81,7 @@ pub struct SystemClearance {
     pub cleared: Vec<ClearedVersion>,
 
     /// Newest versions that may not run. The operator copies the reasons into Events about held pods. At most
-    /// 16 versions are listed, and fewer if the object has no room. Default: none.
+    /// 16 versions are listed, and fewer if the `Clearance` would be too large. Default: none.
     /// Example: `[{ modelVersion: credit-scorer-v2, reason: AwaitingApproval, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -136,8 +139,8 @@ pub struct Patterns {
     /// Example: `{ --rank=<ordinal>: ^--rank=(?:[0]|[1-9][0-9]{0,4})$ }`.
     #[schemars(extend("additionalProperties" = { "type": "string", "maxLength": 65536 }, "maxProperties" = 64))]
     pub texts: BTreeMap<String, String>,
-    /// Numbers of all positions in the longest list of a container's command, arguments or variables, from 0. The CEL
-    /// expression needs them, because it cannot count. Example: `[0, 1, 2]`.
+    /// Positions in the longest list of commands, arguments or variables of a container, from 0 to the last position.
+    /// The CEL expression needs this list, because it cannot count. Example: `[0, 1, 2]`.
     #[schemars(length(max = 256))]
     pub positions: Vec<i32>,
     /// Number of characters of the longest text that matches one of the expressions. A longer text matches none.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 
-/// A `metav1.Condition`. Many conditions have equal texts, so [`Text`] stores each text only once.
+/// A `metav1.Condition`. The fields have the type [`Text`], because many conditions have equal texts, and [`Text`]
+/// keeps each text in memory only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -15,9 +16,9 @@ pub struct Condition {
     pub type_: Text,
     /// The status: `True`, `False` or `Unknown`.
     pub status: Text,
-    /// The reason as one word.
+    /// The reason for the status, as one word.
     pub reason: Text,
-    /// The reason as text.
+    /// The reason for the status, as text.
     pub message: Text,
     /// The generation of the object that the condition describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,20 +30,20 @@ pub struct Condition {
 /// The `conditions` of a status, with one entry for each type.
 pub type Conditions = Vec<Condition>;
 
-/// The state of a stored condition, without its message.
+/// The fields of a stored condition that the operator needs for the next condition of the same type.
 #[derive(Clone, Debug)]
 pub struct ConditionState {
     /// The type of the condition, such as `Ready`.
     pub type_: Text,
     /// The status: `True`, `False` or `Unknown`.
     pub status: Text,
-    /// The reason as one word.
+    /// The reason for the status, as one word.
     pub reason: Text,
     /// The time of the last change of the status.
     pub since: Time,
 }
 
-/// The state of each condition.
+/// The [`ConditionState`] of each condition.
 pub fn condition_states(conditions: &[Condition]) -> Box<[ConditionState]> {
     let state = |Condition { type_, status, reason, last_transition_time, .. }: &Condition| ConditionState {
         type_: type_.clone(),
@@ -53,7 +54,7 @@ pub fn condition_states(conditions: &[Condition]) -> Box<[ConditionState]> {
     conditions.iter().map(state).collect()
 }
 
-/// Makes a condition that is true or false. See [`condition_of`].
+/// Makes a condition as [`condition_of`] does, with the status `True` or `False`.
 pub fn condition(
     before: &[ConditionState],
     (type_, status): (&str, bool),
@@ -66,8 +67,8 @@ pub fn condition(
     condition_of(before, (type_, status), reason, message, observed_generation, now)
 }
 
-/// Makes a condition with the status `True`, `False` or `Unknown`. If `before` contains a condition of the same type with
-/// the same status, the new condition keeps the earlier `lastTransitionTime`.
+/// Makes a condition with the status `True`, `False` or `Unknown`. If `before` contains a condition of the same type
+/// with the same status, the new condition keeps the earlier `lastTransitionTime`.
 pub fn condition_of(
     before: &[ConditionState],
     (type_, status): (&str, &str),

@@ -31,7 +31,7 @@ impl Decimal {
         Self(self.0 - other.0)
     }
 
-    /// The nearest floating-point number, to compare it with a sample of Prometheus.
+    /// The nearest floating-point number. Callers compare it with a sample of Prometheus.
     pub fn to_f64(self) -> f64 {
         self.to_string().parse().unwrap_or(f64::NAN)
     }

@@ -1,4 +1,4 @@
-//! A SHA-256 digest in the text form of OCI registries and Kubernetes. The type accepts no other text.
+//! A SHA-256 digest in the text form of OCI registries and Kubernetes. [`Digest`] accepts no other text.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -27,7 +27,7 @@ impl Digest {
         self.hex(4)
     }
 
-    /// The first twelve hexadecimal digits, for people. They are too short to sign.
+    /// The first twelve hexadecimal digits, for texts that people read. A decision must name all 64 digits.
     pub fn short(&self) -> String {
         self.hex(6)
     }

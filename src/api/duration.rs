@@ -1,16 +1,16 @@
-//! Reads durations that people write, such as `8760h`, without a panic, and writes them.
+//! Reads and writes durations such as `8760h`. The functions of this module do not panic if a text is invalid.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// The maximum number of digits in one part of a duration.
+/// The maximum number of consecutive digits in the text of a duration.
 const DIGITS: usize = 15;
 
 /// Reads an optional duration in the form that the schema allows.
 ///
 /// The parser of `Duration` panics on numbers with too many digits. An object that bypassed the schema must not crash
-/// the operator. So this function returns an error, and the object counts as missing.
+/// the operator. So this function returns an error, and the operator treats the object as missing.
 pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     Option::<String>::deserialize(deserializer)?
         .map(|text| parse(&text).map_err(D::Error::custom))
@@ -22,7 +22,8 @@ pub(crate) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// Writes a duration. `Duration` itself writes a duration of zero as `0ns`, and the schemas refuse `0ns`.
+/// Writes a duration, and a duration of zero as `0s`. `Duration` itself would write zero as `0ns`, which the schemas
+/// refuse.
 pub(crate) fn written<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     if std::time::Duration::from(*duration).is_zero() {
         serializer.serialize_str("0s")

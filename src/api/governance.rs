@@ -1,10 +1,10 @@
 //! The mode and the scope of a namespace, from its labels. The `Clearance` of the namespace contains a copy of both.
 //!
-//! ```text
-//!  assent.dev/mode   enforce > warn > audit > (absent: not governed)    the action
-//!  assent.dev/scope  all (if absent) > accelerated > labelled           the pods
-//!                    ◄── stricter: needs the right to label      milder: needs the verb ungovern ──►
-//! ```
+//! - The modes, from strict to less strict, are `enforce`, `warn`, `audit` and no label.
+//! - The scopes, from strict to less strict, are `all` (the default), `accelerated` and `labelled`.
+//!
+//! A user who may label the namespace can make its mode or scope stricter. To make the mode or scope less strict, a
+//! user needs the verb `ungovern`.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -24,7 +24,7 @@ pub const SCOPE_LABEL: &str = "assent.dev/scope";
 pub enum Mode {
     /// Write to the audit log of the API server, to statuses and to metrics.
     Audit,
-    /// Also warn the user who creates the pod or its workload.
+    /// Do the same as `Audit`, and warn the user who creates the pod or its workload.
     Warn,
     /// Hold and stop the pods.
     Enforce,
@@ -62,7 +62,7 @@ impl Mode {
     /// All modes, the mildest first.
     pub const ALL: [Self; 3] = [Self::Audit, Self::Warn, Self::Enforce];
 
-    /// The value of the label.
+    /// The value of [`MODE_LABEL`] for this mode.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
@@ -76,7 +76,7 @@ impl Scope {
     /// All scopes, from the fewest pods to the most.
     pub const ALL: [Self; 3] = [Self::Labelled, Self::Accelerated, Self::All];
 
-    /// The value of the label.
+    /// The value of [`SCOPE_LABEL`] for this scope.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Labelled => "labelled",
@@ -110,8 +110,8 @@ pub struct Governance {
 impl Governance {
     /// Reads the labels of a namespace.
     ///
-    /// An unknown mode counts as no mode, as in the admission policies. An unknown scope counts as
-    /// [`Scope::All`]. Both are rare, because an admission policy refuses new labels with unknown values.
+    /// An unknown mode counts as no mode, as in the admission policies. An unknown scope counts as [`Scope::All`].
+    /// Unknown values are rare, because an admission policy refuses new labels with unknown values.
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         let is = |label: &str, name: &str| labels.get(label).is_some_and(|value| value == name);
         Self {

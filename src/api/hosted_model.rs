@@ -10,7 +10,7 @@ use super::Digest;
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostedModel {
-    /// Name of the model in this system. Messages name it. Example: `summaries`.
+    /// Name of the model in this system. Messages contain this name. Example: `summaries`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 

@@ -173,7 +173,7 @@ impl Incident {
         self.condition("Holding")
     }
 
-    /// The condition of this type, if the operator wrote one.
+    /// The condition of the type `type_`. `None` if the operator has not written this condition.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == *type_)
     }
@@ -275,8 +275,8 @@ pub struct RequiredDeadline {
     #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
     pub name: Text,
 
-    /// Time from `awareAt` of the incident to the deadline, as a Go duration with the units `h`, `m`, `s` and `ms`. It must
-    /// be longer than `0s` and at most `87600h`. Example: `72h`.
+    /// Time from `awareAt` of the incident to the deadline, as a Go duration with the units `h`, `m`, `s` and `ms`. It
+    /// must be longer than `0s` and at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
@@ -295,7 +295,7 @@ pub struct RequiredDeadline {
 }
 
 impl RequiredDeadline {
-    /// The end of the period. `aware` is the time at which the organisation became aware of the incident.
+    /// The time of the deadline. `aware` is the time at which the organisation became aware of the incident.
     pub(crate) fn due(&self, aware: Timestamp) -> Timestamp {
         after(aware, self.within)
     }
@@ -305,8 +305,8 @@ impl RequiredDeadline {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredIncidentReview {
-    /// Longest time to the review, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer than `0s` and
-    /// at most `87600h`. The time starts at the first decision to resume or at the closing, whichever is earlier.
+    /// Longest time to the review, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer than `0s`
+    /// and at most `87600h`. The time starts at the first decision to resume or at the closing, whichever is earlier.
     /// Example: `336h`, which is 14 days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
@@ -327,7 +327,7 @@ pub struct RequiredIncidentReview {
 }
 
 impl RequiredIncidentReview {
-    /// The end of the period. `start` is the time of the first decision to resume, or of the closing.
+    /// The time at which the review is due. `start` is the time of the first decision to resume, or of the closing.
     pub(crate) fn due(&self, start: Timestamp) -> Timestamp {
         after(start, self.within)
     }
@@ -370,8 +370,8 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<EscalationStatus>,
 
-    /// Deadlines of the incident, the earliest first. The deadlines of the law apply only if the law requires a report of
-    /// the incident. People decide this, not Assent. Absent before the first status.
+    /// Deadlines of the incident, the earliest first. The deadlines of the law apply only if the law requires a report
+    /// of the incident. People decide this, not Assent. Absent before the first status.
     /// Example: `[{ name: eu-ai-act-73-2, due: 2026-09-16T10:00:00Z, state: Running, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -387,7 +387,8 @@ pub struct IncidentStatus {
 }
 
 impl IncidentStatus {
-    /// The number of the tier that the incident reached. 0 if it reached none.
+    /// The number of the tier that the incident reached, from 1. 0 if the incident reached no tier so far, or if it
+    /// does not escalate, for example after a person acknowledged it.
     pub fn tier(&self) -> u32 {
         self.escalation.as_ref().map_or(0, |escalation| escalation.tier)
     }
@@ -435,11 +436,11 @@ pub struct DeadlineStatus {
     /// Text that sets the deadline, such as a paragraph of a law. Example: `EU AI Act article 73(2)`.
     #[schemars(length(max = 256))]
     pub reference: Text,
-    /// End of the period. Example: `2026-09-16T10:00:00Z`.
+    /// Time of the deadline. Example: `2026-09-16T10:00:00Z`.
     pub due: Time,
     /// State of the deadline. `Running`: no note settles the deadline so far. `Met`: a note of the type
-    /// `Report` or `Notified` settled it before the end of the period. `Missed`: the period ended without
-    /// such a note. `NotApplicable`: a note of the type `Closing` names the deadline. Example: `Running`.
+    /// `Report` or `Notified` settled the deadline in time. `Missed`: the deadline passed without such a note.
+    /// `NotApplicable`: a note of the type `Closing` names the deadline. Example: `Running`.
     pub state: DeadlineState,
     /// Time of the note that settles the deadline. A missed deadline can have a late note. Absent without such a note.
     /// Example: `2026-09-02T09:00:00Z`.
@@ -452,9 +453,9 @@ pub struct DeadlineStatus {
 pub enum DeadlineState {
     /// No note settles the deadline so far.
     Running,
-    /// A note before the end of the period settles the deadline.
+    /// A note settled the deadline in time.
     Met,
-    /// The period ended before a note settled the deadline.
+    /// The deadline passed before a note settled it.
     Missed,
     /// The people who closed the incident noted that the deadline does not apply.
     NotApplicable,

@@ -86,7 +86,7 @@ pub enum NoteType {
     RootCause,
     /// A corrective action (EU AI Act article 20, ISO/IEC 42001 clause 10.2).
     Action,
-    /// A check that the action works.
+    /// A check that the corrective action works.
     Verification,
     /// The person takes care of the incident, so it does not escalate further.
     Acknowledgement,

@@ -148,8 +148,8 @@ pub struct ModelVersionStatus {
 
     /// Conditions of the version. `Cleared`: whether it may run. `Ready`, for tools that use kstatus: the version is
     /// cleared, or its system is decommissioned. `Stalled`: whether a person must act, because waiting does not help.
-    /// `ClearanceExpiring`: only present while the clearance of the version ends soon. `IncidentOpen`: only present while
-    /// an open incident concerns the version. Absent before the first status.
+    /// `ClearanceExpiring`: only present while the clearance of the version ends soon. `IncidentOpen`: only present
+    /// while an open incident concerns the version. Absent before the first status.
     /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]

@@ -15,9 +15,8 @@ use super::{Conditions, Decimal, Digest, RiskRating, Text, conditions_schema};
 /// A condition on a metric of a system, which the operator checks in Prometheus (EU AI Act article 72, ISO/IEC 42001
 /// A.6.2.6). On a breach, the operator warns, opens an incident, or holds the system.
 ///
-/// A query reads only the series of its own namespace. A monitor never clears a version and never lifts a hold. To
-/// create a monitor that holds a system, or to change or delete it, the user needs the RBAC verb `hold` on the
-/// `AISystem`.
+/// A query reads only the series of the monitor's namespace. A monitor never clears a version and never lifts a hold.
+/// To create, change or delete a monitor that holds a system, the user needs the RBAC verb `hold` on the `AISystem`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -48,7 +47,7 @@ pub struct MonitorSpec {
     #[schemars(length(min = 1, max = 63))]
     pub system: Text,
 
-    /// Name of the metric for people. Risk levels require monitors by this name. Example: `trustyai_spd`.
+    /// Name of the metric, for people. Risk levels require monitors by this name. Example: `trustyai_spd`.
     #[schemars(length(min = 1, max = 128))]
     pub metric: Text,
 
@@ -58,9 +57,9 @@ pub struct MonitorSpec {
     #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
 
-    /// Alert of Prometheus. The condition is breached while the alert fires. Without a firing alert, the value is 0, also
-    /// if the alert has no rule. To notice a missing rule, state `samples`, with a query that has a value while the rule
-    /// works. Default: none, so `query` is set. Example: `{ name: CreditDrift }`.
+    /// Alert of Prometheus. The condition is breached while the alert fires. Without a firing alert, the value is 0,
+    /// even if Prometheus has no rule for the alert. To notice a missing rule, state `samples`, with a query that has a
+    /// value while the rule works. Default: none, so `query` is set. Example: `{ name: CreditDrift }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<ExistingAlert>,
 
@@ -89,12 +88,12 @@ pub struct MonitorSpec {
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('5s') && duration(self) <= duration('1h')", "must be a duration from 5s to 1h, such as 1m"))]
     pub interval: Duration,
 
-    /// Action on a breach. `Warn`: an Event and a condition. `OpenIncident`: an `Incident` without effect. `Hold`: an
-    /// `Incident` that holds all versions of the system. Default: `Warn`. Example: `Hold`.
+    /// Action on a breach. `Warn`: an Event and a condition in the status. `OpenIncident`: an `Incident` that holds no
+    /// version. `Hold`: an `Incident` that holds all versions of the system. Default: `Warn`. Example: `Hold`.
     #[serde(default)]
     pub on_breach: OnBreach,
 
-    /// Severity of a breach for people: `Low`, `Medium`, `High` or `Critical`. The description of the incident states
+    /// Severity of a breach, for people: `Low`, `Medium`, `High` or `Critical`. The description of the incident states
     /// it. Default: none. Example: `High`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<RiskRating>,
@@ -259,10 +258,10 @@ pub enum NoDataEffect {
 /// The action on a breach, from the mildest to the strictest.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OnBreach {
-    /// An Event and a condition.
+    /// An Event and a condition in the status.
     #[default]
     Warn,
-    /// An `Incident` without effect.
+    /// An `Incident` that holds no version.
     OpenIncident,
     /// An `Incident` that holds all versions of the system.
     Hold,
@@ -273,7 +272,7 @@ pub enum OnBreach {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.breach.above) != has(self.breach.below)", "set exactly one of breach.above and breach.below"))]
 pub struct RequiredMonitor {
-    /// Name of the requirement in this level. Messages name it. Example: `fairness-drift`.
+    /// Name of the requirement in this level. Messages contain this name. Example: `fairness-drift`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
@@ -333,7 +332,7 @@ pub struct MonitorStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the monitor. `Ready`: whether the operator can run the query. `WithinLimits`: whether the value is
-    /// within the limit, with the status `Unknown` if it is not known. Absent before the first status.
+    /// within the limit, with the status `Unknown` if the value is not known. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -381,7 +380,8 @@ pub struct MonitorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_incident: Option<OpenedIncident>,
 
-    /// Times that the operator counted, so that it can continue to count after a restart. Absent before the first status.
+    /// Seconds that the operator counted, so that it can continue to count after a restart. Absent before the first
+    /// status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<MonitorProgress>,
 }
@@ -435,8 +435,8 @@ pub struct OpenBreach {
     #[schemars(length(max = 1024))]
     pub cause: String,
 
-    /// Name of the `Incident` of this breach. An open incident of an earlier breach can count for this breach too. Absent
-    /// if the action is `Warn`. Example: `drift-1f3c9a20`.
+    /// Name of the `Incident` of this breach. An open incident of an earlier breach can count for this breach too.
+    /// Absent if the action is `Warn`. Example: `drift-1f3c9a20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub incident: Option<String>,
@@ -455,7 +455,7 @@ pub struct OpenedIncident {
     pub holds: bool,
 }
 
-/// Times that the operator counted, so that it can continue to count after a restart.
+/// Seconds that the operator counted, so that it can continue to count after a restart.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MonitorProgress {

@@ -1,4 +1,4 @@
-//! The `Override` resource, which lets one version run for a limited time without named requirements, and the
+//! The `Override` resource, which lets one version run for a limited time without meeting some requirements, and the
 //! rules of a risk level for overrides.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Approver, Condition, Conditions, Digest, RequiredApproval, Text, conditions_schema};
 
-/// Request to run one version for a limited time although named requirements are not met, for an emergency (ISO/IEC
-/// 42001 A.6.2.6). No user can edit or delete an `Override`.
+/// Emergency request to run one version for a limited time although it does not meet the requirements in `waives`
+/// (ISO/IEC 42001 A.6.2.6). No user can edit or delete an `Override`.
 ///
 /// Any account that may create the object can request an override. The override has an effect only after
 /// people in the roles of the risk level grant it with an `Approval` whose decision is `Override`. Another
@@ -94,7 +94,7 @@ pub struct Waiver {
     /// Type of the requirement. Example: `Assessment`.
     #[serde(rename = "type")]
     pub type_: WaiverType,
-    /// Name of the requirement, without a wildcard. `Approval`: the role. `Assessment`, `Requirement`: the
+    /// Name of the requirement. Wildcards are not allowed. `Approval`: the role. `Assessment`, `Requirement`: the
     /// name in the risk level. `Document`: the type. `Evidence`: the part of the provenance, such as `Data`.
     /// `Certification`, `SupplierCertification`: the certification. `HostedModel`, `Risk`: the name in the
     /// system. `Review`: `risk/NAME` or `document/TYPE`. `Monitor`: the name of the requirement in the risk
@@ -145,7 +145,7 @@ pub enum WaiverType {
 }
 
 impl Override {
-    /// The condition of this type. `None` before the operator has processed the override.
+    /// The condition of the type `type_`. `None` if the operator has not written this condition.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         let conditions = &self.status.as_ref()?.conditions;
         conditions.iter().find(|condition| condition.type_ == type_)
@@ -219,8 +219,8 @@ pub struct OverrideQuota {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideReview {
-    /// Longest time from the end of an override to its review, as a Go duration with the units `h`, `m`, `s` and `ms`, at
-    /// most `87600h`. The override ends at its `notAfter`, or earlier by the risk level. Example: `72h`.
+    /// Longest time from the end of an override to its review, as a Go duration with the units `h`, `m`, `s` and `ms`,
+    /// at most `87600h`. The override ends at its `notAfter`, or earlier by the risk level. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]

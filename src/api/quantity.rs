@@ -21,12 +21,12 @@ pub fn canonical(text: &str) -> Text {
     nanos(text).map_or_else(|| text.into(), |(nanos, binary)| format(nanos, binary).into())
 }
 
-/// Reads a quantity as its canonical text.
+/// Reads a quantity, and returns its canonical text.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
     Ok(canonical(&String::deserialize(deserializer)?))
 }
 
-/// The quantity in units of 10⁻⁹, and whether its unit is binary.
+/// The quantity in units of 10⁻⁹, and whether its unit is binary. `None` if [`canonical`] leaves the text unchanged.
 fn nanos(text: &str) -> Option<(i128, bool)> {
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);

@@ -14,7 +14,7 @@ use super::{AssessmentKind, Decimal, Direction};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
-    /// Name of the requirement in this level. Messages and statuses name it. Example: `fairness-sex`.
+    /// Name of the requirement in this level. Messages and statuses contain this name. Example: `fairness-sex`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
@@ -101,7 +101,7 @@ impl Comparator {
         }
     }
 
-    /// The value that is worse for a threshold: the greater one for `AtMost`, the smaller one for `AtLeast`.
+    /// Returns the worse of two values: the greater value for `AtMost`, the smaller value for `AtLeast`.
     pub fn worse(self, a: Decimal, b: Decimal) -> Decimal {
         match self {
             Self::AtMost => a.max(b),

@@ -9,7 +9,7 @@ use super::Control;
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirement {
-    /// Name of the requirement in this level. Messages name it. Example: `images-from-our-registry`.
+    /// Name of the requirement in this level. Messages contain this name. Example: `images-from-our-registry`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 

@@ -251,8 +251,8 @@ pub enum OnLossMode {
     /// Scale the workload, which is the topmost controller of the pods, to zero, and back when it is cleared again.
     /// `Evict` applies instead if the workload has no `scale` subresource, or if another user keeps scaling it up.
     ScaleDown,
-    /// Set `spec.suspend` of the workload, which is the topmost controller of the pods, and clear it when the workload is
-    /// cleared again. `Evict` applies instead if the workload has no such field.
+    /// Set `spec.suspend` of the workload, which is the topmost controller of the pods, and clear it when the workload
+    /// is cleared again. `Evict` applies instead if the workload has no such field.
     Suspend,
     /// Record the loss, and stop nothing. New pods are still held.
     Audit,
@@ -269,8 +269,8 @@ impl OnLoss {
     /// The longest termination grace period of one pod, in seconds: half of [`OnLoss::grace_period_seconds`], but at
     /// least one second.
     ///
-    /// In the first half, any user may delete the pod with this grace period. After the first half, the operator deletes
-    /// the pod with the remaining time as the grace period.
+    /// In the first half of [`OnLoss::grace_period_seconds`], any user may delete the pod with this grace period. After
+    /// the first half, the operator deletes the pod with the remaining time as its grace period.
     pub fn pod_grace_seconds(&self) -> u32 {
         // With a grace period of 0, the API server removes the pod at once, but its containers can continue to run.
         (self.grace_period_seconds / 2).max(1)

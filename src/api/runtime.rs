@@ -2,15 +2,15 @@
 //! the pod API.
 //!
 //! ```text
-//! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, restartPolicy, volumeMounts,
-//!          ├─ initContainers  ┘ volumeDevices, exec hooks and probes, http hooks; mayVary
-//!          ├─ volumes           see `volume`
+//! Runtime ─┬─ containers, initContainers   see `Container`
+//!          ├─ volumes                      see `Volume`
 //!          ├─ hostAliases, dnsConfig
-//!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
+//!          ├─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
+//!          └─ placeholders                 see `Placeholder`
 //! ```
 //!
 //! `policy::fields` states for each field of a pod whether Assent compares it. A runtime contains only the name of a
-//! claim, `ConfigMap` or Secret, so the content of that object can change without a new approval.
+//! claim, `ConfigMap` or Secret. So the content of the claim, `ConfigMap` or Secret can change without a new approval.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -57,8 +57,8 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "DnsConfig::is_empty")]
     pub dns_config: DnsConfig,
 
-    /// Placeholders that have a meaning in this runtime: in `command`, `args`, values of `env`, entries of `mayVary.env`,
-    /// and the names of claims and volumes. Each placeholder that is not listed is plain text. Default: none.
+    /// Placeholders that this runtime uses in `command`, `args`, values of `env`, entries of `mayVary.env`, and names
+    /// of claims and volumes. A placeholder that is not in this list counts as plain text. Default: none.
     /// Example: `[ordinal]`, so that `<ordinal>` means any ordinal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
@@ -94,7 +94,8 @@ impl Runtime {
     }
 }
 
-/// A value that may differ between the pods of one version. In a text, the placeholder is a name in angle brackets.
+/// A placeholder: a part of a text that may differ between the pods of one version. The text contains the name of the
+/// placeholder in angle brackets.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placeholder {
@@ -121,7 +122,7 @@ impl Placeholder {
     pub const ALL: [Self; 7] =
         [Self::Ordinal, Self::Random5, Self::Uid, Self::Number, Self::Name, Self::HostPort, Self::Host];
 
-    /// The placeholder in a text, with its angle brackets.
+    /// The name of the placeholder in angle brackets, as a text of a runtime contains it.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Ordinal => "<ordinal>",
@@ -134,7 +135,7 @@ impl Placeholder {
         }
     }
 
-    /// The values that the placeholder stands for, for an approver.
+    /// Describes to an approver which values the placeholder allows.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ordinal => "any whole number from 0 to 99999",
@@ -148,7 +149,7 @@ impl Placeholder {
     }
 }
 
-/// An entry in the file of host names of a pod.
+/// An entry in the file `/etc/hosts` of a pod.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostAlias {
@@ -169,7 +170,8 @@ pub struct DnsConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3), inner(length(max = 63)))]
     pub nameservers: Vec<Text>,
-    /// Domains that the pod adds to short names, in this order. Default: none. Example: `[models.svc.cluster.local]`.
+    /// Domains that the pod appends to short host names, in this order. Default: none.
+    /// Example: `[models.svc.cluster.local]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub searches: Vec<Text>,
@@ -223,7 +225,7 @@ pub struct Container {
     #[schemars(length(min = 1, max = 1024))]
     pub image: Text,
 
-    /// Entry point of the container. Default: none, as in a pod. Example: `[vllm, serve]`.
+    /// Entry point of the container. Default: none, so the entry point of the image applies. Example: `[vllm, serve]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub command: Vec<Text>,
@@ -233,7 +235,8 @@ pub struct Container {
     #[schemars(length(max = 256), inner(length(max = 16384)))]
     pub args: Vec<Text>,
 
-    /// Working directory of the container. Default: none, as in a pod. Example: `/srv`.
+    /// Working directory of the container. Default: none, so the working directory of the image applies.
+    /// Example: `/srv`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 4096))]
     pub working_dir: Option<Text>,
@@ -284,8 +287,8 @@ pub struct Container {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MayVary {
-    /// Environment variables that may differ or be missing. A name alone allows any value. `NAME=` and a text with
-    /// placeholders of the runtime allows only values that match the text. Default: none.
+    /// Environment variables that may differ or be missing. An entry `NAME` allows any value of this variable. An entry
+    /// `NAME=TEXT`, with placeholders in the text, allows only values that match the text. Default: none.
     /// Example: `[HF_TOKEN, LWS_LEADER_ADDRESS=<host>]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)), extend("x-kubernetes-list-type" = "set"))]
@@ -450,14 +453,14 @@ fn v1() -> Text {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldRef {
-    /// Name of the container. Default: none, as in a pod. Example: `vllm`.
+    /// Name of the container. Default: none, so a variable describes its own container. Example: `vllm`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 63))]
     pub container_name: Option<Text>,
     /// Name of the resource. Example: `limits.memory`.
     #[schemars(length(min = 1, max = 253))]
     pub resource: Text,
-    /// Unit of the value, as a quantity. Default: `0`, as in a pod. Example: `1Mi`.
+    /// Unit of the value, as a quantity. Default: `0`, which means `1` in Kubernetes. Example: `1Mi`.
     #[serde(default = "zero", deserialize_with = "quantity::deserialize")]
     #[schemars(length(min = 1, max = 32))]
     pub divisor: Text,
@@ -474,11 +477,11 @@ pub struct KeyRef {
     /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Key in the object. Example: `token`.
+    /// Key in the `ConfigMap` or Secret. Example: `token`.
     #[schemars(length(min = 1, max = 253))]
     pub key: Text,
-    /// Whether the container may start without the object or the key. Default: none. A pod that states
-    /// `false` does not match a version without this field.
+    /// Whether the container may start without the `ConfigMap` or Secret, or without the key. Default: none. A pod that
+    /// states `false` does not match a version without this field.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -509,8 +512,8 @@ pub struct SourceRef {
     /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Whether the container may start without the object. Default: none. A pod that states `false` does not
-    /// match a version without this field.
+    /// Whether the container may start without the `ConfigMap` or Secret. Default: none. A pod that states `false` does
+    /// not match a version without this field.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -526,7 +529,8 @@ pub struct VolumeMount {
     /// Path of the mount in the container. Example: `/cache`.
     #[schemars(length(min = 1, max = 4096))]
     pub mount_path: Text,
-    /// Path in the volume that is mounted. Default: none, so the whole volume is mounted. Example: `models/v1`.
+    /// Path inside the volume. Only this path is mounted. Default: none, so the whole volume is mounted.
+    /// Example: `models/v1`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 4096))]
     pub sub_path: Option<Text>,
@@ -551,7 +555,8 @@ pub struct VolumeMount {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeDevice {
-    /// Name of the volume. Kubernetes requires a volume of type `persistentVolumeClaim` or `ephemeral`. Example: `weights`.
+    /// Name of the volume. Kubernetes requires a volume of type `persistentVolumeClaim` or `ephemeral`. Example:
+    /// `weights`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
     /// Path of the device in the container. Example: `/dev/weights`.

@@ -31,7 +31,7 @@ pub struct SystemHistorySpec {
     #[schemars(length(max = 256))]
     pub entries: Vec<HistoryEntry>,
 
-    /// Number of older entries that the operator removed to make room. Default: 0. Example: `12`.
+    /// Number of older entries that the operator removed to limit the list. Default: 0. Example: `12`.
     #[serde(default)]
     #[schemars(range(min = 0), extend("format" = "int64"))]
     pub dropped: u64,
@@ -96,7 +96,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The stable name of the change for programs, in upper camel case.
+    /// The name of the kind of change. Programs can rely on this name.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Changed => "Changed",

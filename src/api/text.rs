@@ -1,9 +1,7 @@
 //! An interned string, for texts that many objects share, such as arguments of a model server and reasons of
 //! conditions.
 //!
-//! ```text
-//!  "--dtype=bfloat16", once in memory ◄── runtime of a version, its clearance, its pods, other versions
-//! ```
+//! For example, `--dtype=bfloat16` is in memory only once, although versions, clearances and pods contain it.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -16,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(from = "String")]
 pub struct Text(ArcIntern<String>);
 
-/// Reads an empty text as no text, because both mean the same in a pod.
+/// Reads an empty text as `None`, because an empty field and a missing field mean the same in a pod.
 pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
     Ok(Option::<Text>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }

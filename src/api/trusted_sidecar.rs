@@ -2,15 +2,15 @@
 //! Examples are the containers of a service mesh, an agent that fetches secrets, and their mounts and variables in
 //! other containers.
 //!
-//! ```text
-//!  pod = approved runtime  + trusted additions, and nothing else
-//!        of a ModelVersion   containers, initContainers   equal in all fields that the entry does not let vary
-//!                            volumes                      equal in name and source
-//!                            volumeMounts, env            in any container of the pod
-//! ```
+//! A pod may have the approved runtime of a `ModelVersion` and trusted additions, and nothing else. These additions are
+//! possible:
 //!
-//! A part never counts as a trusted addition if the approved runtime contains a part with the same name. The pod must
-//! contain exactly the approved part.
+//! - A container or init container that equals an entry in all fields, except the fields that the entry lets vary.
+//! - A volume that equals an entry in name and source.
+//! - A mount or variable that equals an entry. Any container of the pod may have it.
+//!
+//! A container, volume or variable never counts as a trusted addition if the approved runtime has one with the same
+//! name. A mount never counts as a trusted addition if its volume is in the approved runtime.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -1,14 +1,14 @@
-//! The volumes of a [`Runtime`](super::Runtime). Fields have the same names as in the pod API.
+//! The volumes of a [`Runtime`](super::Runtime). The fields have the same names as in the pod API. The second column of
+//! the diagram says what a runtime states about each kind of volume.
 //!
 //! ```text
-//! Volume ─┬─ image                                  by reference
-//!         ├─ persistentVolumeClaim                  by name
-//!         ├─ configMap, secret                      by name, with the keys that become files
+//! Volume ─┬─ image                                  the reference of the image
+//!         ├─ persistentVolumeClaim                  the name of the claim
+//!         ├─ configMap, secret                      the name, and the keys that become files
 //!         ├─ downwardAPI                            the fields of the pod that become files
-//!         ├─ projected ── sources                   configMap, secret, downwardAPI, serviceAccountToken,
-//!         │                                         clusterTrustBundle, podCertificate
-//!         ├─ emptyDir
-//!         └─ hostPath, csi, nfs, iscsi, ephemeral   in full, see `volume_source`
+//!         ├─ projected                              a list of sources, see `ProjectedSource`
+//!         ├─ emptyDir                               nothing
+//!         └─ hostPath, csi, nfs, iscsi, ephemeral   all fields, see `volume_source`
 //! ```
 
 use kube::KubeSchema;

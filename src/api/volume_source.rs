@@ -1,13 +1,6 @@
-//! The volume sources that a [`Volume`](super::Volume) states in full. Fields have the same names as in the pod API.
-//!
-//! ```text
-//! hostPath ─────────── path of the node, type
-//! csi ──────────────── driver, attributes, secret
-//! nfs, iscsi ───────── server or target, path or disk
-//! ephemeral ────────── volumeClaimTemplate ─┬─ metadata   labels, annotations
-//!                                           └─ spec       size, class, selector, data source …
-//! clusterTrustBundle, podCertificate           sources of a projected volume
-//! ```
+//! The sources of volumes that a [`Volume`](super::Volume) states with all their fields: `hostPath`, `csi`, `nfs`,
+//! `iscsi`, `ephemeral`, and `clusterTrustBundle` and `podCertificate` in a projected volume. The fields have the same
+//! names as in the pod API.
 //!
 //! Values with equal meaning serialize to the same text, because the API server compares the serialized runtime with
 //! the pod.
@@ -70,7 +63,8 @@ pub struct HostPathVolume {
     /// Path on the node, compared as text. Example: `/dev/kfd`.
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// Check of the path before the pod starts. Default: none, so nothing is checked. Example: `DirectoryOrCreate`.
+    /// Type that the path must have, or that Kubernetes creates before the pod starts. Default: none, so Kubernetes
+    /// does not check the path. Example: `DirectoryOrCreate`.
     #[serde(
         default,
         rename = "type",
@@ -183,7 +177,7 @@ impl IscsiVolume {
     pub const INTERFACE: &str = "default";
 }
 
-/// A claim that the cluster creates for each pod, and deletes with the pod.
+/// A `PersistentVolumeClaim` that the cluster creates for each pod, and deletes with the pod.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EphemeralVolume {
@@ -192,18 +186,18 @@ pub struct EphemeralVolume {
     pub volume_claim_template: ClaimTemplate,
 }
 
-/// The template of a claim.
+/// The template of a `PersistentVolumeClaim`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimTemplate {
     /// Labels and annotations of the claim. Default: none. Example: `{ labels: { app: scorer } }`.
     #[serde(default, skip_serializing_if = "ClaimMetadata::is_empty")]
     pub metadata: ClaimMetadata,
-    /// Content of the claim. Example: `{ accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } }`.
+    /// Spec of the claim. Example: `{ accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } }`.
     pub spec: ClaimSpec,
 }
 
-/// The labels and annotations of a claim.
+/// The labels and annotations of a `PersistentVolumeClaim`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimMetadata {
@@ -223,7 +217,7 @@ impl ClaimMetadata {
     }
 }
 
-/// The content of a claim.
+/// The spec of a `PersistentVolumeClaim`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimSpec {
@@ -329,7 +323,7 @@ pub struct DataSource {
     pub name: Text,
 }
 
-/// An object, also of another namespace, whose content a new volume gets.
+/// An object whose content a new volume gets. The object can be in another namespace than the pod.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataSourceRef {

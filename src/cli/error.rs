@@ -15,6 +15,7 @@ use crate::{
         choice::Choice,
         render::{
             page::{BAD, Page, STRONG, styled},
+            shell::quoted,
             time::in_words,
         },
     },

@@ -1,8 +1,5 @@
-//! Sends the request of an action to the API server.
-//!
-//! ```text
-//!  Action ─► patch, evict or delete, of this UID only ─► ActionResult
-//! ```
+//! Sends the request of an [`Action`] to the API server: a patch, an eviction or a deletion. Each request contains the
+//! UID of the pod, so it has no effect on another pod with the same name.
 
 use std::time::{Duration, Instant};
 
@@ -29,31 +26,31 @@ use crate::{
     watch::{Lenient, is_transient, request::delete},
 };
 
-/// The API of pods. A response is valid even if the pod in it does not parse.
+/// The API of pods. A request succeeds even if this program cannot parse the pod in the response.
 type Pods = Api<Lenient<core::Pod>>;
 
 /// The longest timeout of a request. After a timeout, the operator retries the request.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest timeout of an eviction, even if less time is left until the deletion of the pod.
+/// The shortest timeout of an eviction, even if the operator must delete the pod earlier.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum ActionResult {
-    /// The API server carried out the request. The watch delivers the change.
+    /// The API server carried out the request. The watch of pods then delivers the changed pod.
     Ok(Action),
     /// The pod is gone, or another pod has its name.
     Gone,
-    /// A disruption budget or a policy refused the request.
+    /// The API server refused the request, for example because of a disruption budget or a policy.
     NotNow(Action, String),
     /// The result is unknown: the API server may have carried out the request.
     Unclear(Action, String),
-    /// The API server is overloaded or unavailable. It may have carried out the request.
+    /// The API server is overloaded or unavailable, or did not answer in time. It may have carried out the request.
     Overloaded(Action, String),
 }
 
-/// The timeout of a request. The timeout of an eviction ends at `until` at the latest, because the operator then deletes
-/// the pod. It is never shorter than [`LEAST_TIMEOUT`].
+/// The timeout of a request. An eviction gets the time from `now` until the operator deletes the pod, but at least
+/// [`LEAST_TIMEOUT`] and at most [`TIMEOUT`].
 fn timeout_of(action: &Action, now: Timestamp) -> Duration {
     match action {
         Action::Stop(Step::Evict { until, .. }) => {
@@ -176,7 +173,7 @@ async fn release(
     }
 }
 
-/// Sets the deadline of the pod. The annotation shows that the operator set this deadline.
+/// Sets `activeDeadlineSeconds` of the pod. [`DEADLINE_ANNOTATION`] shows that the operator set this value.
 async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
@@ -185,8 +182,8 @@ async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), k
     pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
-/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, and the API server ignores a field of
-/// this name. So the grace period and the UID in the options would have no effect.
+/// Evicts a pod without `Api::evict`. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, and the API
+/// server ignores a field of this name. So the grace period and the UID in the options would have no effect.
 async fn evict(pods: &Pods, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": options });

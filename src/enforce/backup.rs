@@ -1,11 +1,8 @@
 //! Stores the manifest of a pod without an owner before the operator stops the pod. No controller replaces such a pod.
 //!
-//! ```text
-//!  Pod ── without the fields that the cluster added ──► ControllerRevision assent-<uid>: data
-//! ```
-//!
-//! The manifest is in a `ControllerRevision`, because the API server refuses every change of its data. The default roles
-//! of Kubernetes let the users who may read pods also read `ControllerRevisions`.
+//! The manifest is in a `ControllerRevision` with the name `assent-` and the UID of the pod. The API server refuses
+//! every change of the data of a `ControllerRevision`. The default roles of Kubernetes let the users who may read pods
+//! also read `ControllerRevisions`.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +20,7 @@ use crate::{
     watch::Lenient,
 };
 
-/// The name of the `ControllerRevision` for the object with this UID.
+/// The name of the `ControllerRevision` that keeps the data of the pod or workload with this UID.
 pub(super) fn name(uid: &str) -> String {
     format!("assent-{uid}")
 }
@@ -47,7 +44,8 @@ pub(super) async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str)
     }
 }
 
-/// The pod without the fields that the API server, the scheduler, the kubelet and Assent added.
+/// The pod without its status, its node, the volume of the service account token, and the metadata that the cluster and
+/// Assent added.
 fn as_written(pod: Pod) -> Pod {
     let without = |map: Option<BTreeMap<String, String>>, added: &dyn Fn(&str) -> bool| {
         map.map(|mut map| {

@@ -1,10 +1,7 @@
 //! The messages between the tasks of `enforce`.
 //!
-//! ```text
-//!  Enforcer ─ ClearanceUpdate ─► JobSuspender, WorkloadStopper
-//!     ▲    └─ StopRequest ─────► WorkloadStopper
-//!     └────── NotSupported ◄────────┘
-//! ```
+//! - The Enforcer sends each [`ClearanceUpdate`] to the `JobSuspender` and to the `WorkloadStopper`.
+//! - The Enforcer sends a [`StopRequest`] to the `WorkloadStopper`, which can reply with [`NotSupported`].
 
 use std::sync::Arc;
 
@@ -15,9 +12,11 @@ use crate::api::{ClearanceSpec, OnLossMode, SharedRuntime};
 
 #[derive(Clone, Debug)]
 pub(super) enum ClearanceUpdate {
-    /// The clearance of a namespace, if it has one. The receiver decides again about the workloads of the namespace.
+    /// A namespace and its Clearance, or `None` if the namespace has no Clearance. The receiver decides again about the
+    /// workloads of the namespace.
     Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
-    /// The Enforcer has sent every clearance. From now on, a namespace without a message has no clearance.
+    /// The Enforcer has sent every existing Clearance. From now on, the receiver treats a namespace without a message
+    /// as a namespace without a Clearance.
     All,
 }
 
@@ -28,12 +27,12 @@ pub(super) struct StopRequest {
     pub(super) owner: Arc<OwnerRef>,
     pub(super) system: Arc<str>,
     pub(super) mode: OnLossMode,
-    /// The runtime of a pod of `owner`, if Assent can compare it with a version.
+    /// The runtime of a pod of `owner`. `None` if no version can match the pod.
     pub(super) runtime: Option<SharedRuntime>,
 }
 
-/// The reply that the workload above the controller `owner` cannot be stopped. The Enforcer then evicts its pods one by
-/// one.
+/// The reply that the operator cannot stop the workload above the controller `owner`. The Enforcer then evicts the pods
+/// of `owner` one by one.
 #[derive(Debug)]
 pub(super) struct NotSupported {
     pub(super) namespace: Arc<str>,

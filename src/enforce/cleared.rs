@@ -17,8 +17,8 @@ use crate::{
     policy::{matches, matches_if_pinned},
 };
 
-/// The clearance, if its mode is `enforce` and its scope includes the object. `scope` is the narrowest scope that includes
-/// the object.
+/// The Clearance, if its mode is `enforce` and its scope includes the pod or workload. `scope` is the narrowest scope
+/// that includes this pod or workload.
 pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }
@@ -79,11 +79,12 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// The instant at which the pod lost its clearance, if the operator knows it. The latest of three instants counts: the
-/// version of the pod expired (`ran_out`), its system lost a clearance, or its namespace began to enforce.
+/// The instant at which the pod lost its clearance. This is the latest of three instants: when the version of the pod
+/// expired (`ran_out`), when the system last lost a clearance (`lostAt`), and when the namespace began to enforce
+/// (`since`). `None` if no such instant is known.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
-    // `lostAt` also counts for a pod that is up to one second younger. The operator first sets `lostAt` and then writes
-    // the Clearance. Until this write, the API server admits pods by the old Clearance.
+    // `lostAt` also counts for a pod that was created up to one second after `lostAt`. The operator first chooses
+    // `lostAt` and then writes the Clearance. Until this write, the API server admits pods by the old Clearance.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
     ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
@@ -96,18 +97,21 @@ pub(super) fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> O
     Some(version.not_after.0)
 }
 
-/// The instant at which the namespace began to enforce, if an object that was created at `created` existed before.
+/// The instant at which the namespace began to enforce. `None` if the Clearance does not state this instant, or if a
+/// pod or workload with the creation time `created` did not exist before it.
 pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
-/// The instant at which the operator stops an object that existed when its namespace began to enforce. These instants
-/// are spread over the first half of the grace period. `grace` is this period in seconds.
+/// The instant at which the operator stops a pod or workload that existed when its namespace began to enforce. The
+/// instants of different UIDs are spread over the first half of the grace period. `grace` is the grace period in
+/// seconds.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }
 
-/// The place of an object in the order of stops: at least 0 and less than 1. It depends only on the UID.
+/// The position of a pod or workload in the order of stops: at least 0 and less than 1. The position depends only on
+/// the UID, so a repeated decision gives the same position.
 pub(super) fn place(uid: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);

@@ -1,15 +1,12 @@
 //! The dead-man switch: `activeDeadlineSeconds` stops a pod when its clearance ends. The kubelet stops the pod even if
-//! the operator and the API server are down.
+//! the operator and the API server are down. The deadline counts from `status.startTime` of the pod.
 //!
-//! ```text
-//!  status.startTime ──── activeDeadlineSeconds ────► the kubelet ends the pod, not later than notAfter
-//!
-//!  notAfter is earlier ──► the operator lowers the deadline
-//!  notAfter is later   ──► the API server refuses a later deadline: the operator evicts the pods of an owner
-//!                          one after the other, and their replacements have the later deadline
-//! ```
-//!
-//! A pod of a Job or without an owner gets no replacement, so it is not evicted and keeps its deadline.
+//! - If the clearance ends earlier than before, the operator lowers the deadline.
+//! - If the clearance ends later than before, the operator cannot raise the deadline, because the API server refuses a
+//!   higher value. So the operator evicts the pods of an owner one after the other. The replacements have the later
+//!   deadline.
+//! - The operator does not evict a pod of a Job or a pod without an owner, because no other pod continues its work.
+//!   Such a pod keeps its deadline.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -27,12 +24,12 @@ const MAX_SECONDS: i64 = i32::MAX as i64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Life {
     pub(super) started: Option<Timestamp>,
-    /// `activeDeadlineSeconds`.
+    /// The `activeDeadlineSeconds` of the pod.
     pub(super) seconds: Option<i64>,
-    /// Whether the operator set the deadline. If the pod template sets the deadline, a replacement has the same deadline,
-    /// so an eviction would not help.
+    /// Whether the operator set the deadline. If the pod template sets the deadline, a replacement has the same
+    /// deadline, so an eviction would not help.
     set_by_operator: bool,
-    /// Whether the owner creates a replacement.
+    /// Whether the pod has an owner, and this owner is not a Job.
     replaced: bool,
 }
 

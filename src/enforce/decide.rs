@@ -73,8 +73,8 @@ pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
-/// The delay before the operator stops an uncleared pod of which it knows no loss of clearance. The API server may have
-/// admitted the pod by a Clearance that the watch has not delivered yet.
+/// The time that the operator waits before it stops an uncleared pod if it does not know when the pod lost its
+/// clearance. The API server may have admitted the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
 /// The minimum age of a gated pod that is deleted because a volume names its image by tag. A pod that the API server
@@ -107,7 +107,8 @@ pub(crate) fn decide(
     Some(in_set_order(cache, key, (pod, member), clearance, decision, now))
 }
 
-/// Applies the order of a `StatefulSet` to the decision about its `member`.
+/// Applies the order of a `StatefulSet` to `decision` about one of its pods. `member` is the state of this pod in the
+/// set.
 fn in_set_order(
     cache: &PodCache,
     key: &PodKey,
@@ -251,7 +252,8 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) => revisit(RevisitReason::NamespaceBegan, turn),
-        // While the Clearance contains the expired version, the API server refuses a replacement pod instead of holding it.
+        // While the Clearance contains the expired version, the API server refuses a replacement pod instead of holding
+        // it. So the operator first waits until the Clearance no longer contains this version.
         _ if ran_out.is_some() && now < budgets_until => revisit(RevisitReason::RanOut, budgets_until),
         _ if loss.is_none() && now < since + WATCH_LAG && since + WATCH_LAG < budgets_until => {
             revisit(RevisitReason::WatchLag, since + WATCH_LAG)
@@ -290,8 +292,8 @@ fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) ->
     })
 }
 
-/// Whether the order of its `StatefulSet` allows the gated pod to start. The pod waits for the previous pod only if the
-/// previous pod has the same owner and may run.
+/// Whether the order of its `StatefulSet` allows the gated pod to start. In a set with `Parallel`, each pod may start.
+/// In other sets, the pod waits for the previous pod only if the previous pod has the same owner and may run.
 fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
     let [previous, _] = cache.neighbours(key);
     let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);

@@ -30,10 +30,10 @@ pub(crate) enum PodDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepReason {
     Ended,
-    /// The pod is being deleted. The deletion has no time limit, because the pod is cleared or gated, or the mode of its
-    /// risk level is `Audit`.
+    /// The pod is being deleted. The operator does not limit the time of the deletion, because the pod is cleared or
+    /// gated, or the mode of its risk level is `Audit`.
     Deleted,
-    /// The namespace does not govern the pod.
+    /// The pod is not governed.
     Ungoverned,
     /// The pod is cleared. `deadline` is its new `activeDeadlineSeconds`. `None` if the current value stays.
     Cleared {
@@ -46,8 +46,8 @@ pub(crate) enum KeepReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldReason {
     NotCleared,
-    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. Nobody can change the period
-    /// of the pod, so the pod stays gated until its risk level allows a longer period.
+    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. Nobody can change the
+    /// period of the pod, so the pod stays gated until its risk level allows a longer period.
     EndsTooSlowly {
         most: u32,
     },
@@ -63,7 +63,7 @@ pub(crate) enum HoldReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReleaseReason {
     Cleared,
-    /// The namespace does not govern the pod.
+    /// The pod is not governed.
     Ungoverned,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum StopReason {
     },
     /// The deadline of the pod is earlier than the end of its clearance. Its controller creates a replacement.
     Renewed,
-    /// The pod is gated, and its `StatefulSet` now wants another revision in its place.
+    /// The pod is gated, and its `StatefulSet` now wants a pod of another revision instead.
     Outdated,
     /// The pod is gated, and only a new pod gets the approved digest of a volume's image.
     VolumeByTag,
@@ -83,8 +83,8 @@ pub(crate) enum StopReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StopAction {
     Pod(Action),
-    /// The operator stops the workload: the topmost controller of the pod. It decides again at `until`. If it cannot
-    /// stop the workload, it takes the step `otherwise`.
+    /// The operator stops the topmost controller of the pod, and decides again about the pod at `until`. If the
+    /// operator cannot stop the controller, it takes the step `otherwise` for the pod.
     Workload {
         until: Timestamp,
         otherwise: Step,
@@ -107,7 +107,7 @@ pub(crate) enum RevisitReason {
     JobIsSuspended,
     /// Pods with higher ordinals in the same `StatefulSet` stop first.
     LaterPodsFirst,
-    /// The namespace has begun to enforce. Its older pods stop one after the other.
+    /// The namespace began to enforce while the pod existed. Such pods stop one after the other.
     NamespaceBegan,
     /// The pod is being deleted. If the pod still exists at the instant `at`, the operator reports it as overdue.
     Deleted,
@@ -131,7 +131,7 @@ impl PodDecision {
         }
     }
 
-    /// Whether the pod runs and is cleared.
+    /// Whether the pod runs, is cleared, and is not being deleted.
     pub(crate) const fn is_cleared(&self) -> bool {
         matches!(
             self,

@@ -29,7 +29,7 @@ pub(crate) struct WouldStop {
     pub(crate) why: String,
 }
 
-/// The running pods of one namespace that would stop if the namespace enforced.
+/// The running pods of one namespace that would stop if the namespace had the mode `enforce`.
 pub(crate) fn would_stop(
     pods: &[core::Pod],
     clearance: &ClearanceSpec,

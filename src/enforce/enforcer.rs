@@ -1,11 +1,12 @@
 //! Decides about pods, carries out each decision, and owns the state of enforcement.
 //!
-//! ```text
-//!  PodCache ─► decide ─┬─ Keep, Hold ─► Event
-//!     ▲   timers ──►   ├─ Release, Stop ─► Pool of requests, or StopRequest for the workload
-//!     └── events of    └─ Revisit ─► timers
-//!         the watches
-//! ```
+//! The [`Enforcer`] decides about a pod after each change that a watch delivers, and when a timer of the pod ends. It
+//! carries out the decision as follows:
+//!
+//! - Release or stop a pod, or set its deadline: it queues a request about the pod.
+//! - Stop the workload of a pod: it sends a [`StopRequest`] to another task.
+//! - Hold a pod, or only record the loss of its clearance: it emits an Event.
+//! - Decide again later: it sets a timer.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -39,7 +40,8 @@ pub(super) enum TimerKey {
     Pod(PodKey),
 }
 
-/// The preconditions of decisions: the first lists of Clearances and pods are complete, and this operator leads.
+/// The preconditions of decisions: the first lists of Clearances and pods are complete, and this replica of the
+/// operator is the leader.
 #[derive(Default)]
 pub(super) struct Synced {
     pub(super) clearances: bool,
@@ -53,7 +55,7 @@ impl Synced {
     }
 }
 
-/// The keys that the lists in progress have returned, for each watch.
+/// For each watch, the keys that its list in progress has returned so far.
 #[derive(Default)]
 pub(super) struct Relists {
     pub(super) clearances: Relist<String>,
@@ -70,13 +72,14 @@ pub(super) struct Enforcer {
     pub(super) cache: PodCache,
     /// The time of the last stop request, by UID of the controller.
     stop_requests: HashMap<String, Timestamp>,
-    /// The UIDs of controllers whose pods the operator evicts one by one. It cannot stop the workload of such a
-    /// controller, or another user started the workload again too often.
+    /// The UIDs of controllers whose pods the operator evicts one by one. The operator cannot stop the workload of such
+    /// a controller, or another user started this workload again too often.
     pub(super) evict_individually: HashSet<String>,
     pub(super) synced: Synced,
     pub(super) relists: Relists,
     pub(super) timers: Timers<Timestamp, TimerKey>,
-    /// The requests about pods. Each result contains a copy of the pod, because the pod can be gone after the request.
+    /// The requests about pods. Each result contains a copy of the pod, because the cache may no longer contain the pod
+    /// after the request.
     pub(super) pool: Pool<PodKey, (Pod, ActionResult)>,
 }
 
@@ -111,8 +114,8 @@ impl Enforcer {
         self.tell_all();
     }
 
-    /// Tells the other tasks that they have every clearance. Does nothing before the first list of Clearances is complete
-    /// and this operator leads.
+    /// Tells the tasks for Jobs and workloads that they have received every Clearance. Does nothing before the first
+    /// list of Clearances is complete and this replica is the leader.
     pub(super) fn tell_all(&self) {
         if self.synced.clearances && self.synced.leading {
             self.channels.update(ClearanceUpdate::All);
@@ -237,7 +240,8 @@ impl Enforcer {
 
     fn emit_overdue(&mut self, key: &PodKey, now: Timestamp) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // `Some` if another user deleted the pod with a longer grace period, and this period has not ended.
+        // `Some` if another user deleted the pod with a longer grace period, and the kubelet still has time to end the
+        // pod.
         let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
         let topic = if ends.is_some() { ENDS_LATE } else { OVERDUE };
         if pod.note(|notes| notes.say(topic)) {
@@ -299,8 +303,8 @@ impl Enforcer {
         });
     }
 
-    /// Stops the workload of a held pod again, if the operator stopped the workload before. The held pod shows that another
-    /// user started the workload.
+    /// Stops the workload of a held pod again, if the operator stopped the workload before. The held pod shows that
+    /// another user started the workload.
     fn stop_workload_again(&mut self, key: &PodKey) {
         let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
         if owner.is_some_and(|o| {

@@ -1,9 +1,8 @@
 //! Sends Events to the API server. A pod, Job or workload is the subject of an Event. The workload and the AI system of
 //! the subject get an Event too.
 //!
-//! ```text
-//!  FairQueue ─ PendingEvent ─► EventSender ─► create Event ─► refused for now: put back, the namespace backs off
-//! ```
+//! The Events wait in a [`FairQueue`]. If the API server is too busy for an Event, the Event returns to the queue, and
+//! the sender waits before it sends more Events of this namespace.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,19 +25,19 @@ use super::{
 };
 use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient};
 
-/// The time in which a workload or a system gets Events with the same cause only once. Many of its pods can have the
-/// same cause.
+/// The time in which a workload or a system gets Events with the same cause only once. Many pods of a workload or
+/// system can have the same cause.
 const DEDUPLICATION: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) struct PendingEvent {
     pub(super) namespace: String,
-    /// The objects that still need the Event.
+    /// The subject, the workload and the system, if they still need the Event.
     pub(super) about: VecDeque<About>,
     pub(super) type_: EventType,
     pub(super) reason: &'static str,
     pub(super) action: &'static str,
-    /// The part of the note that is equal for all pods with the same cause.
+    /// The part of the note that contains no details of one pod. Events with equal causes are deduplicated.
     pub(super) cause: String,
     pub(super) note: String,
     pub(super) backoff: ExponentialBackoff,
@@ -52,7 +51,7 @@ pub(super) enum About {
     System(Arc<str>),
 }
 
-/// Sends the Events of the queue. The function never returns.
+/// Sends the Events of the queue, and never returns. Drops an Event that failed too often.
 pub(super) async fn send_events(client: Client, queue: Arc<FairQueue<PendingEvent>>, metrics: Arc<Metrics>) {
     let mut sender = EventSender {
         recorder: EventRecorder::new(client.clone()),
@@ -78,13 +77,13 @@ struct EventSender {
     client: Client,
     recorder: EventRecorder,
     roots: Roots,
-    /// The end of the deduplication, by namespace, object, reason and cause.
+    /// The instant until which the sender skips an equal Event, by namespace, object, reason and cause.
     deduplicated_until: HashMap<(String, String, &'static str, String), Instant>,
 }
 
 impl EventSender {
-    /// Publishes one Event about each object of `event`. Skips recent duplicates on workloads and systems. Returns an
-    /// error if a retry can succeed.
+    /// Publishes one Event about each object in `event.about`. Skips recent duplicates about workloads and systems.
+    /// Returns an error if a retry can succeed.
     async fn send(&mut self, event: &mut PendingEvent) -> Result<(), kube::Error> {
         self.deduplicated_until.retain(|_, until| *until > Instant::now());
         while let Some(about) = event.about.front() {

@@ -4,9 +4,10 @@
 //!  EventEmitter ─ PendingEvent ─► FairQueue ─► EventSender ─► API server
 //! ```
 //!
-//! Events never delay enforcement. Events wait in a queue, in which namespaces take turns. A full queue drops an Event,
-//! and a metric counts the dropped Events. If the API server is too busy for an Event, only the namespace of the Event
-//! backs off. The API server can limit the rate of Events by namespace, so other namespaces need not wait.
+//! Events never delay enforcement. Events wait in a queue, which returns the Events of different namespaces in
+//! rotation. A full queue drops an Event, and a metric counts the dropped Events. If the API server is too busy for an
+//! Event, only the Events of this namespace wait. The API server can limit the rate of Events by namespace, so it may
+//! accept the Events of other namespaces.
 
 use std::sync::Arc;
 
@@ -92,7 +93,7 @@ impl EventEmitter {
         }
     }
 
-    /// Emits the Event `Released`: a version is cleared, or the namespace no longer governs the subject.
+    /// Emits the Event `Released`: the version `version` is cleared, or the subject is no longer governed.
     pub(super) fn released(
         &self,
         subject: &EventSubject<'_>,
@@ -152,7 +153,7 @@ impl EventEmitter {
         self.emit(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
     }
 
-    /// Emits the Event `Contested`: another user starts the workload again after each stop.
+    /// Emits the Event `Contested`: another user starts the workload `root` again after each stop. `why` is the note.
     pub(super) fn contested(&self, root: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
         self.emit(root, clearance, (EventType::Warning, "Contested", "Hold", why.to_owned()));
     }

@@ -1,11 +1,8 @@
-//! A queue in which namespaces take turns: many items of one namespace do not delay the other namespaces.
+//! A queue with one line of items for each namespace. The queue returns one item of each line in rotation, so many
+//! items of one namespace do not delay the other namespaces.
 //!
-//! ```text
-//!  push ─► flooded  b c d e …                      ─┐
-//!          quiet    a                               ├─► pop: b a c d e … ─► refused: put_back to the head of its line
-//!          refused  f g  (back-off until 12:00:05) ─┘
-//!  full ─► drop the newest item of the longest line
-//! ```
+//! If the API server refuses an item, the item returns to the head of its line. The queue then returns no item of this
+//! line until a back-off ends. A full queue drops an item of the longest line.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,7 +24,7 @@ pub(super) struct FairQueue<T> {
 
 struct Lines<T> {
     by_namespace: HashMap<String, Line<T>>,
-    /// The namespaces with a line, in the order of their turns.
+    /// The namespaces with a line. The queue returns the next item of the first namespace that does not back off.
     turns: VecDeque<String>,
     len: usize,
     capacity: usize,
@@ -108,8 +105,8 @@ impl<T> Lines<T> {
         })
     }
 
-    /// Drops the newest item of the longest line, if this line has at least two items more than the line of `namespace`.
-    /// Returns whether the queue dropped an item.
+    /// Drops the newest item of the longest line, if this line has at least two items more than the line of
+    /// `namespace`. Returns whether the queue dropped an item.
     fn make_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
         let longest =
@@ -129,7 +126,8 @@ impl<T> Lines<T> {
         self.take(turn).map_or(Next::Empty, Next::Item)
     }
 
-    /// Takes the first item of the namespace at position `turn`, and moves the namespace to the end of the order.
+    /// Takes the first item of the namespace at the position `turn` of `turns`. If its line has more items, the
+    /// namespace moves to the end of `turns`.
     fn take(&mut self, turn: usize) -> Option<T> {
         let namespace = self.turns.remove(turn)?;
         let line = self.by_namespace.get_mut(&namespace)?;

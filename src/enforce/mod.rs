@@ -74,7 +74,7 @@ use crate::{
 };
 
 /// Runs the watches until `shutdown`. Enforcement begins when `leading` is true. After `shutdown`, the function waits
-/// for the requests in progress. `signs` identify the pods of AI workloads.
+/// for the requests in progress. `signs` says which pods are AI workloads.
 pub(crate) async fn run(
     client: Client,
     signs: Signs,
@@ -127,7 +127,7 @@ pub(crate) async fn run(
             enforcer.start();
         }
         while enforcer.pool.finished().await.is_some() {}
-        // The drop closes the channels, and closed channels end the other tasks.
+        // The drop closes the channels, and closed channels end the tasks for Jobs and workloads.
         drop(enforcer);
     };
     tokio::select! {

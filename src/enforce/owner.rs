@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::watch::{Lenient, background_backoff, is_transient};
 
-/// The capacity of the cache of roots. The operator empties a full cache.
+/// The capacity of the cache of roots. If the cache is full, the operator empties it before it adds a root.
 const CAPACITY: usize = 4096;
 
 /// The maximum length of a chain of controllers. The search needs a limit, because owner references can form a cycle.
@@ -82,7 +82,8 @@ pub(super) async fn root_of(client: &Client, namespace: &str, owner: &OwnerRef) 
     root
 }
 
-/// Reads the controller of `owner`, if `owner` is a pod or a controller of Kubernetes.
+/// Reads the controller of `owner`. `None` if `owner` has no controller, cannot be read, or is neither a pod nor in the
+/// API group `apps` or `batch`.
 async fn parent(client: &Client, namespace: &str, owner: &OwnerRef) -> Option<OwnerRef> {
     let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
     if !(matches!(group, "apps" | "batch") || group.is_empty() && owner.kind == "Pod") {
@@ -96,6 +97,6 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerRef) -> Option<Ow
         answer.and_then(Lenient::<PartialObjectMeta<DynamicObject>>::readable)
     };
     let object = read.retry(background_backoff()).when(is_transient).await.ok()?;
-    // A new object can have the name of the old one, so the UID must match.
+    // A new object can have the name of a deleted object, so the UID must match.
     OwnerRef::of(&object).filter(|_| object.uid().as_ref() == Some(&owner.uid))
 }

@@ -1,9 +1,5 @@
-//! A pod with only the fields that decisions read.
-//!
-//! ```text
-//!  core::Pod ─► PodReader ─► Pod ─┬─ fields of the object: owner, runtime, gate, deadline, deletion
-//!                                 └─ Notes: state of this operator, kept while the UID stays the same
-//! ```
+//! A pod with only the fields that decisions read, and the operator's own [`Notes`] about the pod. The notes stay until
+//! the UID of the pod changes.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -53,18 +49,18 @@ pub(crate) struct Pod {
     pub(super) system: Arc<str>,
     pub(super) runtime: Result<SharedRuntime, Unmatchable>,
     pub(super) owner: Option<Arc<OwnerRef>>,
-    /// The place of the pod in its `StatefulSet`.
+    /// The state of the pod in its `StatefulSet`. `None` if no `StatefulSet` owns the pod.
     pub(super) member: Option<Box<Member>>,
     pub(super) gated: bool,
     /// The narrowest scope that includes the pod.
     pub(super) scope: Scope,
-    /// Whether the pod requests an accelerator, or its image matches a pattern of AI workloads.
+    /// Whether the pod uses an accelerator, or one of its images matches a pattern of AI workloads.
     pub(super) suspect: bool,
     pub(super) ended: bool,
-    /// `None` if the pod is not being deleted.
+    /// The deletion of the pod. `None` if the pod is not being deleted.
     pub(super) ending: Option<Box<Deletion>>,
     pub(super) created: Timestamp,
-    /// `terminationGracePeriodSeconds`.
+    /// The `terminationGracePeriodSeconds` of the pod.
     pub(super) termination_grace: u32,
     /// The longest termination grace period of the pod and its probes, in seconds.
     pub(super) longest_grace: u32,
@@ -77,9 +73,9 @@ pub(crate) struct Pod {
 /// The facts about the deletion of a pod that still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Deletion {
-    /// `deletionTimestamp`: the end of the grace period.
+    /// The `deletionTimestamp` of the pod: the end of the grace period of the deletion.
     pub(super) at: Timestamp,
-    /// `deletionGracePeriodSeconds`.
+    /// The `deletionGracePeriodSeconds` of the pod: the grace period of the deletion.
     pub(super) with: Option<u32>,
     pub(super) kept_by: KeptBy,
 }
@@ -89,7 +85,7 @@ pub(super) struct Deletion {
 pub(super) enum KeptBy {
     /// The kubelet of this node has not confirmed that the pod ended.
     Node(Arc<str>),
-    /// The containers ended. These finalizers, separated by commas, keep the object.
+    /// The containers ended. These finalizers, separated by commas, prevent the removal of the pod.
     Finalizers(Arc<str>),
 }
 
@@ -133,10 +129,11 @@ impl Pod {
         self.ending.as_ref().map(|ending| ending.at)
     }
 
-    /// Takes the unanswered request, if the pod or its absence shows that the API server carried out the request.
+    /// Removes and returns the unanswered request, if the pod now shows that the API server carried out the request.
+    /// `gone` says whether the pod no longer exists.
     ///
-    /// If the pod is cleared again, its deletion confirms a stop only within [`COMPLETION_LAG`] after the request. A later
-    /// deletion comes from another user.
+    /// If the pod is cleared again, its deletion confirms a stop only within [`COMPLETION_LAG`] after the request. A
+    /// later deletion comes from another user.
     pub(super) fn take_done(&mut self, gone: bool, now: Instant) -> Option<Action> {
         let (released, ended) = (!self.gated && !gone, self.ending.is_some() || gone);
         let is_lost = self.notes().lost_since.is_some();

@@ -1,10 +1,4 @@
-//! The cache of pods, `StatefulSets` and clearances, as the API server last sent them.
-//!
-//! ```text
-//!  PodCache ─┬─ namespace ─┬─ clearance: ClearanceSpec
-//!            │             └─ pods: name ─► Pod
-//!            └─ sets: UID ─► Set
-//! ```
+//! The cache of pods, `StatefulSets` and Clearances, as the API server last sent them.
 
 use std::{
     borrow::Cow,
@@ -84,7 +78,7 @@ impl PodCache {
         pods.map(|other| &**other).filter(|other| other.owner == pod.owner)
     }
 
-    /// Inserts or replaces a `StatefulSet`. Returns whether it changed.
+    /// Inserts or replaces a `StatefulSet`. Returns whether the cache changed.
     pub(super) fn set_set(&mut self, uid: String, set: Set) -> bool {
         let changed = self.sets.get(&uid) != Some(&set);
         self.sets.insert(uid, set);
@@ -110,7 +104,8 @@ impl PodCache {
         known.map_or_else(|| Cow::Owned(Set::default()), Cow::Borrowed)
     }
 
-    /// The keys of the pods before and after a pod in its `StatefulSet`. These pods may not exist.
+    /// The keys of the pods before and after a pod in its `StatefulSet`. These pods may not exist. Both keys are `None`
+    /// if no `StatefulSet` owns the pod.
     pub(super) fn neighbours(&self, key: &PodKey) -> [Option<PodKey>; 2] {
         let place = self.pod(key).and_then(|(pod, _)| Some((pod.owner.as_ref()?, pod.member.as_ref()?)));
         let named = |owner: &OwnerRef, ordinal: u32| PodKey {

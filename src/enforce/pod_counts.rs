@@ -1,13 +1,8 @@
-//! Counts the pods of each system for its status: running, held and terminating pods, and the pods that enforcement
-//! would stop. Two gauges per namespace count the pods that would stop, and the suspected AI workloads without a
-//! system.
+//! Counts the pods of each system for its status: running, held and terminating pods, and the pods that would stop in
+//! the mode `enforce`. Two gauges per namespace count the pods that would stop, and the AI workloads without a system.
 //!
-//! ```text
-//!  PodCache ─► Count: numbers, and the controllers of held pods ─► StatusWriter
-//!           └► gauges
-//! ```
-//!
-//! A count starts half a second after the first change. So the many changes of a rollout cause only one write.
+//! A count starts half a second after the first change. So the many changes of a rollout cause few writes of the
+//! status.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,7 +53,7 @@ impl PodCounter {
         self.due.get_or_insert_with(|| Instant::now() + DELAY);
     }
 
-    /// Counts the pods of the changed namespaces.
+    /// Counts the pods of the changed namespaces, and sets the gauges of held and overdue pods in the cluster.
     pub(super) fn publish(&mut self, cache: &PodCache) {
         self.due = None;
         for namespace in std::mem::take(&mut self.dirty) {
@@ -138,7 +133,8 @@ struct Observed {
 }
 
 impl PodCounter {
-    /// Forgets the counts of systems that are gone, so that a new system of the same name starts without counts.
+    /// Forgets the counts of all systems of `namespace` for which `stays` is false. If a user creates a system with the
+    /// same name again, it starts without counts.
     fn forget_all_but(&mut self, namespace: &Arc<str>, stays: impl Fn(&str) -> bool) {
         let of_namespace = self.written.range((Arc::clone(namespace), Arc::from(""))..);
         let of_namespace = of_namespace.map(|(system, _)| system).take_while(|(of, _)| of == namespace);

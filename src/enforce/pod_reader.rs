@@ -1,9 +1,5 @@
-//! Converts the objects of pods to [`Pod`]s. Equal values of many pods are stored once, to save memory.
-//!
-//! ```text
-//!  core::Pod ─► PodReader ─► Pod ─┬─ owner, system, node ─► one Arc for all pods with the same value
-//!                                 └─ runtime ─────────────► SharedRuntime
-//! ```
+//! Converts the pods of the API server to [`Pod`]s. To save memory, pods with the same owner, system, node or runtime
+//! share one copy of this value.
 
 use std::{collections::HashSet, hash::Hash, sync::Arc};
 
@@ -105,8 +101,8 @@ impl PodReader {
     }
 
     fn kept_by(&mut self, pod: &core::Pod) -> KeptBy {
-        // After the containers end, the kubelet deletes the pod with a grace period of zero. Only finalizers can keep
-        // the object after that.
+        // After the containers end, the kubelet deletes the pod with a grace period of zero. After that, only
+        // finalizers can prevent the removal of the pod.
         let ended = pod.metadata.deletion_grace_period_seconds == Some(0);
         match pod.finalizers() {
             finalizers if ended && !finalizers.is_empty() => {
@@ -134,7 +130,7 @@ fn seconds(value: Option<i64>, default: u32) -> u32 {
     value.map_or(default, |seconds| if seconds < 0 { 1 } else { u32::try_from(seconds).unwrap_or(u32::MAX) })
 }
 
-/// The termination grace periods of the probes whose failure stops a container.
+/// The termination grace periods of liveness and startup probes. A failure of such a probe stops the container.
 fn probe_graces(spec: &core::PodSpec) -> impl Iterator<Item = i64> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let probes = containers.flat_map(|container| [&container.liveness_probe, &container.startup_probe]);

@@ -1,8 +1,4 @@
 //! Starts the requests about pods, and handles their results.
-//!
-//! ```text
-//!  Pool ─► take ─► decide again ─► act ─► ActionResult ─► notes, Event ─► look_at
-//! ```
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +21,8 @@ use crate::watch::{RETRY, jittered};
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {
-    /// Starts queued requests, up to the limit of the pool. Before each request, the operator decides about the pod again.
+    /// Starts queued requests, up to the limit of the pool. Before each request, the operator decides about the pod
+    /// again.
     pub(super) fn start(&mut self) {
         while let Some(key) = self.pool.take() {
             let Some((pod, action)) = self.action(&key) else {
@@ -84,8 +81,8 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Whether the watch already shows the change. It is always `false` for an action that deletes or evicts the pod, so
-        // that the operator waits before a further request.
+        // Whether the watch already shows the change. It is always `false` for an action that deletes or evicts the
+        // pod, so that the operator waits before a further request.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),

@@ -1,18 +1,16 @@
 //! Makes controllers retry at once after the API server refused their pods. The back-off of a controller is up to 15
-//! minutes, which is too long after an approval. A controller reconciles a changed object at once, so the operator
-//! changes an annotation of the workload.
+//! minutes, which is too long after an approval. A controller reconciles a changed workload at once, so the operator
+//! changes the annotation `assent.dev/poked` of the workload.
 //!
-//! ```text
-//!  watch Clearance ─► one more version or sidecar, ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs
-//!                     or governance begins or ends              that lack pods ─► annotation assent.dev/poked
-//! ```
+//! The operator does this if a Clearance clears one more version, if its trusted additions change, or if its namespace
+//! begins or ends to enforce. It changes the `ReplicaSets`, `StatefulSets`, `DaemonSets` and Jobs that lack pods.
 //!
 //! The API server refuses pods that it cannot hold. It cannot hold pods before Kubernetes 1.36, or before a new
 //! namespace has its `Clearance`. It also cannot hold a pod if a webhook changes the pod after the mutating policy
-//! `assent-gate` found it cleared.
+//! `assent-gate` found the pod cleared.
 //!
-//! One retry is not enough, because the policies of the API server read a new clearance late. Each further refusal
-//! doubles the back-off of the controller.
+//! The operator makes a controller retry several times, because the policies of the API server read a new Clearance
+//! late. Otherwise, a refusal of the first retry would double the back-off of the controller.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,7 +48,7 @@ use crate::{
     watch::{Lenient, Timers, Watches},
 };
 
-/// The delays of the retries after a change of a clearance.
+/// The delay of each retry after a change of a Clearance.
 const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(500),
@@ -59,10 +57,11 @@ const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// The delays of the retries after the start of the operator. A new operator does not know the retries of an earlier operator.
+/// The delay of each retry after the start of the operator. An earlier operator may have ended before its last retry.
 const START_DELAYS: [Duration; 1] = [Duration::from_secs(2)];
 
-/// The minimum age of a workload. The controller of a younger workload still retries quickly by itself.
+/// The operator changes only workloads that are older than this. The controller of a younger workload still retries
+/// quickly by itself.
 const MINIMUM_AGE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The maximum number of namespaces that the operator handles at the same time, and of workloads in each namespace.
@@ -124,8 +123,8 @@ impl From<&ClearanceSpec> for Cleared {
 }
 
 impl Cleared {
-    /// The workloads with pods that the API server refused with the clearance `before`, and may admit with
-    /// this clearance.
+    /// The groups of workloads whose pods the API server may admit with this Clearance, although it may have refused
+    /// them with the Clearance `before`.
     fn more_than(&self, before: &Self) -> Vec<Group> {
         if self.trusted != before.trusted {
             return vec![Group::All];
@@ -151,7 +150,7 @@ impl Retries {
             Event::InitApply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &START_DELAYS),
             Event::Apply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &RETRY_DELAYS),
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
-            // The operator replaces an unreadable clearance, and the replacement causes another event.
+            // The leader replaces a Clearance that this program cannot read, and the replacement causes another event.
             Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }

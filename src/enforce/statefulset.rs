@@ -1,13 +1,11 @@
-//! The place of a pod in its `StatefulSet`, and the order in which the pods of a set start and stop.
+//! The state of a pod in its `StatefulSet`, and the order in which the pods of a set start and stop.
 //!
-//! ```text
-//!  stop     shards-2 ─ gone, or its share of the time for evictions is over ─► shards-1 ─► shards-0
-//!  release  shards-0 ─ ready, or not cleared ─► shards-1 ─► shards-2
-//! ```
-//!
-//! A pod does not wait for an earlier pod that is not cleared. The operator releases all pods of a `Parallel` set at once.
-//! It replaces a gated pod of an old revision. Otherwise, the set would wait for this pod without end:
-//! <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>.
+//! - The operator evicts the pod with the highest ordinal first. It evicts the next pod when all pods with higher
+//!   ordinals are gone, or when their share of the time for evictions is over.
+//! - The operator releases the pod with the lowest ordinal first. It releases the next pod when the previous pod is
+//!   ready or may not run. In a set with `podManagementPolicy: Parallel`, it releases all pods at once.
+//! - The operator replaces a gated pod of an old revision. Otherwise, the set would wait for this pod without end:
+//!   <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>.
 
 use std::sync::Arc;
 
@@ -22,7 +20,7 @@ use super::owner::OwnerRef;
 /// The label of a pod with the name of its revision.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
-/// The place of a pod in its `StatefulSet`.
+/// The state of a pod in its `StatefulSet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(super) ordinal: u32,
@@ -31,7 +29,8 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// The place of `pod`, if `owner` is a `StatefulSet`.
+    /// The state of `pod` in its `StatefulSet`. `None` if `owner` is not a `StatefulSet`, or the name of `pod` has no
+    /// ordinal.
     pub(super) fn of(pod: &core::Pod, owner: Option<&OwnerRef>) -> Option<Self> {
         let set =
             owner.filter(|owner| owner.kind == "StatefulSet" && owner.api_version.starts_with("apps/"))?;
@@ -49,8 +48,9 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     parallel: bool,
-    /// The first ordinal that gets the new revision, and this revision. The `partition` of a rolling update counts from
-    /// the first ordinal of the set.
+    /// The first ordinal that gets the new revision, and the name of this revision. The `partition` of a rolling update
+    /// counts from the first ordinal of the set. `None` if the revision is not known, or if the set has another update
+    /// strategy.
     wanted: Option<(u32, String)>,
 }
 
@@ -77,7 +77,7 @@ impl Set {
         self.parallel
     }
 
-    /// Whether the set wants another revision in the place of the gated pod `held`.
+    /// Whether the set wants a pod of another revision instead of the gated pod `held`.
     pub(super) fn wants_another(&self, held: &Member) -> bool {
         self.wanted
             .as_ref()

@@ -1,8 +1,5 @@
-//! Writes the counts of pods into the status of each system. The condition `PodsHeld` names the held workloads.
-//!
-//! ```text
-//!  Count ─► the roots of the controllers ─► status.pods, condition PodsHeld ─► patch, if they changed
-//! ```
+//! Writes the counts of pods into the status of each system. The condition `PodsHeld` names the topmost controllers of
+//! the held pods. The writer sends a patch only if the counts or the condition changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +60,7 @@ type Written = (PodCount, Condition);
 pub(super) struct StatusWriter {
     client: Client,
     roots: Roots,
-    /// The last written fields of each system, from this operator or an earlier one.
+    /// For each system, the fields that this operator or an earlier operator wrote last.
     written: BTreeMap<System, Written>,
 }
 
@@ -72,8 +69,9 @@ impl StatusWriter {
         Self { client, roots: Roots::default(), written: BTreeMap::new() }
     }
 
-    /// Writes the last count of each system, and retries transient errors. `None` means that the system was deleted. Then
-    /// the writer forgets its last status, because a new system with the same name has no status.
+    /// Writes the last count of each system, and retries transient errors. If the count is `None`, the system was
+    /// deleted. The writer then forgets the last status of the system, because a new system with the same name has no
+    /// status.
     pub(super) async fn run(mut self, mut counts: mpsc::UnboundedReceiver<(System, Option<Count>)>) {
         let mut pending = BTreeMap::new();
         let mut next = counts.recv().await;
@@ -126,7 +124,7 @@ impl StatusWriter {
         Ok(())
     }
 
-    /// The condition that names the workloads with held pods.
+    /// The condition [`PODS_HELD`]. It names the topmost controllers of the held pods.
     async fn held(&mut self, system: &System, count: &Count) -> Condition {
         let mut workloads = BTreeSet::new();
         for owner in &count.held_of {

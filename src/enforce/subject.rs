@@ -44,7 +44,8 @@ impl<'a> EventSubject<'a> {
         }
     }
 
-    /// The subject for a workload. Events about workloads do not mention the runtime, so any runtime will do.
+    /// The subject for a workload. Events about workloads do not mention the runtime, so the subject has an empty
+    /// runtime.
     pub(super) fn workload(namespace: &'a str, root: &'a OwnerRef, system: &'a Arc<str>) -> Self {
         Self {
             api_version: &root.api_version,
@@ -125,8 +126,8 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     shorten(text, WHY_BYTES)
 }
 
-/// The cause of each withheld version, without the remedy, in the order of `withheld`. After a loss of clearance, the
-/// versions that await approval come last.
+/// The name of each withheld version and the cause, without the next step, in the order of `withheld`. After a loss of
+/// clearance, the versions that await approval come last.
 fn causes(system: &SystemClearance) -> impl Iterator<Item = String> {
     let waits = |version: &WithheldVersion| version.reason == "AwaitingApproval";
     let mut versions: Vec<_> = system.withheld.iter().collect();

@@ -1,10 +1,5 @@
-//! The object of a pod without its `managedFields`. No decision reads this field, but it is half of the bytes that the
-//! API server sends. Without this type, most of the time to parse 100,000 pods would go into this field.
-//!
-//! ```text
-//!  metadata ─► without managedFields ─┐
-//!  spec, status ──────────────────────┴─► TrimmedPod ─► Pod
-//! ```
+//! A pod without its `managedFields`. No decision reads this field, but it is half of the bytes that the API server
+//! sends. With this field, the operator would need more than twice the time to parse 100,000 pods.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use kube::{Resource, core::ObjectMeta};

@@ -1,10 +1,9 @@
-//! Applies the events of the watches to the cache, and decides again about the affected pods.
+//! Applies the events of the watches to the cache, and decides again about the affected pods:
 //!
-//! ```text
-//!  Event ─► Relist ─► Change ─► PodCache ─► look_at: decide about the pod,
-//!                                           the pods before and after it in its StatefulSet,
-//!                                           or all pods of the namespace or cluster
-//! ```
+//! - After a change of a pod, about this pod and the pods before and after it in its `StatefulSet`.
+//! - After a change of a `StatefulSet`, about its pods.
+//! - After a change of a Clearance, about all pods of its namespace.
+//! - After a complete list of pods or Clearances, about all pods of the cluster.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -48,8 +47,8 @@ impl Enforcer {
         }
     }
 
-    /// Sets the clearance of a namespace. The function ignores an unreadable clearance, which the leader soon replaces. If
-    /// such a clearance counted as missing, the namespace would not be governed.
+    /// Sets the Clearance of a namespace. The function ignores a Clearance that this program cannot read, because the
+    /// leader soon replaces it. If such a Clearance counted as missing, the namespace would not be governed.
     fn set_clearance(&mut self, namespace: &str, clearance: Lenient<Clearance>) {
         let Ok(clearance) = clearance.0 else { return };
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
@@ -60,7 +59,7 @@ impl Enforcer {
         for end in ends.filter(|end| *end > now).collect::<BTreeSet<_>>() {
             self.timers.add(end, TimerKey::Namespace(namespace.into()));
         }
-        // The clone drops the spare capacity of the deserialised object.
+        // The clone needs less memory, because it leaves out the unused capacity of lists.
         self.cache.set_clearance(namespace, Some(clearance.spec.clone()));
         self.look_at_namespace(namespace);
     }

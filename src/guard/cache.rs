@@ -1,4 +1,4 @@
-//! Caches the live policies, and finds the missing and the changed policies.
+//! Caches Assent's admission policies as they are in the API server, and finds missing and changed policies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,11 +24,11 @@ use crate::{
 
 pub type PolicyChange = Change<Key, PolicyObject>;
 
-/// The changes of policies, each with its kind.
+/// A stream of changes of policies. Each change has the kind of the policy.
 pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
 
-/// Watches all policies of the cluster. A watch with a label selector would report a policy without its label
-/// as deleted.
+/// Watches all policies of the cluster. A watch with a label selector would report a policy as deleted if a user
+/// removed its label.
 pub fn watch(watches: &Arc<Watches>, hold_method: HoldMethod) -> Changes {
     let mut all = select_all([
         of_kind::<ValidatingAdmissionPolicy>(watches),
@@ -72,12 +72,12 @@ fn manifest<K: Resource<DynamicType = ()> + Default + Into<PolicyObject>>(
 pub struct PolicyCache {
     policies: BTreeMap<Key, PolicyObject>,
     listed: BTreeSet<&'static str>,
-    /// The policies that were intact at least once.
+    /// The policies that were intact at least once since the operator started.
     seen_intact: BTreeSet<Key>,
 }
 
 impl PolicyCache {
-    /// Applies a change of a policy of `kind`. Policies that are not `wanted` are ignored.
+    /// Applies a change of a policy of `kind`. Ignores a changed policy that is not in `wanted`.
     pub fn apply(&mut self, kind: &'static str, change: PolicyChange, wanted: &BTreeMap<Key, PolicyObject>) {
         match change {
             Change::Apply { key, object, .. } if wanted.contains_key(&key) => self.set(key, object),
@@ -90,7 +90,8 @@ impl PolicyCache {
         }
     }
 
-    /// Caches a policy. The caller also calls this function after a write, so that the cache need not wait for the watch.
+    /// Caches a policy. After the operator writes a policy, it calls this function, so that the cache has the new
+    /// policy before the watch delivers it.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }

@@ -1,6 +1,6 @@
-//! Does the work after the operator restored a policy. It publishes an Event. It also gives the ownership of the policy's
-//! fields back to the field manager that installed the policy, such as Helm. Otherwise, the next upgrade would report a
-//! conflict. This work is a separate task, so that it does not delay the next restore.
+//! Does the work after the operator restored a policy: publishes an Event, and gives the ownership of the policy's
+//! fields back to the field manager that installed the policy, such as Helm. Otherwise, the next upgrade of the chart
+//! would report a conflict. This work is a separate task, so that it does not delay the next restore.
 
 use futures::{StreamExt, stream};
 use kube::Client;

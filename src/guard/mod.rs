@@ -81,7 +81,7 @@ struct PolicyRestorer {
     operator: Operator,
     wanted: BTreeMap<Key, PolicyObject>,
     live: PolicyCache,
-    /// The reason why the operator skipped the last restore. It does not log an equal reason again.
+    /// The reason why the operator skipped the last restore. The operator does not log an equal reason again.
     paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,
@@ -108,8 +108,8 @@ impl PolicyRestorer {
         }
     }
 
-    /// Restores broken policies. Returns the time until the next check. `None` if no check is needed before a policy
-    /// changes.
+    /// Restores broken policies. Returns the time until the next check, or `None` if the next check can wait until a
+    /// policy changes.
     async fn check(&mut self) -> Option<Duration> {
         let (broken, never_intact) = self.live.broken(&self.wanted);
         if broken.is_empty() && never_intact.is_empty() {

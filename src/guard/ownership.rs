@@ -1,6 +1,7 @@
-//! Gives the fields of a restored policy back to the manager that applied the release.
+//! Gives the fields of a restored policy back to the field manager that installed the policy, such as Helm.
 //!
-//! `helm upgrade` uses server-side apply. Without this step, the next upgrade would report a conflict.
+//! `helm upgrade` uses server-side apply. Without this step, the next upgrade would report a conflict between the field
+//! managers.
 
 use std::fmt::Debug;
 

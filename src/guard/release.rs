@@ -1,5 +1,5 @@
-//! Checks whether the release of this operator is still installed, and whether the release has the policies
-//! that this operator knows.
+//! Checks whether the chart of this operator is still installed, and whether it installed the policies that this
+//! operator knows.
 
 use k8s_openapi::{
     api::rbac::v1::ClusterRole,
@@ -14,28 +14,30 @@ use crate::{
     watch::Lenient,
 };
 
-/// An installed release, with the data of its `ClusterRole`.
+/// An installed chart, with the data of the operator's `ClusterRole`.
 #[derive(Debug)]
 pub struct Release {
     role: ClusterRole,
     /// The time at which the installer last changed the `ClusterRole`.
     pub written: Timestamp,
-    /// The field manager of the installer, such as Helm or a `GitOps` controller.
+    /// The entry of the installer in the `managedFields` of the `ClusterRole`. The installer is, for example, Helm or a
+    /// `GitOps` controller.
     pub applier: ManagedFieldsEntry,
 }
 
 /// The reason why the operator does not restore policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotInstalled {
-    /// The release was uninstalled.
+    /// The chart was uninstalled.
     Gone,
-    /// The release installed other policies. The text is the fingerprint of these policies.
+    /// The installed chart has other policies than this operator. The text is the fingerprint of the installed
+    /// policies.
     Other(String),
 }
 
 impl Release {
-    /// Reads the release without a cache. Helm deletes the `ClusterRole` before the policies, and a cache could show
-    /// this deletion too late.
+    /// Reads the `ClusterRole` without a cache. Helm deletes the `ClusterRole` before the policies, and a cache could
+    /// show this deletion too late.
     pub async fn read(
         client: &Client,
         operator: &Operator,
@@ -43,7 +45,7 @@ impl Release {
         let roles: Api<Lenient<ClusterRole>> = Api::all(client.clone());
         let role = match roles.get(&operator.role()).await.and_then(Lenient::readable) {
             Ok(role) => role,
-            // Without its role, the operator may not read the role either.
+            // Without its `ClusterRole`, the operator has no permission to read the `ClusterRole`.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 401 | 403 | 404) => {
                 return Ok(Err(NotInstalled::Gone));
             }
@@ -62,26 +64,27 @@ impl Release {
         Ok(Ok(Self { role, written, applier }))
     }
 
-    /// The Helm annotations that each object of the release has.
+    /// The annotations that Helm adds to each object of the chart.
     pub fn annotations(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.role.annotations().iter().filter(|(key, _)| key.starts_with("meta.helm.sh/"));
         all.map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The Helm label that each object of the release has.
+    /// The label that Helm adds to each object of the chart.
     pub fn labels(&self) -> impl Iterator<Item = (String, String)> {
         let managed_by = self.role.labels().get_key_value("app.kubernetes.io/managed-by");
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The owner reference of a restored policy: the `ClusterRole`. An uninstall deletes the `ClusterRole`, and then the
-    /// garbage collector deletes the policy.
+    /// The owner reference of a restored policy: the `ClusterRole`. An uninstall deletes the `ClusterRole`, and then
+    /// the garbage collector deletes the policy.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }
 }
 
-/// The field manager that wrote the annotation. The same client writes the policies of the release.
+/// The `managedFields` entry of the field manager that wrote [`POLICIES_ANNOTATION`]. The same client writes the
+/// policies of the chart.
 fn applier(role: &ClusterRole) -> Option<&ManagedFieldsEntry> {
     let annotation = format!("/f:metadata/f:annotations/f:{}", POLICIES_ANNOTATION.replace('/', "~1"));
     let wrote = |entry: &&ManagedFieldsEntry| {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::release::Release;
 use crate::admission::PolicyObject;
 
-/// The field manager of restored policies.
+/// The field manager of the requests that restore policies.
 pub const MANAGER: &str = "assent";
 
 /// A restored policy, with the data for the follow-up work.
@@ -22,11 +22,11 @@ pub struct Restored {
     pub policy: PolicyObject,
     /// The change that the restore reverted, as text for the Event.
     pub what: String,
-    /// The field manager that applied the release.
+    /// The `managedFields` entry of the client that installed the chart.
     pub applier: ManagedFieldsEntry,
 }
 
-/// Creates the `wanted` policy, or overwrites the policy `found`.
+/// Creates the policy `wanted`, or overwrites the policy `found` with it. Returns the restored policy.
 pub async fn restore(
     client: &Client,
     wanted: &PolicyObject,

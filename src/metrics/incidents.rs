@@ -27,7 +27,7 @@ pub struct IncidentLabels {
     pub incident: String,
 }
 
-/// The labels of the gauge of a tier.
+/// The labels of the gauge of an escalation tier.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct EscalationLabels {
     namespace: String,
@@ -84,7 +84,7 @@ pub struct IncidentMetrics {
     deadlines: Family<DeadlineLabels, Times>,
     reviews: Family<IncidentLabels, Times>,
     open: Family<NamespaceLabel, Gauge>,
-    /// The current values of the gauges, by namespace.
+    /// For each namespace with tiers, deadlines or reviews: the current values of the gauges.
     now: Mutex<BTreeMap<String, IncidentGauges>>,
 }
 
@@ -131,7 +131,7 @@ impl IncidentMetrics {
         } else {
             self.open.get_or_create(&label).set(i64::try_from(wanted.open).unwrap_or(i64::MAX));
         }
-        // The stored values serve only to remove old tiers, deadlines and reviews, so `open` does not matter here.
+        // The values in `now` serve only to remove old tiers, deadlines and reviews, so `open` does not matter here.
         let is_empty = wanted.tiers.is_empty() && wanted.deadlines.is_empty() && wanted.reviews.is_empty();
         if !is_empty {
             now.insert(namespace.to_owned(), wanted);

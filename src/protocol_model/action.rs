@@ -1,6 +1,6 @@
-//! The possible steps of the model. To send a request and to handle it are two steps, so other steps can happen between
-//! them. The state at the arrival of the request determines its result. Each cache reads a new fact or Clearance in a
-//! later step of its own.
+//! The possible steps of the model. A request takes two steps: an operator sends it, and it arrives at the API server.
+//! Other steps can happen in between, and the result depends on the state at the arrival. After a new fact or
+//! Clearance, each cache reads the fact or Clearance in a separate step.
 
 use stateright::Model;
 
@@ -17,7 +17,7 @@ use super::{
     },
 };
 
-/// The index of an operator.
+/// The index of an operator in [`State::operators`].
 pub type Who = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub enum Transition {
     BudgetRefuses(Who),
 }
 
-/// A change that a developer tries.
+/// A change of the pod that a developer tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tamper {
     RemoveLabel,
@@ -207,8 +207,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the clock may advance. The clock waits while a deleted pod still exists at the end of its grace period. With
-    /// [`Time::Prompt`], the clock advances only in a settled state: see [`Self::is_settled`].
+    /// Whether the clock may advance. The clock waits while a deleted pod still exists at the end of its grace period.
+    /// With [`Time::Prompt`], the clock advances only in a settled state: see [`Self::is_settled`].
     fn time_may_pass(&self, state: &State) -> bool {
         let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
         let on_time = self.size.time == Time::Free || self.is_settled(state);
@@ -236,8 +236,8 @@ impl Protocol {
         state.operators[who].role = Role::Leading;
     }
 
-    /// The Clearance that an operator would write now. `None` if the Clearance would stay the same, or if the operator has
-    /// not finished its first lists.
+    /// The Clearance that an operator would write now. `None` if the Clearance would stay the same, or if the operator
+    /// has not finished its first lists.
     fn would_write(&self, state: &State, who: Who) -> Option<Replacement> {
         let operator = &state.operators[who];
         let read = operator.facts.or((!self.has(Guard::Synced)).then_some(0))?;
@@ -272,7 +272,8 @@ impl Protocol {
         Some(())
     }
 
-    /// The request that an operator would send about the pod, and the instant of the loss of clearance that it would note.
+    /// The request that an operator would send about the pod, and the instant of the loss of clearance that it would
+    /// note.
     pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
         let operator = &state.operators[who];
         let clearance = operator.enforces.map(|seen| state.written[seen]);
@@ -326,8 +327,9 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether the API server and all active operators have current caches, and the operators have nothing more to do. An
-    /// operator that only wants to evict the pod counts as done, because a disruption budget can refuse every eviction.
+    /// Whether the API server and all active operators have current caches, and the operators have nothing more to do.
+    /// An operator that only wants to evict the pod counts as done, because a disruption budget can refuse every
+    /// eviction.
     pub fn is_settled(&self, state: &State) -> bool {
         let newest = state.newest();
         let admission = state.gate_sees == newest && state.check_sees == newest;
@@ -358,8 +360,8 @@ fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// Deletes the pod with the grace period `grace`. A second deletion does not change `ends_at`, because the kubelet keeps the
-/// grace period of the first deletion. A gated pod has no node, so it is gone at once.
+/// Deletes the pod with the grace period `grace`. A second deletion does not change `ends_at`, because the kubelet
+/// keeps the grace period of the first deletion. A gated pod has no node, so it is gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -76,7 +76,7 @@ impl Protocol {
         (operator_lifts && cleared).then(|| with_witness(state, released))
     }
 
-    /// The pod without its label, or `None` if the API server refuses the update.
+    /// The pod without the label of a held pod. `None` if the API server refuses the update.
     pub fn remove_label(&self, pod: &Pod) -> Option<Pod> {
         (!pod.gated || !self.has(Guard::LabelStays)).then_some(Pod { labelled_held: false, ..*pod })
     }
@@ -98,7 +98,8 @@ fn clears(clearance: ClearanceState, pod: &Pod) -> bool {
     clearance.until.is_some() && pod.runtime == Runtime::Described
 }
 
-/// Whether the clearance has not ended, as `LIVE` and the comparison with the time of the release in the policies.
+/// Whether the clearance has not ended. The policies check this with `LIVE` when a pod is created, and with the time of
+/// the release when a pod is released.
 fn is_live(clearance: ClearanceState, now: Tick) -> bool {
     clearance.until.is_some_and(|until| now < until)
 }

@@ -1,9 +1,6 @@
-//! Calls the product's own code from the model: `compile` for the Clearance, and `enforce` for the request.
-//!
-//! ```text
-//!  Fact…, Clearance, Tick ──► NamespaceFacts, Timestamp ──► compile::compile ──► ClearanceSpec ──► Clearance
-//!  Pod,   Clearance, Tick ──► Pod, ClearanceSpec ─► enforce::decide ──► Decision ──► RequestedAction
-//! ```
+//! Calls two functions of the operator from the model. The function [`compile`] calls the operator's code that computes
+//! a Clearance. The function [`decide`] calls the operator's code that decides about a pod. Both convert the types of
+//! the model to the types of the operator, and convert the result back.
 //!
 //! Both functions are pure, and the model calls them many times with the same arguments. So this module caches their
 //! results.

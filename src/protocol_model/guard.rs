@@ -1,12 +1,13 @@
-//! The guards of the protocol. A guard is a piece of code that keeps a promise. Each entry names the place of the guard
-//! in the code, and the property that fails without the guard.
+//! The guards of the protocol. A guard is a check in the code that a property of the model needs. Each entry in
+//! [`FINDINGS`] names the source line of a guard, and the property that fails without the guard. If no property fails,
+//! the entry says why.
 
 use super::{
     promise::{BACK, FORWARD, GONE, HELD, LOSS_STAYS, ONLY_THIS_POD, SEEN},
     size::{BUDGETS, END, HANDOVER, HOLDS, LAGS, OVERRIDES, PODS, Size},
 };
 
-/// A guard of the protocol. The model can leave it out.
+/// A guard of the protocol. The model checker can check the model without this guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     HeldNeedsGate,
@@ -37,7 +38,7 @@ pub struct Finding {
     pub guard: Guard,
     /// The step that the guard protects.
     pub step: &'static str,
-    /// The file, the function, and a part of the source line of the guard.
+    /// The file, the function or constant, and a part of the source line of the guard.
     pub code: (&'static str, &'static str, &'static str),
     /// The size of the model that shows the result.
     pub size: Size,
@@ -62,8 +63,8 @@ impl Finding {
     }
 }
 
-/// All guards: first those in the life of a pod, then those in the life of a Clearance. The last entries name some of
-/// these guards again, with their effect on overrides and holds.
+/// All guards: first the guards of pods, then the guards of Clearances. The last entries name some of these guards
+/// again, with their effect on overrides and holds.
 pub const FINDINGS: [Finding; 26] = [
     Finding {
         guard: Guard::HeldNeedsGate,

@@ -1,4 +1,5 @@
-//! The sizes of the model. Each size is the smallest that shows why its guards are needed.
+//! The sizes of the model. A size limits the steps, so that the model checker can visit all states. Each size is the
+//! smallest size in which a property fails without the guards that name this size in `guard::FINDINGS`.
 
 use super::{
     promise::{BELATED, RESUMED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY, WAIVED},
@@ -10,8 +11,9 @@ use super::{
 pub enum Time {
     /// Time passes at any moment, even while a watch lags.
     Free,
-    /// Time passes only while the API server and all active operators have current caches, and no operator has work left.
-    /// Otherwise, the model could let time pass before an operator acts, and every operator would miss its deadline.
+    /// Time passes only while the API server and all active operators have current caches, and no operator has work
+    /// left. Otherwise, the model could let time pass before an operator acts, so every operator could exceed the grace
+    /// period.
     Prompt,
 }
 
@@ -113,8 +115,8 @@ pub const BUDGETS: Size = Size {
     ..LAGS
 };
 
-/// A grace period, a disruption budget, and a second operator that takes over. A restart of the first operator would have
-/// the same effects, so no size models a restart.
+/// A grace period, a disruption budget, and a second operator that takes over. A restart of the first operator would
+/// have the same effects, so no size models a restart.
 pub const HANDOVER: Size = Size { name: "handover", takeover: true, ..BUDGETS };
 
 /// A takeover between operators whose clocks differ. An approval can end, but nobody revokes it.

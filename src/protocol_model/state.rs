@@ -1,15 +1,11 @@
 //! The state at an instant: etcd, the two caches of the API server, two operators, one pod.
 //!
-//! ```text
-//!  facts    [Approve, Revoke, …]       written  [Clearance, …, Clearance]   the last is etcd's
-//!               ▲                            ▲         ▲
-//!               └── Operator.facts           │         └── gate_sees, check_sees   the API server's
-//!                   Operator.compiles_from ──┤
-//!                   Operator.enforces ───────┘
-//! ```
+//! The list [`State::facts`] has all records that people created. The list [`State::written`] has the Clearances in the
+//! order of their writes. The last Clearance in the list is the Clearance in etcd.
 //!
-//! The state of a cache is the position up to which it has read. The model drops a Clearance if all readers have read a
-//! newer one.
+//! The state of a cache is the position in a list up to which the cache has read. `Operator::facts` is a position in
+//! `facts`. The positions in `written` are `gate_sees` and `check_sees` of the API server, and `compiles_from` and
+//! `enforces` of each operator. The model drops a Clearance if all caches have read a newer Clearance.
 
 /// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
@@ -63,13 +59,13 @@ pub struct Pod {
     pub created: Tick,
     /// The end of the grace period, if the pod is being deleted.
     pub ends_at: Option<Tick>,
-    /// Whether the operator no longer retries the release of the pod. The value is true only in a model without the guard
-    /// [`super::guard::Guard::Retry`].
+    /// Whether the operator no longer retries the release of the pod. The value is true only in a model without the
+    /// guard [`super::guard::Guard::Retry`].
     pub given_up: bool,
     pub witness: PodWitness,
 }
 
-/// The facts about the past of the pod that the properties need.
+/// Data about the past of the pod, which the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodWitness {
     /// The content that the API server saw as cleared when it admitted or released the pod without its gate.
@@ -154,7 +150,7 @@ pub struct State {
     pub witness: Witness,
 }
 
-/// The facts about the past steps that the properties need.
+/// Data about the past steps, which the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Witness {
     /// The number of facts from which the current Clearance was compiled.
@@ -213,13 +209,13 @@ impl State {
         self.operators.iter().any(|operator| operator.role == Role::Leading)
     }
 
-    /// The maximum difference between the clocks.
+    /// The maximum difference between the clocks of the operators and the API server.
     pub fn spread(&self) -> Tick {
         let [a, b] = self.operators.map(|operator| operator.skew);
         a.max(b).max(0) - a.min(b).min(0)
     }
 
-    /// Stores `next`. A reader that would lag by more than `lag` writes moves forward to the oldest stored Clearance.
+    /// Stores `next`. A cache that would lag by more than `lag` writes moves forward to the oldest stored Clearance.
     pub fn write(&mut self, next: ClearanceState, lag: usize) {
         self.written.push(next);
         if self.written.len() > lag + 1 {
@@ -227,7 +223,7 @@ impl State {
         }
     }
 
-    /// Drops each Clearance that no reader can read any more, so that equivalent states are equal.
+    /// Drops each Clearance that no cache can read any more, so that equivalent states are equal.
     pub fn forget_read(&mut self) {
         while self.written.len() > 1 && self.reads().all(|read| *read > 0) {
             self.forget_oldest();

@@ -1,5 +1,4 @@
-//! CEL expressions that check whether a pod or a pod template matches a version that the namespace's `Clearance`
-//! clears.
+//! CEL expressions that check whether a pod or a pod template matches a cleared version.
 
 use crate::{
     api::SYSTEM_LABEL,
@@ -11,7 +10,8 @@ pub(super) fn system(pod: &str) -> String {
     format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
 }
 
-/// The cleared versions of the system of `pod`. The list is empty until the operator writes the `Clearance`.
+/// The cleared versions of the system of `pod`. The list is empty if there is no `Clearance`, or if the `Clearance`
+/// clears no version of the system.
 pub(super) fn cleared_versions(pod: &str) -> String {
     format!("params.?spec.?systems[?{}].?cleared.orValue([])", system(pod))
 }

@@ -167,7 +167,8 @@ fn pod_newer_than_enforcement_stops_after_the_watch_lag() {
     assert_eq!(decide(&pod, 2), Ok(at(1)));
 }
 
-/// A pod without a system. `deleted` is its deletion timestamp and its grace period in seconds.
+/// A pod without a system that lost its clearance at 0. If a user deleted the pod, `deleted` contains the deletion
+/// timestamp, and the grace period of the deletion in seconds.
 fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
     let metadata = ObjectMeta {
         name: Some("pod".to_owned()),

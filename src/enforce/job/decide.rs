@@ -1,11 +1,9 @@
-//! Decides about a Job or `CronJob`. The decision is a pure function of the object, its clearance and the time.
+//! Decides about a Job or `CronJob`. The decision is a pure function of the Job, the Clearance and the time.
 //!
-//! ```text
-//!  state                may not run    may run
-//!  Runs                 Suspend
-//!  SuspendedByAssent                   Resume, or HandBack if a manager resumes the Job
-//!  SuspendedByItsUser
-//! ```
+//! - Assent suspends a Job that runs and is not cleared.
+//! - If Assent suspended a Job, and the Job may run again, Assent resumes the Job. If the Job has a manager, such as a
+//!   queue, this manager resumes the Job. Assent then only removes its label.
+//! - If a user suspended a Job, Assent does not change the Job.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -22,11 +20,11 @@ use crate::{
 pub(super) enum JobChange {
     Suspend,
     Resume,
-    /// Remove only the label. The manager of the Job resumes the Job.
+    /// Remove only [`SUSPENDED_LABEL`](crate::api::SUSPENDED_LABEL). The manager of the Job resumes the Job.
     HandBack,
 }
 
-/// The next change of `job`, and the instant at which it is due.
+/// The next change of `job`, and the instant at which the change is due. `None` if `job` stays as it is.
 pub(super) fn decide(
     job: &Job,
     clearance: Option<&ClearanceSpec>,
@@ -55,12 +53,12 @@ pub(super) fn decide(
 }
 
 /// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the Job only
-/// once. Such a Job must also be older than the last loss of clearance in its system, or than the start of enforcement in
-/// its namespace.
+/// once. Such a Job must also be older than the last loss of clearance in its system, or than the start of enforcement
+/// in its namespace.
 fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
-    // `lostAt` also counts for a Job that is up to one second younger. The operator first sets `lostAt` and then writes
-    // the Clearance. Until this write, the API server decides by the old Clearance.
+    // `lostAt` also counts for a Job that was created up to one second after `lostAt`. The operator first chooses
+    // `lostAt` and then writes the Clearance. Until this write, the API server decides by the old Clearance.
     let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
     job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
 }

@@ -1,16 +1,13 @@
-//! Suspends Jobs and `CronJobs` without clearance. The operator does not stop their pods one by one, because a Job counts
-//! each stopped pod as failed and fails at its back-off limit.
+//! Suspends Jobs and `CronJobs` without clearance, and resumes them. The operator does not stop the pods of a Job one
+//! by one, because a Job counts each stopped pod as failed and fails at its back-off limit.
 //!
-//! ```text
-//!  watch Job, CronJob ─► JobSuspender ─► decide ─┬─ Suspend ──► patch: set spec.suspend, and add the label
-//!  ClearanceUpdate ────►                         ├─ Resume ───► patch: clear spec.suspend, and remove the label
-//!                                                └─ HandBack ─► patch: remove the label; a manager resumes the Job
-//! ```
+//! To suspend a Job, the operator sets `spec.suspend` and adds the label `assent.dev/suspended` in one patch. To resume
+//! the Job, it undoes both. If a suspended Job does not have the label, a user suspended the Job, so it stays
+//! suspended. An admission policy suspends new Jobs in the same way (`admission/jobs.rs`).
 //!
-//! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. Without the label,
-//! a user suspended the Job, so it stays suspended. Some Jobs have a manager: a queue or a controller that suspends and
-//! resumes them. Assent suspends such a Job only if the Job loses its clearance while it runs. If the Job is not cleared
-//! from the start, Assent holds its pods instead.
+//! Some Jobs have a manager: a queue or a controller that suspends and resumes them. Assent suspends such a Job only if
+//! the Job loses its clearance while it runs. When the Job is cleared again, Assent only removes its label, and the
+//! manager resumes the Job. If the Job is not cleared from the start, Assent holds the pods of the Job instead.
 
 mod decide;
 mod object;
@@ -40,8 +37,8 @@ use crate::{
     watch::{Change, Pool, Relist, Timers, Watches},
 };
 
-/// The changes of all objects of the kind `K`. An unreadable object counts as missing, so the operator holds and stops its
-/// pods one by one.
+/// The changes of all Jobs or all `CronJobs`. If this program cannot read a Job, the Job counts as missing. The
+/// operator then holds and stops the pods of the Job one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,
@@ -103,7 +100,8 @@ struct JobSuspender {
     events: EventEmitter,
     known: BTreeMap<String, HashMap<Key, Job>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// Whether this task has every clearance. If so, a namespace without an entry has no clearance.
+    /// Whether this task has received every Clearance. If so, a namespace without an entry in `clearances` has no
+    /// Clearance.
     has_all: bool,
     timers: Timers<Timestamp, Key>,
     pool: Pool<Key, (JobChange, Patched)>,

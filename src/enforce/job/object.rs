@@ -16,7 +16,7 @@ use crate::{
     policy::{Accelerators, Suspender, Unmatchable, narrowest_scope, runtime_of_pod},
 };
 
-/// The field manager of suspensions.
+/// The field manager of the requests that suspend and resume Jobs.
 pub(super) const MANAGER: &str = "assent-suspend";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,8 +44,7 @@ pub(super) struct Job {
     pub(super) created: Timestamp,
     pub(super) state: State,
     pub(super) suspender: Suspender,
-    /// Whether the object has the label of a suspension by Assent. If a Job with the label runs, another user resumed
-    /// it.
+    /// Whether the Job has [`SUSPENDED_LABEL`]. If a Job with this label runs, another user resumed the Job.
     pub(super) labelled: bool,
     pub(super) event_sent: bool,
 }
@@ -59,8 +58,8 @@ pub(super) enum State {
     Done,
 }
 
-/// Whether a user also suspended the object, with a server-side apply. Then the operator and the user both own the field
-/// `spec.suspend`, and the suspension counts as the user's.
+/// Whether a user also suspended a Job that Assent suspended, with a server-side apply. Then the operator and the user
+/// both own the field `spec.suspend`, and only the user may resume the Job.
 fn is_applied_by_others(entries: &[ManagedFieldsEntry]) -> bool {
     let suspends = |entry: &&ManagedFieldsEntry| {
         entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"]["f:suspend"].is_null())

@@ -19,14 +19,14 @@ use crate::{
 };
 
 pub(super) enum Patched {
-    /// The object after the patch.
+    /// The Job after the patch.
     Is(Job),
     Refused,
     Overloaded,
 }
 
-/// The patch for `change`. It contains the resource version of `job`, so that it cannot overwrite a concurrent
-/// suspension by the user.
+/// The patch for `change`. The patch contains the resource version of `job`, so that it cannot overwrite a concurrent
+/// suspension by a user.
 pub(super) fn patch(job: &Job, change: JobChange) -> Patch<serde_json::Value> {
     let (spec, label) = match change {
         JobChange::Suspend => (json!({ "suspend": true }), json!("true")),
@@ -60,12 +60,12 @@ pub(super) async fn apply<K: Suspendable>(
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
         Ok(Lenient(Ok(job))) => Patched::Is(job.read(accelerators)),
-        // The patch succeeded, but the object in the response cannot be read. As after a refusal, the watch delivers
-        // the object.
+        // The patch succeeded, but this program cannot read the Job in the response. As after a refusal, the operator
+        // decides again when the watch delivers the Job.
         Ok(Lenient(Err(_))) => Patched::Refused,
         Err(error) if is_transient(&error) => Patched::Overloaded,
         Err(error) => {
-            // After a conflict or a deletion the watch delivers the new state.
+            // A conflict or a deletion is no reason to warn, because the watch then delivers the new state of the Job.
             if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {
                 warn!(
                     namespace = key.namespace,

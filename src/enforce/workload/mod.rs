@@ -1,15 +1,14 @@
-//! Stops the workload of a pod, if the mode of the risk level is `ScaleDown` or `Suspend`. The workload is the root: the
-//! topmost controller of the pod. Starts the workload again when its pods are cleared.
+//! Stops the root of a pod, if the mode of the risk level is `ScaleDown` or `Suspend`. The root is the topmost
+//! controller of the pod. Starts the root again when its pods are cleared.
 //!
-//! ```text
-//!  Enforcer ─ StopRequest ─────► root ─► record ─► scale to zero, or suspend
-//!     ▲       ClearanceUpdate ─► its pods are cleared, and no user changed it since ─► previous state
-//!     └────── NotSupported: its pods are evicted instead
-//! ```
-//!
-//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart of the operator loses
-//! nothing. The API server records the manager of each field (`managedFields`), so the operator sees a change by another
-//! user. After the third start by another user, the operator sends the Event `Contested` and evicts the pods one by one.
+//! - After a [`StopRequest`], the operator first writes a record ([`StoppedWorkload`]). It then scales the root to
+//!   zero, or suspends the root. A restart of the operator does not lose the record.
+//! - When the pods are cleared again, the operator restores the previous state of the root. It does not do this if
+//!   another user set the replicas or `spec.suspend` of the root after the stop. `managedFields` shows who set them.
+//! - If the operator cannot stop the root, it replies with [`NotSupported`]. The Enforcer then evicts the pods one by
+//!   one.
+//! - If another user starts the root for the third time, the operator sends the Event `Contested`. The Enforcer then
+//!   evicts the pods one by one too.
 
 mod record;
 mod request;
@@ -44,8 +43,8 @@ use crate::{
     watch::{Pool, retry_delay},
 };
 
-/// The interval at which the operator reads stopped workloads again. The operator does not watch workloads, and users
-/// can change their pod templates.
+/// The interval at which the operator reads stopped workloads again. The operator does not watch workloads, so it does
+/// not notice at once that a user changed the pod template of a stopped workload.
 const RECHECK: Duration = Duration::from_secs(10);
 
 /// Stops and starts workloads until `updates` ends.
@@ -57,7 +56,8 @@ pub(super) async fn run(
     mut stops: mpsc::UnboundedReceiver<StopRequest>,
     not_supported: mpsc::UnboundedSender<NotSupported>,
 ) {
-    // The first update arrives when this operator leads. Before that, another operator may change the records.
+    // The first update arrives when this replica of the operator is the leader. Before that, another replica may change
+    // the records.
     let Some(first) = updates.recv().await else { return };
     let stopped = records(&client).await;
     let mut recheck = interval(RECHECK);
@@ -74,7 +74,7 @@ pub(super) async fn run(
     workloads.update(first);
     loop {
         tokio::select! {
-            // Clearances come first: a stop request depends on the newest clearance.
+            // With `biased`, updates of Clearances come first, because a stop depends on the newest Clearance.
             biased;
             update = updates.recv() => match update {
                 Some(update) => workloads.update(update),
@@ -88,7 +88,7 @@ pub(super) async fn run(
     while workloads.pool.finished().await.is_some() {}
 }
 
-/// Reads the records of earlier operators, by namespace and UID of the root. Retries until it succeeds.
+/// Reads the records that earlier operators wrote, by namespace and UID of the root. Retries until it succeeds.
 async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>> {
     loop {
         match read_all(client).await {
@@ -108,8 +108,8 @@ struct WorkloadStopper {
     not_supported: mpsc::UnboundedSender<NotSupported>,
     stopped: HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// The requests in progress. The key of a stop is the UID of the controller. The key of a start is the UID of the
-    /// root. Each request starts at once, without the limit of the pool.
+    /// The requests in progress. The key of a stop is the UID of the direct controller of the pods. The key of a start
+    /// is the UID of the root. Each request starts at once, without the limit of the pool.
     pool: Pool<String, WorkloadResult>,
 }
 
@@ -148,8 +148,8 @@ impl WorkloadStopper {
         }
     }
 
-    /// Starts a workload if its pods are cleared, or if its namespace does not enforce. If the namespace enforces and
-    /// has no cleared version, the operator sends no request.
+    /// Begins a request that starts the workload if its pods are cleared, or if its namespace does not enforce. If the
+    /// namespace enforces and has no cleared version, this function sends no request.
     fn start(&mut self, namespace: &Arc<str>, stopped: StoppedWorkload) {
         let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
         let now = Timestamp::now();

@@ -1,4 +1,5 @@
-//! The record of a stopped workload, and the rule that decides whether the workload may start again.
+//! The record of a stopped workload, and the rule that decides whether the workload may start again. The record is in a
+//! `ControllerRevision` with the name `assent-` and the UID of the root.
 //!
 //! ```text
 //!  ControllerRevision assent-<UID of the root>: data ─► StoppedWorkload
@@ -63,16 +64,16 @@ pub(super) struct StoppedWorkload {
     pub(super) was: PreviousState,
     /// The number of times that another user started the workload again.
     pub(super) put_back: u32,
-    /// The runtime of a pod that lost its clearance, if Assent can compare it with a version.
+    /// The runtime of a pod that lost its clearance. `None` if no version can match the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) runtime: Option<SharedRuntime>,
-    /// The generation of the root before the stop. Records of earlier releases have no generation.
+    /// The generation of the root before the stop. Records of earlier versions of Assent have no generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) generation: Option<i64>,
 }
 
 impl StoppedWorkload {
-    /// Whether `clearance` clears the pods that the workload would run. `object` is the root of the workload.
+    /// Whether `clearance` clears the pods that the workload would run. `object` is the workload as it is now.
     pub(super) fn may_start(
         &self,
         object: &DynamicObject,
@@ -128,7 +129,7 @@ fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &Runtime, now: T
     cleared_if_pinned(clearance, system, runtime, now).is_some()
 }
 
-/// The system and the pod template of a workload, if its kind is known.
+/// The system and the pod template of a workload. `None` if the workload is not in the API group `apps`.
 fn template_of(root: &OwnerRef, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
     if !root.api_version.starts_with("apps/") {
         return None;
@@ -145,8 +146,9 @@ fn runtime_of(template: &PodTemplateSpec) -> Result<SharedRuntime, Unmatchable> 
     runtime.unwrap_or_else(|| Ok(Runtime::default())).map(SharedRuntime::from)
 }
 
-/// Whether pods of `template` can have this runtime after webhooks changed them. If the pods get another runtime, the
-/// API server holds them, and the operator stops the workload again.
+/// Whether pods of `template` can have this runtime after webhooks changed them. Compares only names and images of
+/// containers, because webhooks can change other fields. If the pods get another runtime, the API server holds them,
+/// and the operator stops the workload again.
 fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     let approved = || runtime.containers.iter().chain(&runtime.init_containers);
     let Some(spec) = &template.spec else { return true };

@@ -1,9 +1,4 @@
-//! Stops one workload, and starts it again.
-//!
-//! ```text
-//!  stop   read ─► record ─► scale to zero, or suspend
-//!  start  read ─► cleared, and no other user changed it ─► write the previous state ─► delete the record
-//! ```
+//! Sends the requests that stop one workload, and that start it again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +27,8 @@ use crate::{
 /// Workloads of a kind that is known only at run time.
 type WorkloadApi = Api<Lenient<DynamicObject>>;
 
-/// The field manager of stops and starts only. So a field of this manager has the value that the last stop or start wrote.
+/// The field manager of stops and starts only. So a field of this manager has the value that the last stop or start
+/// wrote.
 const MANAGER: &str = "assent-stop";
 
 /// The name that the API server records for the manager of a field, if it does not know the manager.
@@ -44,12 +40,13 @@ const MAX_CONTESTS: u32 = 3;
 pub(super) enum WorkloadResult {
     Stopped(StopRequest, StoppedWorkload),
     AlreadyStopped,
-    /// The operator cannot stop the workload. The root is `Some` if the cause is [`MAX_CONTESTS`] starts by another user.
+    /// The operator cannot stop the workload. The root is `Some` if the cause is [`MAX_CONTESTS`] starts by another
+    /// user.
     NotSupported(StopRequest, Option<OwnerRef>),
     Started(Arc<str>, StoppedWorkload),
-    /// The operator did not start the workload, because this clearance does not clear its pods.
+    /// The operator did not start the workload, because this Clearance does not clear the pods of the workload.
     NotCleared(Arc<str>, StoppedWorkload, Option<Arc<ClearanceSpec>>),
-    /// Another user changed or deleted the workload, so the operator does not start it.
+    /// Another user started, stopped or deleted the workload, so the operator does not start it.
     LeftAlone(Arc<str>, StoppedWorkload),
     StopFailed(StopRequest),
     StartFailed(Arc<str>, StoppedWorkload),
@@ -67,8 +64,8 @@ pub(super) async fn stop(
         Ok(Attempt::AlreadyStopped) => WorkloadResult::AlreadyStopped,
         Ok(Attempt::Contested) => WorkloadResult::NotSupported(request, Some(root)),
         Ok(Attempt::NotSupported) => WorkloadResult::NotSupported(request, None),
-        // The workload is gone, its kind has no scale subresource, or the chart gives no permission for the kind
-        // (values.workloads).
+        // The workload is gone, its kind has no scale subresource, or the operator has no permission for its kind
+        // because the chart value `workloads` does not list the kind.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => {
             WorkloadResult::NotSupported(request, None)
         }
@@ -162,8 +159,8 @@ enum Outcome {
     LeftAlone,
 }
 
-/// Starts a workload again, if its pods are cleared and no other user changed it. Without a `clearance`, the namespace
-/// does not enforce, and the pods may start.
+/// Starts a workload again, if its pods are cleared, and no other user set its replicas or `spec.suspend` after the
+/// stop. If `clearance` is `None`, the namespace does not enforce, so the pods may start.
 async fn try_start(
     client: &Client,
     namespace: &str,
@@ -200,8 +197,8 @@ const fn is_stopped(state: PreviousState) -> bool {
     matches!(state, PreviousState::Replicas(0) | PreviousState::Suspend(Some(true)))
 }
 
-/// Whether no other manager set the field that the stop changed. After a scale to zero, no manager owns the field,
-/// because `Scale` omits 0.
+/// Whether no other manager set the field that the stop changed: `spec.replicas` or `spec.suspend`. After a scale to
+/// zero, no manager owns `spec.replicas`, because `Scale` omits 0.
 fn nobody_else_set(object: &DynamicObject, was: PreviousState) -> bool {
     let field = match was {
         PreviousState::Replicas(_) => "f:replicas",
@@ -233,8 +230,8 @@ async fn read(
     Ok((PreviousState::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
 }
 
-/// Writes the state of a workload, if it has this resource version. Returns whether the workload has the field that
-/// `wanted` sets.
+/// Writes the state `wanted` of a workload, if the workload still has `resource_version`. Returns whether the workload
+/// has the field that `wanted` sets.
 async fn write(
     api: &WorkloadApi,
     root: &OwnerRef,

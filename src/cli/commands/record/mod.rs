@@ -97,7 +97,7 @@ pub fn record(command: &RecordCommand) -> Result<()> {
 }
 
 fn unreadable(path: &Path, why: &impl ToString) -> Error {
-    Error::Manifest { path: path.display().to_string(), why: why.to_string() }
+    Error::Manifest { path: path.display().to_string(), why: why.to_string(), next: Vec::new() }
 }
 
 /// The files of an export, and its checkpoint, whose signature is not verified.
