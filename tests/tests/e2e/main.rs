@@ -309,14 +309,6 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         shapes::one_version_with_placeholders_clears_the_pods_of_each_operator,
         shapes::version_with_a_forbidden_kind_of_volume_is_withheld,
         shapes::pods_with_other_volume_sources_or_names_are_held,
-        tags::every_image_of_a_new_pod_gets_the_approved_digest,
-        tags::i3_held_pods_get_their_digests_when_they_are_released,
-        tags::a_tag_never_runs_what_nobody_approved_for_its_system,
-        tags::the_newest_version_with_a_tag_counts,
-        tags::a_webhook_that_rewrites_images_admits_nothing_unapproved,
-        tags::i3_held_pods_with_a_volume_by_tag_are_replaced,
-        tags::running_pods_by_tag_stop_when_their_namespace_enforces,
-        tags::i3_a_scaled_down_workload_starts_with_a_new_digest_of_its_tag,
         capacity::messages_full_of_ampersands_do_not_stop_a_revocation,
         capacity::a_system_beyond_the_limit_replaces_no_cleared_system,
         capacity::a_flood_of_large_versions_replaces_no_cleared_version,
@@ -475,8 +467,23 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         .into_iter()
         .chain(on_nodes(stage))
         .chain(of_incidents_overrides_and_monitors(stage))
+        .chain(of_tags(stage))
         .chain(shared)
         .collect()
+}
+
+fn of_tags(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    shared![
+        stage,
+        tags::every_image_of_a_new_pod_gets_the_approved_digest,
+        tags::i3_held_pods_get_their_digests_when_they_are_released,
+        tags::a_tag_never_runs_what_nobody_approved_for_its_system,
+        tags::the_newest_version_with_a_tag_counts,
+        tags::a_webhook_that_rewrites_images_admits_nothing_unapproved,
+        tags::i3_held_pods_with_a_volume_by_tag_are_replaced,
+        tags::running_pods_by_tag_stop_when_their_namespace_enforces,
+        tags::i3_a_scaled_down_workload_starts_with_a_new_digest_of_its_tag,
+    ]
 }
 
 fn of_incidents_overrides_and_monitors(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {

@@ -47,7 +47,8 @@ fn everything(digest: &str) -> Value {
 /// All images of a pod.
 fn images(pod: &Value) -> Vec<String> {
     let spec = &pod["spec"];
-    let all = ["containers", "initContainers", "volumes"].into_iter().flat_map(|list| spec[list].as_array());
+    let all =
+        ["containers", "initContainers", "volumes"].into_iter().filter_map(|list| spec[list].as_array());
     let image =
         |part: &Value| part["image"]["reference"].as_str().or(part["image"].as_str()).map(str::to_owned);
     all.flatten().filter_map(image).collect()
