@@ -857,8 +857,14 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     let mut places = Vec::new();
     leaves(runtime, String::new(), &mut places);
     let kinds: BTreeSet<String> = places.iter().map(|place| field_of(place)).collect();
+    // A container can only get the device of another volume if the runtime has a second volume that can be a device.
+    // Otherwise, the changed pod is invalid.
+    let devices: Vec<Value> = claims(runtime).map(|volume| volume["name"].clone()).collect();
     // Choose the field that this function chose least often, so that rare fields are changed too.
-    let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary") && field != "placeholders");
+    let kinds = kinds.into_iter().filter(|field| {
+        let is_possible = devices.len() > 1 || !field.ends_with("volumeDevices.name");
+        is_possible && !field.contains("mayVary") && field != "placeholders"
+    });
     let field = kinds.min_by_key(|field| (changes.get(field).copied().unwrap_or(0), rng.u32(..)))?;
     *changes.entry(field.clone()).or_default() += 1;
     let places: Vec<_> = places.into_iter().filter(|place| field_of(place) == field).collect();
@@ -879,7 +885,8 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     }
     let value = runtime.pointer_mut(place)?;
     let other = match (name, &*value) {
-        _ if field.ends_with("volumeMounts.name") || field.ends_with("volumeDevices.name") => {
+        _ if field.ends_with("volumeDevices.name") => devices.iter().find(|name| *name != value)?.clone(),
+        _ if field.ends_with("volumeMounts.name") => {
             volumes.as_array()?.iter().map(|volume| &volume["name"]).find(|name| *name != value)?.clone()
         }
         ("restartPolicy", _) => Value::Null,
@@ -896,6 +903,12 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     };
     *value = other;
     Some(field)
+}
+
+/// The volumes that can be block devices.
+fn claims(runtime: &Value) -> impl Iterator<Item = &Value> {
+    let volumes = runtime["volumes"].as_array().into_iter().flatten();
+    volumes.filter(|volume| volume["persistentVolumeClaim"].is_object() || volume["ephemeral"].is_object())
 }
 
 /// Returns a valid value for a field that accepts only certain texts, such as `keyType`. Returns `None` for other
