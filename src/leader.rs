@@ -28,8 +28,8 @@ const DURATION: Duration = Duration::from_secs(25);
 /// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease
-/// before it tries to take the lease.
+/// The timeout of a renewal, and the wait after a failed renewal or watch. A standby that sees no change of the lease waits
+/// at least this long before it tries to take the lease.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// A leader that cannot renew the lease stops leading this long before the end of the lease.

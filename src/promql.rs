@@ -160,10 +160,10 @@ fn closing(quoted: &str, quote: char) -> Option<usize> {
     })
 }
 
-/// Checks the name of the label that contains the namespace.
+/// Accepts the name of the label that contains the namespace, if PromQL needs no quotes for this name.
 ///
 /// # Errors
-/// The text is not the name of a label.
+/// The name needs quotes.
 pub fn namespace_label(text: &str) -> Result<String, Refused> {
     plain("label", text).map(|()| text.to_owned())
 }

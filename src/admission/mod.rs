@@ -127,10 +127,9 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that the chart installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this version of Assent with these `accelerators`. The first part is a hash of the
-/// policies without added accelerators and without the operator's name. The second part is a hash of the added
-/// accelerators, if there are any. The chart computes the second part itself: the first digits of the SHA-256 of the
-/// text of `accelerators`.
+/// The fingerprint of the policies of this version of Assent. `accelerators` contains the names that the chart's values add.
+/// The first part is a hash of the policies without added names and without the operator's name. If there are added names, a
+/// second part follows: the first digits of the SHA-256 of their text. The chart computes the second part in the same way.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -78,7 +78,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
         pins::names_tag(),
         pins::exist()
     );
-    // The operator writes the newest version first.
+    // The Clearance lists the newest version first. So `found[0]` is the newest version that matches the pod.
     let patch = format!(
         "[{versions}.filter(version, {matches})].map(found, ({too_long} ? {} : [])
 + ({} ? ({}) : [])

@@ -421,7 +421,7 @@ pub struct EscalationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub next_role: Option<String>,
-    /// Time of the next tier. Absent after the last tier. Example: `2026-09-01T14:00:00Z`.
+    /// Time at which the incident reaches the next tier, unless a person acknowledges it before. Absent after the last tier. Example: `2026-09-01T14:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Time>,
 }

@@ -67,8 +67,8 @@ pub struct MonitorSpec {
     /// Example: `{ above: "0.1", for: 30m }`.
     pub breach: BreachBar,
 
-    /// Limit of the value, and the time after which a value within it ends a breach. A later breach opens a new
-    /// incident. The end of a breach never lifts a hold. Default: the limit of `breach`, for ten minutes.
+    /// Limit and time that end a breach. A breach ends when the values stay within this limit for this time. A later
+    /// breach opens a new incident. The end of a breach never lifts a hold. Default: the limit of `breach`, for ten minutes.
     /// Example: `{ below: "0.08", for: 2h }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clear: Option<ClearBar>,
@@ -241,7 +241,7 @@ pub struct NoData {
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')", "must be a duration such as 6h, from 1s to 8760h"))]
     pub after: Duration,
 
-    /// Result after this time. `Unknown`: an Event, and no other effect. `Breach`: the same as a breach of the limit.
+    /// Effect if the query had no usable value for the time `after`. `Unknown`: an Event, and no other effect. `Breach`: the same as a breach of the limit.
     /// Example: `Unknown`.
     pub then: NoDataEffect,
 }
@@ -298,7 +298,7 @@ pub struct RequiredMonitor {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub source: Text,
 
-    /// Loosest limit and longest time that the monitor may have. A stricter monitor is accepted.
+    /// Loosest limit that the monitor may have, and its longest `for`. A stricter monitor is accepted.
     /// Example: `{ above: "0.1", for: 30m }`.
     pub breach: BreachBar,
 

@@ -269,8 +269,8 @@ pub struct OverrideStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 
-    /// Time at which the override ends, by its own `notAfter` or by the risk level. Absent if the risk level allows no
-    /// override. Example: `2026-09-01T14:00:00Z`.
+    /// Time at which the override ends: its own `notAfter`, the limit of the risk level, or its review, whichever is
+    /// first. Absent if the risk level allows no override. Example: `2026-09-01T14:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 

@@ -63,8 +63,8 @@ pub struct HostPathVolume {
     /// Path on the node, compared as text. Example: `/dev/kfd`.
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// Type that the path must have, or that Kubernetes creates before the pod starts. Default: none, so Kubernetes
-    /// does not check the path. Example: `DirectoryOrCreate`.
+    /// Type of the file that must exist at the path. With `DirectoryOrCreate` or `FileOrCreate`, Kubernetes creates a
+    /// missing directory or file. Default: none, so Kubernetes does not check the path. Example: `DirectoryOrCreate`.
     #[serde(
         default,
         rename = "type",

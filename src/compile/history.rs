@@ -48,7 +48,8 @@ const PAGE: u32 = 100;
 /// The maximum number of histories of a namespace that the operator writes after one compile.
 const AT_ONCE: usize = 32;
 
-/// The kind in the history entry of an `ApproverRole`, such as `approverrole/risk-officer`.
+/// The kind of an `ApproverRole` in the references of a history. A reference has the kind and the name, such as
+/// `approverrole/risk-officer`.
 const ROLE: &str = "approverrole";
 
 /// The reason of the condition `Cleared` of a version that may run without an override.

@@ -455,7 +455,7 @@ fn every_change<K, V>() -> Reading<K, V> {
 }
 
 /// How the index reads a kind if only a change of the spec starts a compile. The operator itself writes statuses, for
-/// example of a RiskLevel, and such a write must not start a compile. An unreadable object counts as missing.
+/// example of a `RiskLevel`, and such a write must not start a compile. An unreadable object counts as missing.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
@@ -861,7 +861,7 @@ mod tests {
     use super::*;
     use crate::api::IncidentEffect;
 
-    /// The replacement for an incident with this unreadable `spec`.
+    /// The incident that the operator uses instead of an incident with this unreadable `spec`. `None` if there is none.
     fn salvaged(spec: &Value) -> Option<Incident> {
         let object = json!({ "metadata": { "name": "drift", "namespace": "lending" }, "spec": spec });
         assert!(serde_json::from_value::<Incident>(object.clone()).is_err(), "{object}");

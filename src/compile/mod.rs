@@ -7,7 +7,7 @@
 //!                                                      └──── next expiry ────────┘
 //! ```
 //!
-//! The watches deliver all objects that people write, such as AISystems, Approvals and Incidents. They also deliver
+//! The watches deliver all objects that people write, such as `AISystems`, Approvals and Incidents. They also deliver
 //! Namespaces and Clearances. If expressions may read network policies or claims, the watches deliver these too.
 //!
 //! A write of a Clearance states the resource version that the operator read. So an operator with old data gets a

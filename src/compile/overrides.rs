@@ -87,7 +87,7 @@ type Content = (bool, &'static str, String);
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
-    /// `None` if the risk level of the system has no rules for overrides.
+    /// Like `rules`, `None` if the system or its risk level does not exist, or if the level has no rules for overrides.
     state: Option<&'a OverrideState>,
     rules: Option<&'a OverrideRules>,
     /// The judgement of the version that the override names, if this version exists.

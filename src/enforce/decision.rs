@@ -18,8 +18,8 @@ pub(crate) enum PodDecision {
         reason: StopReason,
         action: StopAction,
     },
-    /// The operator decides again at the instant `at`. `lost_since` is `None` if the pod is cleared. Otherwise, the pod
-    /// must stop.
+    /// The operator does nothing now, and decides again at `at`. `lost_since` is the time at which the pod lost its
+    /// clearance. It is `None` if the pod is cleared.
     Revisit {
         reason: RevisitReason,
         lost_since: Option<Timestamp>,
@@ -109,7 +109,8 @@ pub(crate) enum RevisitReason {
     LaterPodsFirst,
     /// The namespace began to enforce while the pod existed. Such pods stop one after the other.
     NamespaceBegan,
-    /// The pod is being deleted. If the pod still exists at the instant `at`, the operator reports it as overdue.
+    /// The pod is being deleted. If the pod still exists at the time `at` of [`PodDecision::Revisit`], the operator reports
+    /// it as overdue.
     Deleted,
 }
 

@@ -184,7 +184,8 @@ impl EventEmitter {
         self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note.to_owned()));
     }
 
-    /// Emits the Event `Held` for a pod whose volume names its image by tag, and that the operator does not replace.
+    /// Emits the Event `Held` for a pod with a volume that names its image by tag. The operator does not replace this pod,
+    /// because it has no controller, or belongs to a Job.
     pub(super) fn volume_by_tag(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
         let note = Note {
             cause: "held: a volume names its image by tag, and only a new pod gets the approved digest"

@@ -127,5 +127,5 @@ pub fn certifier<'a>(
     let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
     let valid = keys.into_iter().find(|key| key.is_valid_at(at));
     let (role, content) = (signature.role.clone(), Content::Certification);
-    valid.map(Some).ok_or_else(|| NotSigned::KeyNotValid { user, role, at, content })
+    valid.map(Some).ok_or(NotSigned::KeyNotValid { user, role, at, content })
 }

@@ -3,7 +3,7 @@
 //! A field is compared or never approved if it can change what runs, or which server answers the requests of the pod. A
 //! field is free if it only decides where, when, with which rights or with how many resources the pod runs.
 //!
-//! A test compares [`FIELDS`] with the OpenAPI document of the API server, so that every field of a pod has one class.
+//! A test compares [`FIELDS`] with the `OpenAPI` document of the API server, so that every field of a pod has one class.
 //! The page `docs/fields.md`, the review before an approval, and the messages of [`Unmatchable`](super::Unmatchable)
 //! use these classes.
 //!

@@ -108,8 +108,8 @@ pub(super) fn hold(
     Some((review.due, review.missing?))
 }
 
-/// The time of the first decision to resume that counts, or of the closing if it is earlier. `None` if there is
-/// neither.
+/// The time from which the due time of the review counts: the first decision to resume that counts, or the closing of the
+/// incident, whichever is earlier. `None` if neither exists.
 fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let resumed = resumes(incident, level).map(|resume| resume.at);
     resumed.chain(incident.closed_at()).min()

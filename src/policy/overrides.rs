@@ -332,8 +332,8 @@ impl<'a> SystemOverrides<'a> {
         judged
     }
 
-    /// The state of the override `about`, which people granted at `granted`. `self` must contain the overrides that
-    /// people granted before `about`.
+    /// The state of the override `about`. `granted` is the time of its grant, or `None` if too few people granted it.
+    /// `self` must contain the overrides that people granted before `about`.
     fn state(
         &self,
         about: &RecordedOverride<'_>,

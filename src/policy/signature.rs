@@ -162,7 +162,8 @@ pub fn approver_of<'a>(
 
 /// The person who signed assessments, and whether the signature is valid now. `None` if the person is not known.
 ///
-/// The person stays known after the role no longer lists the key, so that a bad result stays in effect.
+/// If a role no longer lists the key of a person, a person who was verified earlier stays known. Otherwise, the removal of
+/// a key would also remove a bad result.
 pub fn attester_of<'a>(
     approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,

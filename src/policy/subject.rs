@@ -143,8 +143,8 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
-        // Releases of Assent that signed no documents did not know hosted models and risks. So none of their decisions
-        // names a subject with hosted models or risks.
+        // Older releases of Assent computed the digest without documents, hosted models and risks. So a decision from such
+        // a release can name this subject only if the subject has no hosted models and no risks.
         let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: is_possible.then(without) }

@@ -63,7 +63,8 @@ impl EntryId {
         format!("content/{directory:02x}/{}.json", self.0)
     }
 
-    /// Reads the path of a file with disclosures. `None` if it is not exactly one that this log writes.
+    /// Returns the identity of the entry whose disclosures are in the file `path`. `None` if [`Self::content_path`] gives no
+    /// such path.
     pub(super) fn of_content_path(path: &str) -> Option<Self> {
         let name = path.rsplit_once('/')?.1.strip_suffix(".json")?;
         let id: Self = name.parse().ok()?;

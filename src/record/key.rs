@@ -1,7 +1,8 @@
-//! The Ed25519 keys of logs and witnesses, in the text forms of signed notes.
+//! The Ed25519 keys of logs and witnesses. The text of a public key is as in C2SP signed-note. The text of a private key is
+//! as in Go's package `golang.org/x/mod/sumdb/note`.
 //!
 //! ```text
-//!  PRIVATE+KEY+name+id+key ──► SigningKey ──► VerifierKey ──► name+id+key
+//!  PRIVATE+KEY+name+id+seed ◄─► SigningKey ──► VerifierKey ◄─► name+id+public key
 //! ```
 
 use std::{fmt, str::FromStr};

@@ -64,7 +64,8 @@ fn scan_bundle(
     Ok(())
 }
 
-/// Compares a tile with the content that follows from the entries. An entry bundle has just been read.
+/// Compares a tile of hashes with the hashes that follow from the entries. Skips entry bundles, because these hashes were
+/// computed from them.
 fn compare(files: &impl Files, tile: Tile, content: &[u8], visitor: &mut impl Visitor) {
     let Column::Level(level) = tile.column else { return };
     let Some(expected) = read_hashes(content, tile.width, tile.width) else { return };

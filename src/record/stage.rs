@@ -64,7 +64,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Writes the files of the batch. Files that exist must be equal.
+    /// Writes the files of the batch. Fails if a file already exists with other content.
     pub(super) fn apply(&self, storage: &impl Storage) -> Result<(), StorageError> {
         self.files.iter().try_for_each(|(path, content)| storage.create(path, content))
     }

@@ -8,7 +8,8 @@
 
 use std::io;
 
-/// The largest file that is read. A staged batch is the largest file of a log.
+/// The maximum size of a file that Assent reads, in bytes. Staged batches are the largest files of a log, and stay below
+/// this limit.
 pub const MAX_FILE: u64 = 16 << 20;
 
 /// An operation on a file failed.

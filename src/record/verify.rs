@@ -270,7 +270,8 @@ impl<'a, F: Files> Verifier<'a, F> {
         }
     }
 
-    /// Looks for files that the checkpoint does not explain.
+    /// Reports each file that does not belong to the log at this checkpoint. A shorter tile of an earlier checkpoint belongs
+    /// to the log if its content matches.
     fn check_files(&mut self, size: u64) -> Result<(), Finding> {
         let mut odd = Vec::new();
         let mut shorter = Vec::new();

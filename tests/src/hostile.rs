@@ -1,5 +1,5 @@
 //! Hostile objects. The API server stores these objects, but most clients cannot parse them. A test creates a
-//! [`Specimen`] of each kind, and applies hostile patches to the specimen.
+//! [`Specimen`] of most kinds that the operator watches, and applies hostile patches to the specimen.
 
 use anyhow::{Context, Result};
 use kube::{
@@ -38,9 +38,9 @@ pub struct Specimen {
 
 impl Specimen {
     /// The number of specimens that [`Specimen::all`] returns.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 18;
 
-    /// One specimen of each kind. A cluster-scoped specimen has the namespace of the scenario in its name.
+    /// One specimen of each kind that a hostile user can create. A cluster-scoped specimen has the namespace of the scenario in its name.
     pub fn all(scene: &Scenario<'_>) -> Result<Vec<Self>> {
         Ok([facts(scene), workloads(scene)?, of_the_cluster(scene)].into_iter().flatten().collect())
     }
@@ -112,7 +112,7 @@ fn namespaced(
     Specimen { kind, path, who: Person::Dev, object }
 }
 
-/// An assessment, a system, a version and an Approval.
+/// An object of each namespaced kind that people create.
 fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let custom = |kind, plural, object| namespaced(scene, kind, "/apis/assent.dev/v1alpha1", plural, object);
     let mut ended = scene.system("limited");
@@ -131,6 +131,14 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
         custom("Assessment", "assessments", assessment),
         custom("AISystem", "aisystems", ended),
         custom("ModelVersion", "modelversions", scene.version("odd", &odd_container())),
+        custom("Incident", "incidents", scene.incident("odd", &json!({}))),
+        custom("IncidentNote", "incidentnotes", scene.note("odd", "odd")),
+        custom(
+            "Override",
+            "overrides",
+            scene.override_("odd", "odd", &digest('0').parse().expect("a digest")),
+        ),
+        custom("Monitor", "monitors", scene.monitor("odd", &json!({ "onBreach": "Warn" }))),
         Specimen { who: Person::Alice, ..custom("Approval", "approvals", approval) },
     ]
 }

@@ -275,7 +275,7 @@ impl AssessArgs {
                 .map(|tool| Box::new(Tool { name: tool.name.clone(), version: tool.version.clone() })),
             report: Some(Box::new(self.report_of(file, reading)?)),
             relationship: agreed(file, "--relationship", self.relationship, reading.relationship)?,
-            // Without the fraction of a second, because the API server stores times in whole seconds.
+            // The schema of `performedAt` accepts only whole seconds.
             performed_at: Time(Timestamp::from_second(performed.as_second()).unwrap_or(performed)),
         };
         let content = spec.digest(&record.namespace);

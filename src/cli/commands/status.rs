@@ -133,7 +133,7 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Listing::Table | Listing::Wide => columns.rows(&[row.cells(shown, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
-        // If standard output is a pipe and its reader closes the pipe, the command ends without an error.
+        // If the row cannot be written, the command ends without an error. Usually, the reader of a pipe closed the pipe.
         let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
         Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };

@@ -72,7 +72,9 @@ pub async fn who_can(
     anstream::print!("{text}");
     if matches!(format, Listing::Table | Listing::Wide) {
         let notes = required.notes(rows.len(), decision, not_read.as_deref());
-        notes.iter().for_each(|note| anstream::eprintln!("{}", visible(note)));
+        for note in &notes {
+            anstream::eprintln!("{}", visible(note));
+        }
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ impl Listed {
     }
 }
 
-/// The signs of accelerators. Without a readable `ConfigMap` in [`NAMESPACE`], these are only the built-in signs.
+/// The built-in signs of accelerators, and the signs in the chart's `ConfigMap` in [`NAMESPACE`]. If the command cannot read
+/// this `ConfigMap`, only the built-in signs.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

@@ -49,7 +49,7 @@ struct Case {
     effect: IncidentEffect,
     notes: Vec<Note>,
     decided: Vec<Decided>,
-    /// The tiers, each with its second, role and effect.
+    /// The tiers of the escalation. Each tier has the seconds after which it begins, its role and its effect.
     tiers: Vec<(i64, String, IncidentEffect)>,
     /// The review that the level requires: the period in seconds, the roles, and the effect if people miss the review.
     review: Option<(i64, Vec<String>, MissedIncidentReview)>,

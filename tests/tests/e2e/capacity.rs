@@ -299,7 +299,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
         until(Duration::from_mins(2), &format!("the mode {mode} of the system"), is).await
     };
     let approve = async || {
-        // An approval counts only if it is created in a later second than the decision before it.
+        // An approval in the same second as a revocation does not count. So the test waits for the next second.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let digest = scene.digest_of("v1").await?;
         scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;

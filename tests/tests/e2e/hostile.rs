@@ -1,7 +1,7 @@
 //! The API server can store objects that most clients cannot parse. These unreadable objects must not affect other
 //! objects.
 //!
-//! A test stores unreadable objects of each kind that the operator watches. Then an approval and a revocation in
+//! One test stores unreadable objects of the kinds that people create and the operator watches. Then an approval and a revocation in
 //! another namespace must take effect within seconds: at once, after a restart of the operator, and after the operator
 //! listed all objects again.
 
@@ -156,7 +156,7 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
     Ok(())
 }
 
-/// The leader may not list approvals. The readiness check and a metric of the leader report the broken watch. A standby
+/// The test removes the operator's permission to list Approvals. The readiness check and a metric of the leader report the broken watch. A standby
 /// stays ready.
 pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch(
     cluster: &ControlPlane,

@@ -62,8 +62,8 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
         ensure!(said.contains(words), "no {words:?} in {said}");
     }
-    // The back-off doubles with each retry. So after 50 seconds, the controller waits about 50 seconds until its next
-    // retry.
+    // Each retry doubles the wait of the controller. After 50 seconds, the next retry of the controller itself would come
+    // too late for the limit below. So the pods start in time only if the operator triggers a retry.
     tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
     ensure!(scene.list("pods").await?.is_empty(), "the API server accepted pods");
     ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "the controller did not retry");

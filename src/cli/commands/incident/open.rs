@@ -304,7 +304,7 @@ pub(super) fn generated(prefix: &str) -> ObjectMeta {
     ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
 }
 
-/// The time without the fraction of a second, because the API server stores times in whole seconds.
+/// The time without the fraction of a second. Custom resources of Assent have times in whole seconds.
 fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }

@@ -92,7 +92,7 @@ pub struct Scale {
     requests: usize,
     /// How long eight clients send requests in one measurement.
     burst: Duration,
-    /// The number of pods that the operator releases one by one per round.
+    /// The number of single measurements per round: releases of one pod, or failing results of one system.
     releases: usize,
     /// The number of pods that the operator releases together.
     released: usize,
