@@ -123,7 +123,7 @@ impl<'a> ArgoCd<'a> {
         self.cluster.kubectl_stdin(Person::Admin, &apply, &secret.to_string()).await?.ok().map(drop)
     }
 
-    /// Runs `argocd admin settings resource-overrides ASK` for an object, with the ConfigMap `argocd-cm` of the
+    /// Runs `argocd admin settings resource-overrides ASK` for an object, with the `ConfigMap` named `argocd-cm` of the
     /// cluster. Returns the output.
     pub async fn override_says(&self, ask: &str, object: &Value) -> Result<String> {
         let settings = ["get", "configmap", "argocd-cm", "-n", NAMESPACE, "-o=yaml"];
