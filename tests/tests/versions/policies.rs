@@ -197,8 +197,16 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut monitor = scene.monitor("moved", &json!({ "onBreach": "Warn" }));
     scene.apply(Person::Dev, &monitor).await?;
     monitor["spec"]["system"] = json!("other");
-    // Without the verb `hold`, nobody may loosen or delete a monitor that holds.
+    // mallory has the role `admin`, which does not contain the verb `hold`. So mallory may not loosen or delete a monitor
+    // that holds.
     scene.apply(Person::Admin, &scene.monitor("guard", &json!({}))).await?;
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": "mallory", "namespace": scene.namespace },
+        "roleRef": { "kind": "ClusterRole", "name": "admin", "apiGroup": "rbac.authorization.k8s.io" },
+        "subjects": [{ "kind": "User", "name": "mallory" }] });
+    scene.apply(Person::Admin, &role).await?;
+    let warn = r#"{"spec":{"onBreach":"Warn"}}"#;
+    let loosen = ["patch", "monitor", "guard", "--type=merge", "-p", warn, "--as=mallory"];
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -208,8 +216,8 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &note).await?,
         scene.refused(Person::Dev, &asked).await?,
         scene.refused(Person::Dev, &monitor).await?,
-        scene.refused(Person::Dev, &scene.monitor("guard", &json!({ "onBreach": "Warn" }))).await?,
-        scene.denied(Person::Dev, &["delete", "monitor", "guard"]).await?,
+        scene.denied(Person::Admin, &loosen).await?,
+        scene.denied(Person::Admin, &["delete", "monitor", "guard", "--as=mallory"]).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,
