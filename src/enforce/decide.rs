@@ -188,10 +188,11 @@ fn release(
     PodDecision::Release { reason: ReleaseReason::Cleared, action }
 }
 
-/// Decides about a gated pod that would be cleared with another image of a volume. A Job counts a deleted pod as failed.
+/// Decides about a gated pod that would be cleared with another image of a volume. The operator deletes the pod only if its
+/// controller creates a new pod.
 fn replace(pod: &Pod, now: Timestamp) -> PodDecision {
     let replace_at = pod.created + REPLACED_AFTER;
-    if pod.owner.is_none() || pod.is_of_a_job() {
+    if !pod.is_recreated() {
         return PodDecision::Hold(HoldReason::VolumeByTag { replace_at: None });
     }
     if now < replace_at {

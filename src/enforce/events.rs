@@ -185,7 +185,7 @@ impl EventEmitter {
     }
 
     /// Emits the Event `Held` for a pod with a volume that names its image by tag. The operator does not replace this pod,
-    /// because it has no controller, or belongs to a Job.
+    /// because no controller is known to create a new pod.
     pub(super) fn volume_by_tag(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
         let note = Note {
             cause: "held: a volume names its image by tag, and only a new pod gets the approved digest"

@@ -155,6 +155,16 @@ impl Pod {
             .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
     }
 
+    /// Whether the controller of the pod always creates a new pod after a deletion. Other controllers, such as those of
+    /// workflows, can count a deleted pod as failed.
+    pub(super) fn is_recreated(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| match &*owner.kind {
+            "ReplicaSet" | "StatefulSet" | "DaemonSet" => owner.api_version.starts_with("apps/"),
+            "ReplicationController" => owner.api_version == "v1",
+            _ => false,
+        })
+    }
+
     pub(super) const fn is_live(&self) -> bool {
         !self.ended && self.ending.is_none()
     }

@@ -104,8 +104,12 @@ fn a_held_pod_with_a_volume_by_tag_is_replaced_if_a_controller_creates_another()
         let (kind, api_version) = (kind.to_owned(), api_version.to_owned());
         Some(std::sync::Arc::new(OwnerRef { api_version, kind, name: "o".to_owned(), uid: "2".to_owned() }))
     };
-    pod.owner = owner("Job", "batch/v1");
-    assert_eq!(decided(&pod, &clearance, 500), held(None), "a Job counts a deleted pod as failed");
+    for (kind, api_version) in
+        [("Job", "batch/v1"), ("TaskRun", "tekton.dev/v1"), ("StatefulSet", "apps.kruise.io/v1beta1")]
+    {
+        pod.owner = owner(kind, api_version);
+        assert_eq!(decided(&pod, &clearance, 500), held(None), "{kind} can count a deleted pod as failed");
+    }
     pod.owner = owner("ReplicaSet", "apps/v1");
     assert_eq!(decided(&pod, &clearance, 9), held(Some(at(10))));
     let action = StopAction::Pod(Action::Replace(Replacement::Pinned));
