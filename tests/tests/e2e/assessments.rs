@@ -2,6 +2,8 @@
 //! (`Attest`). A signed result decides whether the version meets the requirement of its level. The result counts until
 //! its maximum age.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use assent::api::Digest;
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, fairness_requirement, from_now};
@@ -39,6 +41,7 @@ async fn attestation(scene: &Scenario<'_>, name: &str, digest: &Digest) -> Resul
 }
 
 pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &ControlPlane) -> Result<()> {
+    const MAX_AGE: Duration = Duration::from_secs(60);
     let scene = scene(cluster, "evidence-decides", "60s").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -58,6 +61,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     counted(&scene, "bad", "Counted").await?;
 
     // Without a signature, a good result changes nothing.
+    let performed = Instant::now();
     scene.apply(Dev, &scene.assessment("good", &digest, "0.031", &from_now(0))).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
@@ -70,6 +74,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     ensure!(state["state"] == "Met" && state["value"] == "0.031" && state["signer"] == "alice", "{state}");
 
     // The version loses its clearance when the result reaches its maximum age. Then the pods stop.
+    tokio::time::sleep_until((performed + MAX_AGE).into()).await;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentExpired").await?;
     scene.held("scorer", 2).await?;
     let history = scene.assent(Dev, &["history", "scorer"]).await?.ok()?;
