@@ -85,7 +85,7 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
         "spec": {
             "assessments": [fairness_requirement("24h")],
-            "requirements": [{ "name": "purpose", "expression": "system.spec.purpose.size() > 0",
+            "requirements": [{ "name": "purpose", "expression": "system.spec.intendedPurpose.size() > 0",
                 "message": "The purpose is missing." }] } });
     scene.apply(Person::Admin, &level).await?;
     scene.apply(Person::Admin, &scene.system("evidence")).await?;
