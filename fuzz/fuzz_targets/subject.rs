@@ -2,6 +2,8 @@
 
 #![no_main]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use assent::{
     api::{AISystemSpec, Digest, ModelVersionSpec},
     policy::Subject,
@@ -21,14 +23,21 @@ impl Signed {
         Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
-    /// The content that the digest covers, for a comparison, without hosted models. Sorts the jurisdictions, because their
-    /// order does not matter.
+    /// The content that the digest covers, for a comparison. Without a risk level, this content has no risks and no
+    /// documents. The order of jurisdictions and hosted models does not matter. The digest does not cover the date on which
+    /// a provider retires a model.
     fn material(&self) -> impl PartialEq {
-        let mut jurisdictions = self.system.jurisdictions.clone();
-        jurisdictions.sort();
-        jurisdictions.dedup();
-        let AISystemSpec { intended_purpose, risk_level, .. } = self.system.clone();
-        (self.namespace.clone(), intended_purpose, risk_level, jurisdictions, self.version.clone())
+        let AISystemSpec { intended_purpose, risk_level, jurisdictions, hosted_models, .. } = self.system.clone();
+        let jurisdictions: BTreeSet<_> = jurisdictions.into_iter().collect();
+        let hosted_models: BTreeMap<_, _> = hosted_models
+            .into_iter()
+            .map(|hosted| {
+                let agreement = hosted.agreement.map(|agreement| agreement.digest);
+                let of_provider = (hosted.provider, hosted.model, hosted.version);
+                (hosted.name, (of_provider, hosted.region, hosted.endpoint, agreement))
+            })
+            .collect();
+        (self.namespace.clone(), intended_purpose, risk_level, jurisdictions, hosted_models, self.version.clone())
     }
 }
 
