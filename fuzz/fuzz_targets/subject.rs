@@ -27,7 +27,8 @@ impl Signed {
     /// documents. The order of jurisdictions and hosted models does not matter. The digest does not cover the date on which
     /// a provider retires a model.
     fn material(&self) -> impl PartialEq {
-        let AISystemSpec { intended_purpose, risk_level, jurisdictions, hosted_models, .. } = self.system.clone();
+        let AISystemSpec { intended_purpose, risk_level, jurisdictions, hosted_models, .. } =
+            self.system.clone();
         let jurisdictions: BTreeSet<_> = jurisdictions.into_iter().collect();
         let hosted_models: BTreeMap<_, _> = hosted_models
             .into_iter()
@@ -37,7 +38,14 @@ impl Signed {
                 (hosted.name, (of_provider, hosted.region, hosted.endpoint, agreement))
             })
             .collect();
-        (self.namespace.clone(), intended_purpose, risk_level, jurisdictions, hosted_models, self.version.clone())
+        (
+            self.namespace.clone(),
+            intended_purpose,
+            risk_level,
+            jurisdictions,
+            hosted_models,
+            self.version.clone(),
+        )
     }
 }
 
