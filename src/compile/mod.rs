@@ -81,7 +81,7 @@ pub enum Error {
     /// A request to read or write an object failed.
     #[error("{what}: {source}")]
     Write {
-        /// What the request reads or writes, such as the kind and name of the object.
+        /// The objects that the request reads or writes, such as the kind and name of one object.
         what: String,
         /// The error of the request.
         source: kube::Error,

@@ -1,4 +1,4 @@
-//! What an entry states. No fact contains personal data: such values are disclosures beside the log.
+//! The facts that entries of the log state. No fact contains personal data: such values are disclosures beside the log.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub enum Fact {
         uid: String,
         /// The generation of the object.
         generation: u64,
-        /// What happened to the object.
+        /// The change of the object.
         change: Change,
     },
     /// A version may run. The entry rests on the decisions and objects that clear it.
@@ -67,7 +67,7 @@ pub enum Fact {
         /// The system that the pods name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         system: Option<String>,
-        /// What happened to the pods.
+        /// The action of the operator.
         action: Action,
         /// The UIDs of the pods.
         pods: Vec<String>,
@@ -76,7 +76,7 @@ pub enum Fact {
     Guarded {
         /// The object, as `KIND/NAME`.
         object: String,
-        /// What somebody did to the object.
+        /// The change that the operator undid.
         change: Change,
     },
     /// An operator began to lead.
@@ -137,7 +137,7 @@ impl Fact {
         }
     }
 
-    /// What the entry is about, and what happened, each in a few words.
+    /// The subject of the entry and the event, each in a few words.
     pub fn in_words(&self) -> (String, String) {
         match self {
             Self::Decided { version, decision, role, .. } => {
@@ -211,18 +211,18 @@ pub enum Declared {
     TrustedSidecar,
 }
 
-/// What happened to an object.
+/// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// It is new.
+    /// A user created the object.
     Created,
-    /// Its content changed.
+    /// A user changed the content of the object.
     Changed,
-    /// It is gone.
+    /// A user deleted the object.
     Deleted,
 }
 
-/// What the operator did with pods.
+/// The action of the operator on pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// The pods may start.

@@ -176,7 +176,7 @@ impl NotTaken {
     }
 }
 
-/// Who signed a file, according to a verified signature.
+/// The signer of a file, if the file has a verified signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provenance {
     /// The file has no signature, or the options do not ask to verify the signature.

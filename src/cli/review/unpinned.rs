@@ -21,8 +21,8 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
-/// What no review can see. The review of an approval states this text, because a reader could take a short list of
-/// findings for complete.
+/// The content that no review can see. The review of an approval states this text. Otherwise, a reader could think that a
+/// short list of findings is complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 

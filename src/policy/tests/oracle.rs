@@ -431,7 +431,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
     }
     // Of several results from the same second, the worst result comes last and decides.
     signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
-    // Of the unsigned results, a result that would fail takes precedence over a result that would meet the requirement.
+    // An unsigned result that would fail takes precedence over an unsigned result that would meet the requirement.
     let fails = |assessed: &Assessed| {
         let good = Signed { approver: Approver::default(), role: String::new(), is_valid: true };
         let results = assessed.results.iter();

@@ -41,7 +41,7 @@ async fn attestation(scene: &Scenario<'_>, name: &str, digest: &Digest) -> Resul
 }
 
 pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &ControlPlane) -> Result<()> {
-    const MAX_AGE: Duration = Duration::from_secs(60);
+    const MAX_AGE: Duration = Duration::from_mins(1);
     let scene = scene(cluster, "evidence-decides", "60s").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;

@@ -1,9 +1,7 @@
 //! Runs the commands of users, and checks after each step whether versions are cleared and pods run.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Person, Scenario, container, fairness_requirement, from_now, until};
+use assent_tests::{Person, SOON, Scenario, container, fairness_requirement, from_now, until};
 use k8s_openapi::{
     api::core::v1::Pod,
     jiff::{Timestamp, ToSpan},
@@ -12,9 +10,6 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::Stage;
-
-/// The timeout for an action of a controller on a loaded machine.
-const SOON: Duration = Duration::from_mins(1);
 
 /// Waits until the two pods of `app` are held. If the API server cannot hold pods, waits until it has refused them.
 async fn is_withheld(stage: &Stage, scene: &Scenario<'_>, app: &str) -> Result<()> {

@@ -53,7 +53,7 @@ impl Stage {
     }
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // A second control plane at the same time would distort the times that `cost` measures.
     arguments.test_threads = Some(1);
@@ -65,7 +65,7 @@ fn main() -> Result<ExitCode> {
     if !costs.is_empty() {
         println!("{}", cost::table(&costs));
     }
-    Ok(conclusion.exit_code())
+    conclusion.exit_code()
 }
 
 fn trial(version: Option<&'static str>, costs: Arc<Mutex<Vec<cost::Row>>>) -> Trial {

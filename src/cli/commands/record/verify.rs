@@ -147,7 +147,7 @@ fn page(report: &Report, args: &VerifyArgs) -> String {
     page.finish()
 }
 
-/// What the reader must know before relying on the result.
+/// Adds the facts that limit the result, such as gaps and a key that nobody else confirms.
 fn limits(page: &mut Page, report: &Report, args: &VerifyArgs) {
     if report.erased > 0 {
         page.mark("!", LOOK, &format!("erased values: {}", report.erased));
